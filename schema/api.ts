@@ -1,0 +1,52 @@
+import { z } from "zod";
+import { serviceNamePattern } from "./ids.ts";
+import { regions, type Region } from "./region.ts";
+import { rights } from "./bundle.ts";
+
+/** The control API's requests; its answers are the interfaces below. Unknown fields are refused: they are typing errors. */
+export const serviceNameSchema = z.string().regex(serviceNamePattern, "is not a service name: use letters, digits, '.', '_' and '-', at most 63");
+
+export const putServiceSchema = z.strictObject({
+  /** The service YAML as its author wrote it. */
+  yaml: z.string().min(1).max(1_000_000),
+  /** Values for `envs` and `secrets`, and for `$NAME` inside `service:`. */
+  envs: z.record(z.string(), z.string()).default({}),
+  secrets: z.record(z.string(), z.string()).default({}),
+});
+export type PutService = z.input<typeof putServiceSchema>;
+
+export const createKeySchema = z.strictObject({
+  name: z.string().min(1).max(100),
+  account: z.string().min(1).max(64).default("default"),
+  rights: z.array(z.enum(rights)).min(1).default(["inference"]),
+  services: z.array(serviceNameSchema).optional(),
+  expiresAt: z.number().int().positive().optional(),
+});
+export type CreateKey = z.input<typeof createKeySchema>;
+
+export const inviteSchema = z.strictObject({
+  region: z.enum(Object.keys(regions) as [Region, ...Region[]]).optional(),
+  name: z.string().min(1).max(64).optional(),
+});
+export type Invite = z.input<typeof inviteSchema>;
+
+/** What an agent sends to `POST /v1/enrol`. Keys are raw, base64. */
+export const enrolSchema = z.object({
+  token: z.string().max(200),
+  name: z.string().min(1).max(64),
+  /** Ed25519. */
+  publicKey: z.string().max(64),
+  /** X25519: secrets are sealed to it. */
+  sealKey: z.string().max(64),
+  /** Ed25519 over `enrolText`, base64. */
+  signature: z.string().max(128),
+});
+export type Enrol = z.infer<typeof enrolSchema>;
+
+export const enrolledSchema = z.object({
+  host: z.string(),
+  region: z.enum(Object.keys(regions) as [Region, ...Region[]]),
+  /** Where the agent dials: the fleet Worker. */
+  fleetUrl: z.url(),
+});
+export type Enrolled = z.infer<typeof enrolledSchema>;

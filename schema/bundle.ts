@@ -1,0 +1,100 @@
+import { z } from "zod";
+import { regions, type Region } from "./region.ts";
+import { taskSchema } from "./task.ts";
+
+const regionSchema = z.enum(Object.keys(regions) as [Region, ...Region[]]);
+
+/** An external vendor of inference, as the edge needs it. */
+export const providerSchema = z.object({
+  name: z.string().min(1).max(64),
+  endpoint: z.url({ protocol: /^https?$/ }),
+  dialect: z.literal("openai"),
+  /** Encrypted under the key that control and edge share (`schema/seal.ts`). */
+  sealedApiKey: z.string().optional(),
+  /** The upstream's own name for the model; the client's when absent. */
+  model: z.string().optional(),
+});
+export type Provider = z.infer<typeof providerSchema>;
+
+export const timeoutsSchema = z.object({
+  /** Until response headers. */
+  ttftMs: z.number().positive(),
+  /** From the request to the end of its answer. */
+  totalMs: z.number().positive(),
+});
+
+/** A service as the edge routes it. */
+export const routeServiceSchema = z.object({
+  name: z.string(),
+  version: z.number().int().positive(),
+  models: z.array(z.string()).min(1),
+  /** Whether its models are listed in /v1/models: a service that is no LLM is reached at /s/NAME/ only. */
+  listed: z.boolean(),
+  createdAt: z.number(),
+  providers: z.array(providerSchema),
+  /** Whether it has replicas of its own, ready or not. */
+  selfHosted: z.boolean(),
+  timeouts: timeoutsSchema,
+  /** The largest request body, in bytes. */
+  bodyBytesMax: z.number().int().positive(),
+});
+export type RouteService = z.infer<typeof routeServiceSchema>;
+
+export const rights = ["inference", "metrics"] as const;
+
+export const routeKeySchema = z.object({
+  id: z.string(),
+  /** Hex HMAC-SHA-256 (`schema/key.ts`). */
+  digest: z.string().regex(/^[0-9a-f]{64}$/),
+  account: z.string(),
+  rights: z.array(z.enum(rights)),
+  /** Service names it may call; absent: all. */
+  services: z.array(z.string()).optional(),
+  /** ms since the epoch. */
+  expiresAt: z.number().optional(),
+});
+export type RouteKey = z.infer<typeof routeKeySchema>;
+
+/** What isolates need: kept in KV as the last known good and handed out by Hubs. */
+export const routeBundleSchema = z.object({
+  version: z.number().int().positive(),
+  /** ms since the epoch. */
+  publishedAt: z.number(),
+  services: z.array(routeServiceSchema),
+  keys: z.array(routeKeySchema),
+});
+export type RouteBundle = z.infer<typeof routeBundleSchema>;
+
+export const fleetHostSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  region: regionSchema,
+  /** Ed25519, raw, base64. */
+  publicKey: z.string(),
+  revoked: z.boolean(),
+});
+export type FleetHost = z.infer<typeof fleetHostSchema>;
+
+export const fleetServiceSchema = z.object({
+  task: taskSchema.omit({ sealedSecrets: true }),
+  /** Desired replicas by region. */
+  replicas: z.partialRecord(regionSchema, z.number().int().nonnegative()),
+  /** Secrets by host id, each sealed to that host's key. */
+  sealedSecrets: z.record(z.string(), z.string()),
+});
+export type FleetService = z.infer<typeof fleetServiceSchema>;
+
+/** What Hubs need: hosts, and what should run. */
+export const fleetBundleSchema = z.object({
+  hosts: z.array(fleetHostSchema),
+  services: z.array(fleetServiceSchema),
+  /** Replicas that people asked to have replaced; their ids are never used again. */
+  removed: z.array(z.string()).max(1000),
+});
+
+/** Published configuration, whole and versioned. */
+export const bundleSchema = z.object({ route: routeBundleSchema, fleet: fleetBundleSchema });
+export type Bundle = z.infer<typeof bundleSchema>;
+
+/** A bundle's JSON at most: under the 2 MB row limit of a Durable Object (facts/cloudflare.md §2). */
+export const bundleBytesMax = 1_900_000;

@@ -1,0 +1,180 @@
+import { z } from "zod";
+import { phaseSchema } from "./replica.ts";
+import { taskSchema } from "./task.ts";
+
+/**
+ * The number of the agent protocol, and its diary. Fields are added, never re-meant; unknown fields are ignored; a Hub speaks
+ * with agents down to `protocolMin`.
+ *
+ * - 1 (2026-11-21): challenge, hello, welcome, heartbeat, assign, report, goodbye; frames open, data, end, reset, window, text.
+ */
+export const protocol = 1;
+export const protocolMin = 1;
+
+/** Times that both sides keep (facts/failures.md §2). */
+export const linkTimes = {
+  /** Full state from agent to Hub. */
+  heartbeatMs: 5_000,
+  /** Without a heartbeat for so long, a host's replicas leave routing. */
+  leaseMs: 15_000,
+  /** From connection to a good `hello`. */
+  authMs: 5_000,
+  /** From dispatch to the agent's first frame; beyond it the relay is suspect and the request goes elsewhere. */
+  dispatchAckMs: 1_000,
+} as const;
+
+/** Text frames on a control link: the largest before authentication, and after it. */
+export const linkBytesMax = { beforeHello: 4 * 1024, afterHello: 1024 * 1024 } as const;
+
+/** Close codes of a control or data link. 1008 is RFC 6455's "policy violation": a malformed or forbidden message. */
+export const closeCodes = {
+  policy: 1008,
+  /** The host's key is unknown, revoked or its proof is wrong: wait 60 s or more before trying again. */
+  unauthorized: 4401,
+  /** A newer connection of the same host has taken over. */
+  superseded: 4409,
+  /** The agent's protocol is too old. */
+  upgradeRequired: 4426,
+} as const;
+
+/** What a replica's engine says of itself; absent when it could not be read, which never means idle. */
+export const loadSchema = z.object({
+  running: z.number().nonnegative(),
+  queueDepth: z.number().nonnegative(),
+  /** A fraction 0..1. */
+  kvUsage: z.number().min(0).max(1).optional(),
+});
+export type Load = z.infer<typeof loadSchema>;
+
+export const replicaStateSchema = z.object({
+  id: z.string(),
+  service: z.string(),
+  number: z.number().int().nonnegative(),
+  version: z.number().int().positive(),
+  digest: z.string(),
+  phase: phaseSchema,
+  /** Why it is in this phase, in words a person reads. */
+  reason: z.string().optional(),
+  /** When the phase began, by the agent's clock (ms since the epoch). */
+  since: z.number(),
+  /** Starts after the first one. */
+  restarts: z.number().int().nonnegative(),
+  /** Whether this digest has ever been ready on this replica. */
+  wasReady: z.boolean(),
+  port: z.number().int().optional(),
+  pid: z.number().int().optional(),
+  /** Requests the agent is carrying to it. */
+  inFlight: z.number().int().nonnegative(),
+  load: loadSchema.optional(),
+});
+export type ReplicaState = z.infer<typeof replicaStateSchema>;
+
+/** Text that a hub must not be made to store or show without bound. */
+const reasonMax = 500;
+
+export const challengeSchema = z.object({
+  type: z.literal("challenge"),
+  /** 32 random bytes, base64. */
+  nonce: z.string(),
+  protocol: z.number().int(),
+  protocolMin: z.number().int(),
+  region: z.string(),
+});
+
+export const helloSchema = z.object({
+  type: z.literal("hello"),
+  host: z.string().max(64),
+  region: z.string().max(16),
+  /** The highest protocol that the agent speaks. */
+  protocol: z.number().int().positive(),
+  agentVersion: z.string().max(32),
+  /** 32 random bytes, base64. */
+  nonce: z.string().max(64),
+  /** Ed25519 over `helloText`, base64. */
+  signature: z.string().max(128),
+});
+
+export const welcomeSchema = z.object({
+  type: z.literal("welcome"),
+  protocol: z.number().int(),
+  /** The number of this session; a lower one is superseded. */
+  epoch: z.number().int(),
+  heartbeatMs: z.number(),
+  leaseMs: z.number(),
+  /** One ticket per data link to open: a short-lived token for `/agents/relay/<host>/<index>`. */
+  relays: z.array(z.object({ index: z.number().int(), ticket: z.string() })),
+});
+
+export const heartbeatSchema = z.object({
+  type: z.literal("heartbeat"),
+  epoch: z.number().int(),
+  /** The generation that the agent has taken over. */
+  generation: z.number().int(),
+  /** Data links that are open. */
+  relays: z.array(z.number().int()).max(16),
+  draining: z.boolean(),
+  replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
+  /** What this host can say of itself. */
+  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+});
+
+/** One replica's change, at once. */
+export const reportSchema = z.object({
+  type: z.literal("report"),
+  epoch: z.number().int(),
+  replica: replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() }),
+});
+
+/** The agent is leaving on purpose: its replicas are stopped. */
+export const goodbyeSchema = z.object({ type: z.literal("goodbye"), epoch: z.number().int() });
+
+/** New tickets are wanted, for data links that must be opened again. */
+export const ticketsSchema = z.object({ type: z.literal("tickets"), epoch: z.number().int() });
+
+export const assignedReplicaSchema = z.object({
+  id: z.string(),
+  service: z.string(),
+  number: z.number().int().nonnegative(),
+  version: z.number().int().positive(),
+  digest: z.string(),
+});
+export type AssignedReplica = z.infer<typeof assignedReplicaSchema>;
+
+/** The state that should be on this host. What it does not list is drained and stopped. */
+export const assignSchema = z.object({
+  type: z.literal("assign"),
+  generation: z.number().int(),
+  tasks: z.array(taskSchema),
+  replicas: z.array(assignedReplicaSchema),
+});
+export type Assign = z.infer<typeof assignSchema>;
+
+export const agentMessageSchema = z.discriminatedUnion("type", [helloSchema, heartbeatSchema, reportSchema, goodbyeSchema, ticketsSchema]);
+export type AgentMessage = z.infer<typeof agentMessageSchema>;
+export type Hello = z.infer<typeof helloSchema>;
+export type Heartbeat = z.infer<typeof heartbeatSchema>;
+
+/** Fresh relay tickets, in answer to `tickets`. */
+export const relaysSchema = z.object({ type: z.literal("relays"), relays: welcomeSchema.shape.relays });
+
+export const hubMessageSchema = z.discriminatedUnion("type", [challengeSchema, welcomeSchema, assignSchema, relaysSchema]);
+export type HubMessage = z.infer<typeof hubMessageSchema>;
+export type Challenge = z.infer<typeof challengeSchema>;
+export type Welcome = z.infer<typeof welcomeSchema>;
+
+/**
+ * The text that an agent signs to prove its key: bound to what it is for, the region, both nonces, the host and both sides'
+ * protocol offers, so that it cannot be replayed, relayed to another hub or talked down.
+ */
+export function helloText(challenge: Pick<Challenge, "nonce" | "protocol" | "protocolMin" | "region">, hello: Pick<Hello, "host" | "nonce" | "protocol">): string {
+  return ["fairlead-link", challenge.region, challenge.nonce, hello.nonce, hello.host, challenge.protocolMin, challenge.protocol, hello.protocol].join("\n");
+}
+
+/** The text that an agent signs at enrolment, to prove that the key it hands in is its own. */
+export function enrolText(tokenId: string, publicKey: string, sealKey: string): string {
+  return ["fairlead-enrol", tokenId, publicKey, sealKey].join("\n");
+}
+
+/** Answered by the platform itself without waking the Hub. */
+export const ping = "ping";
+export const pong = "pong";

@@ -1,0 +1,73 @@
+import type { Load } from "./protocol.ts";
+import type { Phase } from "./replica.ts";
+import type { Region } from "./region.ts";
+
+/** A replica as the edge weighs it. */
+export interface SnapshotReplica {
+  id: string;
+  service: string;
+  number: number;
+  version: number;
+  phase: Phase;
+  host: string;
+  /** When its phase began (ms since the epoch, by its agent's clock). */
+  since: number;
+  inFlight: number;
+  /** Absent: unknown, which never means idle. */
+  load?: Load;
+}
+
+export interface SnapshotHost {
+  id: string;
+  /** Data links that are open; a request goes to `Relay` object `<host>/<index>`. */
+  relays: number[];
+  /** When the Hub last heard from it (ms since the epoch, by the Hub's clock). */
+  heardAt: number;
+  /** Whether its control link is open. */
+  linkUp: boolean;
+  draining: boolean;
+}
+
+/** An immutable, dated copy of one Hub's roster. */
+export interface Snapshot {
+  region: Region;
+  /** When it was taken (ms since the epoch, by the Hub's clock). Staleness is now − takenAt. */
+  takenAt: number;
+  hosts: SnapshotHost[];
+  replicas: SnapshotReplica[];
+}
+
+/** A replica as people see it: the roster's row, whole. */
+export interface StatusReplica extends SnapshotReplica {
+  region: Region;
+  reason?: string;
+  restarts: number;
+  hostName: string;
+}
+
+export interface StatusHost extends SnapshotHost {
+  region: Region;
+  name: string;
+  /** The generation it was last told, and the one it says it has taken over. */
+  generation: number;
+  appliedGeneration: number;
+}
+
+/** What a Hub knows, for `fairlead status`. */
+export interface RegionStatus {
+  region: Region;
+  takenAt: number;
+  bundleVersion: number;
+  hosts: StatusHost[];
+  replicas: StatusReplica[];
+  /** Replicas that should be and have no host, with the reason in words. */
+  unplaced: { service: string; count: number; reason: string }[];
+}
+
+/** What an isolate is given: the parts that it lacks. */
+export interface ViewUpdate {
+  /** Only when the isolate's is older. */
+  route?: import("./bundle.ts").RouteBundle;
+  bundleVersion: number;
+  snapshots: Snapshot[];
+}

@@ -1,0 +1,39 @@
+import { z } from "zod";
+
+/** What makes a replica ready: an HTTP request that must be answered with 200, as in SkyServe. */
+export const probeSchema = z.object({
+  path: z.string().startsWith("/"),
+  /** How long a start may take, counted from the first failed probe. */
+  initialDelayMs: z.number().nonnegative(),
+  timeoutMs: z.number().positive(),
+  /** Between probes of a ready replica; a starting one is probed more often. */
+  intervalMs: z.number().positive(),
+  /** A replica that was ready and fails for so long is started again. */
+  failureThresholdMs: z.number().nonnegative(),
+  /** Present: the probe is a POST of this JSON text. */
+  postBody: z.string().optional(),
+  headers: z.record(z.string(), z.string()),
+});
+export type Probe = z.infer<typeof probeSchema>;
+
+/** What an agent needs to run one replica of one service version. */
+export const taskSchema = z.object({
+  service: z.string(),
+  version: z.number().int().positive(),
+  /** Same digest, same processes: replicas of an older version with this digest are kept through an update. */
+  digest: z.string(),
+  setup: z.string().optional(),
+  run: z.string(),
+  /** A folder on the host; the replica's own scratch folder when absent. */
+  workdir: z.string().optional(),
+  envs: z.record(z.string(), z.string()),
+  /** Sealed to the host's key (`schema/seal.ts`): a JSON object of names and values. */
+  sealedSecrets: z.string().optional(),
+  /** The port that `run` insists on; absent when it listens on `$PORT`, which the agent chooses. */
+  fixedPort: z.number().int().min(1).max(65535).optional(),
+  probe: probeSchema,
+  drainMs: z.number().nonnegative(),
+  /** GPUs per replica; 0 for none. */
+  gpus: z.number().int().nonnegative(),
+});
+export type Task = z.infer<typeof taskSchema>;
