@@ -70,7 +70,7 @@ export const payloadBytesMax = 1 << 20;
 export const windowBytes = 256 * 1024;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 const kinds = new Set<number>(Object.values(frameKinds));
 
 /** A malformed message. The receiver closes the link with 1008. */

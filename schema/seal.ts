@@ -19,7 +19,7 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-async function aesKey(shared: ArrayBuffer, salt: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
+async function aesKey(shared: ArrayBuffer | Uint8Array<ArrayBuffer>, salt: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
   const base = await crypto.subtle.importKey("raw", shared, "HKDF", false, ["deriveKey"]);
   return crypto.subtle.deriveKey({ name: "HKDF", hash: "SHA-256", salt, info: encoder.encode("fairlead-seal-1") }, base, { name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
 }
@@ -58,7 +58,7 @@ export async function openSealed(privateKey: CryptoKey, context: string, sealed:
 
 /** The key that control and edge share, from any secret text of enough entropy. */
 export async function sharedKey(secret: string): Promise<CryptoKey> {
-  return aesKey(encoder.encode(secret).buffer, encoder.encode("fairlead-shared-1"));
+  return aesKey(encoder.encode(secret) as Uint8Array<ArrayBuffer>, encoder.encode("fairlead-shared-1") as Uint8Array<ArrayBuffer>);
 }
 
 /** @returns base64 of IV (12 bytes) and ciphertext */

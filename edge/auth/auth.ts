@@ -1,0 +1,64 @@
+import { FairleadError } from "../../schema/errors.ts";
+import type { RouteKey, RouteService } from "../../schema/bundle.ts";
+import { keyId, keyMatches, pepperKey } from "../../schema/key.ts";
+import type { RouterEnv } from "../env.ts";
+import { newsFor, type View } from "../view.ts";
+
+/** Verified keys an isolate remembers per bundle; beyond it the oldest goes. */
+const verifiedMax = 10_000;
+
+let pepper: { text: string; key: CryptoKey } | undefined;
+
+/** The key a request shows, in any of the three places where clients put it. */
+export function shownKey(headers: Headers): string | undefined {
+  const authorization = headers.get("authorization");
+  if (authorization !== null && authorization.length > 7 && authorization.slice(0, 7).toLowerCase() === "bearer ") return authorization.slice(7).trim();
+  return headers.get("x-api-key") ?? headers.get("api-key") ?? undefined;
+}
+
+/** One answer for every way a key can be wrong: it says nothing about which. */
+function refused(): FairleadError {
+  return new FairleadError("invalid_api_key", "Cannot authenticate the request: the API key is missing, malformed, unknown or revoked");
+}
+
+async function verify(env: RouterEnv, view: View, id: string, key: string): Promise<RouteKey | undefined> {
+  const record = view.routes.keys.get(id);
+  if (record === undefined) return undefined;
+  if (pepper?.text !== env.FAIRLEAD_KEY_PEPPER) pepper = { text: env.FAIRLEAD_KEY_PEPPER, key: await pepperKey(env.FAIRLEAD_KEY_PEPPER) };
+  if (!(await keyMatches(key, record.digest, pepper.key))) return undefined;
+  const { verified } = view.routes;
+  if (verified.size >= verifiedMax) {
+    const oldest = verified.keys().next();
+    if (!oldest.done) verified.delete(oldest.value);
+  }
+  verified.set(key, record);
+  return record;
+}
+
+/**
+ * Who is asking, offline: prefix and checksum, then the bundle's keyed digest in constant time, then remembered by the whole key
+ * for as long as this bundle is in use.
+ *
+ * @throws FairleadError `invalid_api_key`, or `permission_denied` for a right the key lacks
+ */
+export async function authenticate(env: RouterEnv, request: Request, view: View, right: RouteKey["rights"][number]): Promise<RouteKey> {
+  const key = shownKey(request.headers);
+  if (key === undefined) throw refused();
+  let record = view.routes.verified.get(key);
+  if (record === undefined) {
+    const id = keyId(key, "fl");
+    if (id === undefined) throw refused();
+    record = await verify(env, view, id, key);
+    // a key that was made a moment ago may not have reached this isolate
+    if (record === undefined && !view.routes.keys.has(id)) record = await verify(env, await newsFor(env, request, view), id, key);
+    if (record === undefined) throw refused();
+  }
+  if (record.expiresAt !== undefined && record.expiresAt <= Date.now()) throw refused();
+  if (!record.rights.includes(right)) throw new FairleadError("permission_denied", `Cannot use this key for ${right}: it has not got that right`);
+  return record;
+}
+
+/** Whether a key may call a service. */
+export function mayCall(key: RouteKey, service: RouteService): boolean {
+  return key.services === undefined || key.services.includes(service.name);
+}

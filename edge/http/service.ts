@@ -1,0 +1,54 @@
+import { FairleadError } from "../../schema/errors.ts";
+import { authenticate, mayCall } from "../auth/auth.ts";
+import { forward } from "../forward/forward.ts";
+import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
+import { newsFor } from "../view.ts";
+import { decide } from "./inference.ts";
+import { servedBy, viewOf, type RouterRequest } from "./context.ts";
+
+/** Methods that may be sent twice (RFC 9110 §9.2.2). */
+const idempotent = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+/** `/s/NAME/…`: a service that is no LLM. Any method, any path, WebSockets; bodies are streams and pass untouched. */
+export async function service(c: RouterRequest): Promise<Response> {
+  const request = c.req.raw;
+  const url = new URL(request.url);
+  const [, , name = ""] = url.pathname.split("/");
+  const path = url.pathname.slice(`/s/${name}`.length);
+  let view = await viewOf(c);
+  const key = await authenticate(c.env, request, view, "inference");
+  const named = decodeURIComponent(name);
+  let found = view.routes.byName.get(named);
+  if (found === undefined) {
+    view = await newsFor(c.env, request, view);
+    found = view.routes.byName.get(named);
+  }
+  if (found === undefined || !mayCall(key, found)) throw new FairleadError("service_not_found", `Cannot reach service "${named}": there is no such service, or this key may not use it`);
+  // relative links of a page work only below its folder
+  if (path === "") return new Response(null, { status: 308, headers: { location: `${url.pathname}/${url.search}`, "x-request-id": c.var.requestId } });
+  if (Number(request.headers.get("content-length") ?? 0) > found.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is larger than the ${found.bodyBytesMax} bytes that "${found.name}" takes`);
+
+  const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
+  const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
+  const decision = await decide(c, view, found);
+  const abort = new AbortController();
+  request.signal.addEventListener("abort", () => abort.abort());
+  const { response, candidate, attempts } = await forward(
+    { env: c.env, routes: view.routes, service: found, repeatable: idempotent.has(request.method) && request.body === null, random: Math.random },
+    { ...decision, candidates: decision.candidates.filter(({ kind }) => kind === "replica") },
+    {
+      requestId: c.var.requestId,
+      method: request.method,
+      path: path + url.search,
+      headers: serviceRequestHeaders(request.headers, credential),
+      body: request.body,
+      signal: abort.signal,
+      ttftMs: found.timeouts.ttftMs,
+      upgrade,
+    },
+  );
+  if (response.webSocket) return response;
+  const headers = serviceAnswerHeaders(response.headers);
+  for (const [header, value] of Object.entries(servedBy(c.var.requestId, "replica", undefined, attempts, candidate.kind === "provider"))) headers.set(header, value);
+  return new Response(response.body, { status: response.status, headers, encodeBody: response.headers.has("content-encoding") ? "manual" : "automatic" });
+}

@@ -1,0 +1,258 @@
+import { FairleadError } from "../../schema/errors.ts";
+import { frameKinds, noPayload, readClose, readReset, readResponseHead, readWindow, windowBytes, windowFrame, type Frame, type ResetReason, type ResponseHead } from "../../schema/frames.ts";
+import { closeQuietly } from "../closeQuietly.ts";
+import { carriageHeader, type CarriageFailure } from "../forward/outcome.ts";
+import { atBoundary, comment, errorEvent, silenceMs } from "../forward/silence.ts";
+import { ReceiveCredit, SendCredit } from "./mux.ts";
+
+/** What a stream needs of its Relay. */
+export interface Carrier {
+  send(frame: Frame): void;
+  /** Forget the stream; with a reason, tell the agent. */
+  release(stream: number, reset?: ResetReason): void;
+}
+
+/** The answer to the router when a request could not be carried: seen by `attempt.ts`, never by a client. */
+export function carriageFailure(code: CarriageFailure, message: string): Response {
+  return new Response(null, { status: 502, headers: { [carriageHeader]: code, "x-fairlead-reason": message.replaceAll(/[^ -~]/g, "?").slice(0, 200) } });
+}
+
+/** Statuses that have no body by their nature. */
+const bodiless = new Set([101, 204, 205, 304]);
+
+/** One request on its way through a Relay: its body to the agent, the answer back. */
+export class CarriedStream {
+  readonly id: number;
+  readonly #carrier: Carrier;
+  readonly #receive = new ReceiveCredit();
+  readonly #send = new SendCredit();
+  #sent = 0;
+  #answer: (response: Response) => void = () => undefined;
+  readonly answered: Promise<Response>;
+  #head = false;
+  #over = false;
+  /** The agent has said something: the request has arrived. */
+  #arrived = false;
+  readonly #openedAt: number;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #wantPull: (() => void) | undefined;
+  #events = false;
+  #boundary = true;
+  #lastSentAt = 0;
+  #creditWaiter: (() => void) | undefined;
+  #socket: WebSocket | undefined;
+
+  constructor(id: number, carrier: Carrier, now: number) {
+    this.id = id;
+    this.#carrier = carrier;
+    this.#openedAt = now;
+    this.answered = new Promise((resolve) => {
+      this.#answer = resolve;
+    });
+  }
+
+  // ——— to the agent ———
+
+  /** Send the request's body, as far as credit goes; a stream is read only as fast as the agent takes it. */
+  async sendBody(body: ReadableStream<Uint8Array> | null): Promise<void> {
+    if (body !== null) {
+      const reader = body.getReader();
+      try {
+        for (let read = await reader.read(); !read.done && !this.#over; read = await reader.read()) {
+          for (let at = 0; at < read.value.byteLength; ) {
+            while (this.#send.left <= 0 && !this.#over) await new Promise<void>((resolve) => (this.#creditWaiter = resolve));
+            if (this.#over) break;
+            const part = read.value.subarray(at, at + Math.min(this.#send.left, 64 * 1024));
+            this.#body(frameKinds.data, part);
+            at += part.byteLength;
+          }
+        }
+      } catch (error) {
+        return this.fail("cancelled", `the request's body broke off: ${error instanceof Error ? error.message : String(error)}`);
+      } finally {
+        if (this.#over) reader.cancel().catch(() => undefined);
+      }
+    }
+    if (!this.#over) this.#carrier.send({ kind: frameKinds.end, stream: this.id, sequence: 0, payload: noPayload });
+  }
+
+  #body(kind: typeof frameKinds.data | typeof frameKinds.text, payload: Uint8Array): void {
+    this.#send.spend(payload.byteLength);
+    this.#carrier.send({ kind, stream: this.id, sequence: this.#sent++ >>> 0, payload });
+  }
+
+  // ——— from the agent ———
+
+  /** @throws FrameError when the agent does not keep the protocol */
+  receive(frame: Frame, now: number): void {
+    this.#arrived = true;
+    switch (frame.kind) {
+      case frameKinds.open:
+        return this.#open(readResponseHead(frame), now);
+      case frameKinds.data:
+      case frameKinds.text:
+        this.#receive.take(frame);
+        return this.#socket === undefined ? this.#data(frame.payload, now) : this.#message(frame);
+      case frameKinds.end:
+        return this.#end(frame);
+      case frameKinds.reset: {
+        const { code, message } = readReset(frame);
+        return this.fail(code, message, false);
+      }
+      case frameKinds.window:
+        this.#send.grant(readWindow(frame));
+        this.#creditWaiter?.();
+    }
+  }
+
+  #open({ status, headers: pairs, protocol }: ResponseHead, now: number): void {
+    if (this.#head) return;
+    this.#head = true;
+    const headers = new Headers();
+    for (const [name, value] of pairs) {
+      try {
+        if (!name.toLowerCase().startsWith("x-fairlead-")) headers.append(name, value);
+      } catch {
+        // a header that the Fetch standard refuses: dropped, as a browser would
+      }
+    }
+    if (status === 101) return this.#openSocket(headers, protocol);
+    this.#events = headers.get("content-type")?.startsWith("text/event-stream") ?? false;
+    this.#lastSentAt = now;
+    if (bodiless.has(status)) {
+      this.#answer(new Response(null, { status, headers }));
+      return;
+    }
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        // Held open until credit runs low, so that the stream machinery calls it once and not once a chunk.
+        pull: () => {
+          this.#grant();
+          return new Promise<void>((resolve) => {
+            this.#wantPull = resolve;
+          });
+        },
+        cancel: () => this.#release({ code: "cancelled", message: "the client has gone" }),
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: windowBytes }),
+    );
+    this.#answer(new Response(body, { status, headers, encodeBody: headers.has("content-encoding") ? "manual" : "automatic" }));
+  }
+
+  #data(payload: Uint8Array, now: number): void {
+    const controller = this.#controller;
+    if (controller === undefined || this.#over || payload.byteLength === 0) return;
+    controller.enqueue(payload);
+    this.#lastSentAt = now;
+    if (this.#events) this.#boundary = atBoundary(payload);
+    this.#grant();
+    if (this.#receive.outstanding < windowBytes / 2) this.#wantPull?.();
+  }
+
+  /** Give the agent credit for what the client's side has taken. */
+  #grant(): void {
+    if (this.#controller === undefined || this.#over) return;
+    const queued = windowBytes - (this.#controller.desiredSize ?? windowBytes);
+    const bytes = this.#receive.due(queued);
+    if (bytes === 0) return;
+    this.#receive.grant(bytes);
+    this.#carrier.send(windowFrame(this.id, bytes));
+  }
+
+  #end(frame: Frame): void {
+    if (this.#over) return;
+    if (this.#socket !== undefined) {
+      const { code, reason } = readClose(frame);
+      closeQuietly(this.#socket, code, reason);
+    } else if (!this.#head) {
+      return this.fail("protocol", "the answer ended before it began");
+    } else {
+      this.#controller?.close();
+    }
+    this.#release();
+  }
+
+  // ——— WebSockets of services ———
+
+  #openSocket(headers: Headers, protocol: string | undefined): void {
+    const { 0: client, 1: server } = new WebSocketPair();
+    server.accept();
+    server.binaryType = "arraybuffer";
+    server.addEventListener("message", ({ data }) => {
+      const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data as ArrayBuffer);
+      // A WebSocket cannot be slowed down from here: a client that outruns its service by more than the window is cut.
+      if (this.#send.left < bytes.byteLength) return this.fail("too_large", "the client sends faster than the service reads");
+      this.#body(typeof data === "string" ? frameKinds.text : frameKinds.data, bytes);
+    });
+    server.addEventListener("close", ({ code, reason }) => {
+      if (!this.#over) this.#carrier.send({ kind: frameKinds.end, stream: this.id, sequence: 0, payload: new TextEncoder().encode(JSON.stringify({ code, reason })) });
+      closeQuietly(server, code, reason);
+      this.#release();
+    });
+    this.#socket = server;
+    if (protocol !== undefined) headers.set("sec-websocket-protocol", protocol);
+    this.#answer(new Response(null, { status: 101, webSocket: client, headers }));
+  }
+
+  #message({ kind, payload }: Frame): void {
+    this.#socket?.send(kind === frameKinds.text ? new TextDecoder().decode(payload) : payload.slice());
+    const bytes = this.#receive.due(0);
+    if (bytes === 0) return;
+    this.#receive.grant(bytes);
+    this.#carrier.send(windowFrame(this.id, bytes));
+  }
+
+  // ——— ends ———
+
+  /** Cut the stream; `tell` says whether the agent has to be told. */
+  fail(code: CarriageFailure, message: string, tell = true): void {
+    if (this.#over) return;
+    const reset: ResetReason | undefined = tell && code !== "no_agent" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
+    if (!this.#head) this.#answer(carriageFailure(code, message));
+    else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
+    else this.#breakOff(message);
+    this.#release(reset);
+  }
+
+  /** An answer that cannot go on: a stream of events says so in one typed event; any other body ends with an error, not an EOF. */
+  #breakOff(message: string): void {
+    const controller = this.#controller;
+    if (controller === undefined) return;
+    try {
+      if (!this.#events) return controller.error(new Error(`the answer broke off: ${message}`));
+      if (!this.#boundary) controller.enqueue(new TextEncoder().encode("\n\n"));
+      controller.enqueue(errorEvent(new FairleadError("provider_unreachable", "Cannot go on with the answer: the upstream was lost")));
+      controller.close();
+    } catch {
+      // the client had gone already
+    }
+  }
+
+  /** The client went away, by the request's own signal. */
+  cancel(): void {
+    if (!this.#head) this.#answer(carriageFailure("cancelled", "the client has gone"));
+    this.#release({ code: "cancelled", message: "the client has gone" });
+  }
+
+  #release(reset?: ResetReason): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#creditWaiter?.();
+    this.#wantPull?.();
+    this.#carrier.release(this.id, reset);
+  }
+
+  // ——— on the Relay's clock ———
+
+  /** What time brings: a missing first sign of the agent, a comment into a silent stream. */
+  tick(now: number, ackMs: number): void {
+    if (!this.#arrived && now - this.#openedAt > ackMs) return this.fail("no_ack", `the agent said nothing for ${now - this.#openedAt} ms`);
+    if (!this.#events || !this.#boundary || this.#over || this.#controller === undefined) return;
+    if (now - this.#lastSentAt < silenceMs || (this.#controller.desiredSize ?? 0) <= 0) return;
+    this.#controller.enqueue(comment);
+    this.#lastSentAt = now;
+  }
+}

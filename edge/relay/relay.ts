@@ -1,0 +1,148 @@
+import { DurableObject } from "cloudflare:workers";
+import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, type Frame, type ResetReason } from "../../schema/frames.ts";
+import { closeCodes, linkTimes, ping, pong } from "../../schema/protocol.ts";
+import { closeQuietly } from "../closeQuietly.ts";
+import type { FleetEnv } from "../env.ts";
+import { CarriedStream, carriageFailure, type Carrier } from "./carried.ts";
+import { StreamIds } from "./mux.ts";
+
+/** How often streams are looked at for silence and missing answers; only while there are any. */
+const tickMs = 250;
+
+/**
+ * One per agent connection, named `<host>/<index>`: carries request streams, nothing else. It keeps no storage. Its agent's
+ * socket hibernates; streams live in memory, which a request in flight holds.
+ */
+export class Relay extends DurableObject<FleetEnv> implements Carrier {
+  readonly #streams = new Map<number, CarriedStream>();
+  readonly #ids = new StreamIds(Math.random);
+  #outgoing: Frame[] = [];
+  #ticking: ReturnType<typeof setInterval> | undefined;
+
+  constructor(ctx: DurableObjectState, env: FleetEnv) {
+    super(ctx, env);
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
+  }
+
+  /**
+   * `http://link/`: an agent's data link, let through by the fleet Worker. `http://carry/<path>`: a request to carry, from the
+   * router, with `x-fairlead-target` and `x-fairlead-request`.
+   */
+  override async fetch(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    return url.hostname === "link" ? this.#link(Number(url.searchParams.get("epoch"))) : this.#carry(request, url);
+  }
+
+  #link(epoch: number): Response {
+    const { 0: client, 1: server } = new WebSocketPair();
+    for (const other of this.ctx.getWebSockets()) {
+      const known = (other.deserializeAttachment() as { epoch: number } | null)?.epoch ?? 0;
+      if (known > epoch) return new Response(null, { status: 409 });
+      closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
+    }
+    this.#loseAll("the agent connected anew");
+    this.ctx.acceptWebSocket(server);
+    server.serializeAttachment({ epoch });
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  async #carry(request: Request, url: URL): Promise<Response> {
+    if (this.#agent() === undefined) return carriageFailure("no_agent", "the agent is not connected to this relay");
+    const headers: [string, string][] = [];
+    for (const [name, value] of request.headers) if (!name.startsWith("x-fairlead-") && name !== "upgrade") headers.push([name, value]);
+    const upgrade = request.headers.get("upgrade") === "websocket";
+    const stream = new CarriedStream(this.#ids.next(this.#streams), this, Date.now());
+    this.#streams.set(stream.id, stream);
+    this.#ticking ??= setInterval(() => this.#tick(), tickMs);
+    this.send(
+      jsonFrame(frameKinds.open, stream.id, {
+        target: request.headers.get("x-fairlead-target") ?? "",
+        method: request.method,
+        path: url.pathname + url.search,
+        headers,
+        requestId: request.headers.get("x-fairlead-request") ?? "",
+        ...(upgrade ? { upgrade } : {}),
+      }),
+    );
+    request.signal.addEventListener("abort", () => stream.cancel());
+    if (!upgrade) void stream.sendBody(request.body);
+    return stream.answered;
+  }
+
+  // ——— Carrier ———
+
+  /** Frames of one turn of the event loop go out as one message. */
+  send(frame: Frame): void {
+    if (this.#outgoing.push(frame) === 1) queueMicrotask(() => this.#flush());
+  }
+
+  release(stream: number, reset?: ResetReason): void {
+    this.#streams.delete(stream);
+    if (reset !== undefined) this.send(jsonFrame(frameKinds.reset, stream, reset));
+    if (this.#streams.size === 0) {
+      if (this.#ticking !== undefined) clearInterval(this.#ticking);
+      this.#ticking = undefined;
+    }
+  }
+
+  #flush(): void {
+    const frames = this.#outgoing;
+    this.#outgoing = [];
+    try {
+      this.#agent()?.send(encodeFrames(frames));
+    } catch {
+      // the socket is closing: its close event resets the streams
+    }
+  }
+
+  #agent(): WebSocket | undefined {
+    return this.ctx.getWebSockets().find((socket) => socket.readyState === WebSocket.OPEN);
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    for (const stream of this.#streams.values()) stream.tick(now, linkTimes.dispatchAckMs);
+  }
+
+  // ——— the agent's socket ———
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    if (typeof message === "string") return closeQuietly(socket, closeCodes.policy, "text on a data link");
+    let frames: Frame[];
+    try {
+      frames = decodeFrames(message);
+    } catch {
+      return closeQuietly(socket, closeCodes.policy, "malformed frames");
+    }
+    const now = Date.now();
+    for (const frame of frames) {
+      const stream = this.#streams.get(frame.stream);
+      // late frames of a stream that is over
+      if (stream === undefined) continue;
+      try {
+        stream.receive(frame, now);
+      } catch (error) {
+        stream.fail("protocol", error instanceof FrameError ? error.message : "a frame could not be taken in");
+      }
+    }
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
+    closeQuietly(socket, code, "");
+    if (this.#agent() === undefined) this.#loseAll("the agent's connection was lost");
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    await this.webSocketClose(socket, 1011);
+  }
+
+  /** A revoked host's link: closed at once. */
+  async drop(): Promise<void> {
+    for (const socket of this.ctx.getWebSockets()) closeQuietly(socket, closeCodes.unauthorized, "the host is revoked");
+    this.#loseAll("the host is revoked");
+  }
+
+  #loseAll(why: string): void {
+    for (const stream of this.#streams.values()) stream.fail("upstream_lost", why, false);
+  }
+}

@@ -1,0 +1,48 @@
+import { FairleadError } from "../../schema/errors.ts";
+
+/** Deeper bodies are refused: some engines' parsers fail on them (facts/failures.md §2). */
+export const depthMax = 64;
+
+/** What routing needs of an inference request. The bytes go on as they came. */
+export interface InferenceRequest {
+  model: string;
+  stream: boolean;
+  body: Record<string, unknown>;
+}
+
+/** Whether a JSON value nests deeper than `limit`; looks at containers only. */
+export function deeperThan(value: unknown, limit: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  if (limit === 0) return true;
+  for (const inner of Array.isArray(value) ? value : Object.values(value)) {
+    if (typeof inner === "object" && inner !== null && deeperThan(inner, limit - 1)) return true;
+  }
+  return false;
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+
+/**
+ * Read what routing needs of a body.
+ *
+ * @throws FairleadError `invalid_json` for a body that is not JSON, `invalid_request` for one that is no object, is nested too
+ * deep, or has no model
+ */
+export function readInference(bytes: ArrayBuffer): InferenceRequest {
+  let body: unknown;
+  try {
+    body = JSON.parse(decoder.decode(bytes));
+  } catch {
+    throw new FairleadError("invalid_json", "Cannot read the request body: it is not valid JSON in UTF-8");
+  }
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw new FairleadError("invalid_request", "Cannot read the request body: it is not a JSON object");
+  }
+  if (deeperThan(body, depthMax)) throw new FairleadError("invalid_request", `Cannot accept the request body: it is nested more than ${depthMax} levels deep`);
+  const { model, stream } = body as Record<string, unknown>;
+  if (typeof model !== "string" || model === "") throw new FairleadError("invalid_request", 'Cannot route the request: "model" is missing or is not a string', { param: "model" });
+  if (stream !== undefined && stream !== null && typeof stream !== "boolean") {
+    throw new FairleadError("invalid_request", 'Cannot accept the request: "stream" is not a boolean', { param: "stream" });
+  }
+  return { model, stream: stream === true, body: body as Record<string, unknown> };
+}

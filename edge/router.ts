@@ -1,0 +1,4 @@
+import { app } from "./app.ts";
+
+/** The router Worker: stateless, in every city. */
+export default app;

@@ -1,0 +1,131 @@
+import { replicaId } from "../../schema/ids.ts";
+import type { AssignedReplica, ReplicaState } from "../../schema/protocol.ts";
+import { isOver } from "../../schema/replica.ts";
+import type { Region } from "../../schema/region.ts";
+import type { Task } from "../../schema/task.ts";
+
+export interface PlaceHost {
+  id: string;
+  /** Connected, within its lease, not draining: may be given something new. */
+  usable: boolean;
+  /** Silent beyond its lease, or revoked: what it had is given to others. */
+  lost: boolean;
+  gpus: number;
+}
+
+export interface PlaceService {
+  task: Omit<Task, "sealedSecrets">;
+  /** Desired replicas in this region. */
+  count: number;
+}
+
+export interface PlaceFacts {
+  region: Region;
+  services: readonly PlaceService[];
+  hosts: readonly PlaceHost[];
+  /** What each host is assigned now. */
+  assigned: ReadonlyMap<string, readonly AssignedReplica[]>;
+  /** What is known of each replica, by id. */
+  states: ReadonlyMap<string, ReplicaState>;
+  /** Replicas that people asked to have replaced. */
+  removed: ReadonlySet<string>;
+  /** The tasks of versions that are still running somewhere, by digest. */
+  tasks: ReadonlyMap<string, Omit<Task, "sealedSecrets">>;
+  /** The next number of a service; never given twice. */
+  nextNumber: (service: string) => number;
+}
+
+export interface Placement {
+  assigned: Map<string, AssignedReplica[]>;
+  unplaced: { service: string; count: number; reason: string }[];
+}
+
+interface Held extends AssignedReplica {
+  host: string;
+}
+
+function isReady(facts: PlaceFacts, replica: Held): boolean {
+  return facts.states.get(replica.id)?.phase === "ready";
+}
+
+/** What a replica takes of its host: a fixed port, GPUs. */
+function takes(facts: PlaceFacts, replica: AssignedReplica): { port: number | undefined; gpus: number } {
+  const task = facts.tasks.get(replica.digest);
+  return { port: task?.fixedPort, gpus: task?.gpus ?? 0 };
+}
+
+/** Why a task does not fit on a host now; undefined when it does. */
+function misfit(facts: PlaceFacts, task: PlaceService["task"], host: PlaceHost, held: readonly Held[]): string | undefined {
+  if (!host.usable) return "no host is connected";
+  const there = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending"));
+  if (task.fixedPort !== undefined && there.some((one) => takes(facts, one).port === task.fixedPort)) {
+    return `port ${task.fixedPort} is taken on every host: "run" names it; listen on $PORT to have several on one host`;
+  }
+  const used = there.reduce((sum, one) => sum + takes(facts, one).gpus, 0);
+  if (task.gpus > 0 && used + task.gpus > host.gpus) return `no host has ${task.gpus} free GPU${task.gpus === 1 ? "" : "s"}`;
+  return undefined;
+}
+
+/**
+ * Which replica should be on which host, from what is there. Idempotent: placing what was placed changes nothing.
+ *
+ * A replica stays where it is while its host is not lost. One that failed keeps its place in the count: it was never ready, and
+ * another of the same digest would fail as well. An update is rolling: old replicas go as new ones become ready; where the new
+ * one cannot fit beside the old one, the old one goes first.
+ */
+export function place(facts: PlaceFacts): Placement {
+  const lost = new Set(facts.hosts.filter((host) => host.lost).map((host) => host.id));
+  const known = new Set(facts.hosts.map((host) => host.id));
+  let held: Held[] = [];
+  for (const [host, replicas] of facts.assigned) {
+    if (lost.has(host) || !known.has(host)) continue;
+    for (const replica of replicas) if (!facts.removed.has(replica.id)) held.push({ ...replica, host });
+  }
+  const wanted = new Set(facts.services.map(({ task }) => task.service));
+  held = held.filter((replica) => wanted.has(replica.service));
+
+  const unplaced: Placement["unplaced"] = [];
+  for (const { task, count } of facts.services) held = placeService(facts, task, count, held, unplaced);
+
+  const assigned = new Map<string, AssignedReplica[]>();
+  for (const { id } of facts.hosts) assigned.set(id, []);
+  for (const { host, ...replica } of held) assigned.get(host)?.push(replica);
+  return { assigned, unplaced };
+}
+
+function placeService(facts: PlaceFacts, task: PlaceService["task"], count: number, all: readonly Held[], unplaced: Placement["unplaced"]): Held[] {
+  const others = all.filter((replica) => replica.service !== task.service);
+  const mine = all.filter((replica) => replica.service === task.service);
+  // a config-only change: the same processes under a new version
+  const current = mine.filter((replica) => replica.digest === task.digest).map((replica) => ({ ...replica, version: task.version }));
+  const old = mine.filter((replica) => replica.digest !== task.digest && !isOver(facts.states.get(replica.id)?.phase ?? "pending"));
+
+  // too many: those that serve least go first, then the newest
+  const order = (replica: Held): number => (isReady(facts, replica) ? 0 : isOver(facts.states.get(replica.id)?.phase ?? "pending") ? 2 : 1);
+  const kept = [...current].sort((a, b) => order(a) - order(b) || a.number - b.number).slice(0, count);
+  const readyNew = kept.filter((replica) => isReady(facts, replica)).length;
+  let keptOld = [...old].sort((a, b) => order(a) - order(b) || a.number - b.number).slice(0, Math.max(0, count - readyNew));
+
+  let reason = "no host is enrolled";
+  while (kept.length < count) {
+    const held = [...others, ...keptOld, ...kept];
+    const misfits = facts.hosts.map((host) => ({ host, why: misfit(facts, task, host, held) }));
+    const fits = misfits.filter(({ why }) => why === undefined).map(({ host }) => host);
+    if (fits.length === 0) {
+      const usable = misfits.find(({ host }) => host.usable);
+      reason = (usable ?? misfits[0])?.why ?? reason;
+      // an old one may stand in the way of the new one
+      if (usable !== undefined && keptOld.length > 0) {
+        keptOld = keptOld.slice(0, -1);
+        continue;
+      }
+      break;
+    }
+    const load = (host: PlaceHost): number => held.filter((one) => one.host === host.id && one.service === task.service).length * 1000 + held.filter((one) => one.host === host.id).length;
+    const host = fits.reduce((best, one) => (load(one) < load(best) ? one : best));
+    const number = facts.nextNumber(task.service);
+    kept.push({ id: replicaId(task.service, facts.region, number), service: task.service, number, version: task.version, digest: task.digest, host: host.id });
+  }
+  if (kept.length < count) unplaced.push({ service: task.service, count: count - kept.length, reason });
+  return [...others, ...keptOld, ...kept];
+}

@@ -1,0 +1,166 @@
+import { routeBundleSchema, type RouteBundle, type RouteKey, type RouteService } from "../schema/bundle.ts";
+import { nearestRegion, type Place } from "../schema/region.ts";
+import type { Snapshot, SnapshotHost, SnapshotReplica, ViewUpdate } from "../schema/snapshot.ts";
+import type { RouterEnv } from "./env.ts";
+import { regionsOf } from "./regions.ts";
+
+/** Younger than this, a view is used as it is; older, it is used and refreshed behind the request. */
+const freshMs = 1_000;
+/** Older than this, a request waits for the refresh, and if that fails goes on with what there is. */
+const staleMsMax = 30_000;
+/** How long a request waits for a Hub before it takes the copy in KV. */
+const hubWaitMs = 2_000;
+/** A request that misses something (a key, a model, a replica) may ask for news, but not more often than this. */
+const forcedMsMin = 250;
+
+/** The bundle, indexed once when it arrives. */
+export interface Routes {
+  version: number;
+  byModel: ReadonlyMap<string, RouteService>;
+  byName: ReadonlyMap<string, RouteService>;
+  keys: ReadonlyMap<string, RouteKey>;
+  /** Whole keys that were verified against this bundle: what makes authentication free on a warm isolate. */
+  verified: Map<string, RouteKey>;
+  /** Opened provider keys, by service and provider. */
+  providerKeys: Map<string, string>;
+}
+
+/** An isolate's copy of bundle and snapshots: immutable, replaced whole. */
+export interface View {
+  routes: Routes;
+  snapshots: readonly Snapshot[];
+  /** By service; each with the snapshot it came from. */
+  replicas: ReadonlyMap<string, readonly { replica: SnapshotReplica; host: SnapshotHost; takenAt: number }[]>;
+  /** When this isolate got it, by its own clock. */
+  fetchedAt: number;
+}
+
+let current: View | undefined;
+let refreshing = false;
+let forcedAt = 0;
+
+export function indexRoutes(bundle: RouteBundle): Routes {
+  const byModel = new Map<string, RouteService>();
+  for (const service of bundle.services) for (const model of service.models) byModel.set(model, service);
+  return {
+    version: bundle.version,
+    byModel,
+    byName: new Map(bundle.services.map((service) => [service.name, service])),
+    keys: new Map(bundle.keys.map((key) => [key.id, key])),
+    verified: new Map(),
+    providerKeys: new Map(),
+  };
+}
+
+const nothing: RouteBundle = { version: 0, publishedAt: 0, services: [], keys: [] };
+
+/** The view that follows from another and an update; a bundle older than what is known is ignored. */
+export function advance(from: View | undefined, update: ViewUpdate, now: number): View {
+  const known = from?.routes;
+  const newer = update.route !== undefined && (known === undefined || update.route.version > known.version);
+  const routes = newer && update.route !== undefined ? indexRoutes(update.route) : (known ?? indexRoutes(nothing));
+  const replicas = new Map<string, { replica: SnapshotReplica; host: SnapshotHost; takenAt: number }[]>();
+  for (const { hosts, replicas: rows, takenAt } of update.snapshots) {
+    const byId = new Map(hosts.map((host) => [host.id, host]));
+    for (const replica of rows) {
+      const host = byId.get(replica.host);
+      if (host === undefined) continue;
+      const list = replicas.get(replica.service);
+      if (list === undefined) replicas.set(replica.service, [{ replica, host, takenAt }]);
+      else list.push({ replica, host, takenAt });
+    }
+  }
+  return { routes, snapshots: update.snapshots, replicas, fetchedAt: now };
+}
+
+/** Where the request entered Cloudflare; unknown on one machine. */
+function placeOf(request: Request): Place | undefined {
+  const cf = request.cf;
+  const latitude = Number(cf?.latitude ?? Number.NaN);
+  const longitude = Number(cf?.longitude ?? Number.NaN);
+  return Number.isFinite(latitude) && Number.isFinite(longitude) ? { latitude, longitude } : undefined;
+}
+
+/** The Hub nearest to a request: the only one that its isolate talks to. */
+export function nearestHub(env: RouterEnv, request: Request): ReturnType<RouterEnv["HUB"]["getByName"]> {
+  return env.HUB.getByName(nearestRegion(placeOf(request), regionsOf(env)));
+}
+
+async function askHub(env: RouterEnv, request: Request): Promise<void> {
+  const update = await nearestHub(env, request).view(current?.routes.version ?? 0);
+  current = advance(current, update, Date.now());
+}
+
+/** The copy in KV, checked before it is believed: it has been through other hands than a Hub's memory. */
+async function askKv(env: RouterEnv): Promise<void> {
+  const parsed = routeBundleSchema.safeParse(await env.CONFIG.get("bundle", "json"));
+  if (parsed.success && (current === undefined || parsed.data.version > current.routes.version)) {
+    current = advance(undefined, { route: parsed.data, bundleVersion: parsed.data.version, snapshots: current?.snapshots ? [...current.snapshots] : [] }, Date.now());
+  }
+}
+
+async function refreshBehind(env: RouterEnv, request: Request): Promise<void> {
+  refreshing = true;
+  try {
+    await askHub(env, request);
+  } catch (error) {
+    // Static stability: without a Hub the isolate goes on with what it has.
+    console.warn(JSON.stringify({ message: "view refresh failed", error: String(error), ageMs: current ? Date.now() - current.fetchedAt : undefined }));
+  } finally {
+    refreshing = false;
+  }
+}
+
+/** A wait with an end. True when the work came first. */
+async function within(work: Promise<void>, ms: number): Promise<boolean> {
+  const late = Promise.withResolvers<false>();
+  const timer = setTimeout(() => late.resolve(false), ms);
+  try {
+    return await Promise.race([work.then(() => true, () => false), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Wait for a refresh; a cold isolate takes the copy in KV when no Hub answers. */
+async function refreshNow(env: RouterEnv, request: Request): Promise<void> {
+  if (await within(askHub(env, request), hubWaitMs)) return;
+  if (current === undefined) await within(askKv(env), hubWaitMs);
+}
+
+/**
+ * The isolate's view. On a warm isolate this is one comparison: no Durable Object, no KV.
+ *
+ * @returns undefined when neither a Hub nor KV has ever answered
+ */
+export function getView(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void): View | Promise<View | undefined> {
+  if (current !== undefined) {
+    const ageMs = Date.now() - current.fetchedAt;
+    if (ageMs < freshMs) return current;
+    if (ageMs < staleMsMax) {
+      if (!refreshing) waitUntil(refreshBehind(env, request));
+      return current;
+    }
+  }
+  return refreshNow(env, request).then(() => current);
+}
+
+/**
+ * News for a request that misses something: waits for one refresh, unless the isolate has had one a moment ago.
+ *
+ * @returns the view after it; the same as before when nothing could be had
+ */
+export async function newsFor(env: RouterEnv, request: Request, before: View): Promise<View> {
+  const now = Date.now();
+  if (now - forcedAt < forcedMsMin || (current !== undefined && current !== before && now - current.fetchedAt < forcedMsMin)) return current ?? before;
+  forcedAt = now;
+  await refreshNow(env, request);
+  return current ?? before;
+}
+
+/** Forget everything: for tests that start from a cold isolate. */
+export function forgetView(): void {
+  current = undefined;
+  refreshing = false;
+  forcedAt = 0;
+}
