@@ -185,6 +185,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const known = this.#rows.get(hello.host);
     this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] });
     send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch) });
+    this.#replan();
     send(socket, this.#assign(hello.host));
   }
 

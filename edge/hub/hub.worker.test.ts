@@ -1,0 +1,167 @@
+import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { closeCodes } from "../../schema/protocol.ts";
+import { bundle, fleetService, newHost, publish, replicaState, routeService, soon, testKey, TestLink, world } from "../../test/worker/world.ts";
+
+let version = Date.now();
+const next = (): number => ++version;
+const hub = (): ReturnType<typeof world.HUB.getByName> => world.HUB.getByName("local");
+
+afterEach(async () => {
+  vi.useRealTimers();
+  await publish(bundle(next(), {}));
+});
+
+describe("Hub: links", () => {
+  test("an agent that proves its key is welcomed and told what should run", async () => {
+    const host = await newHost("host_a");
+    expect((await publish(bundle(next(), { hosts: [host], fleet: [fleetService("chat", 2)] }))).status).toBe(200);
+    const link = await TestLink.join(host);
+    expect(link.welcome?.relays).toHaveLength(2);
+    const { replicas, tasks } = await link.assigned(2);
+    expect(replicas.map(({ service }) => service)).toEqual(["chat", "chat"]);
+    expect(tasks).toHaveLength(1);
+  });
+
+  test.each([
+    ["a wrong signature", { signature: btoa("x".repeat(64)) }],
+    ["junk for a signature", { signature: "%%%" }],
+  ])("%s is refused with 4401", async (_, change) => {
+    const host = await newHost("host_b");
+    await publish(bundle(next(), { hosts: [host] }));
+    const link = await TestLink.open("local");
+    await link.hello(host, change);
+    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
+  });
+
+  test("an unknown host is refused with 4401", async () => {
+    const link = await TestLink.open("local");
+    await link.hello(await newHost("host_nobody"));
+    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
+  });
+
+  test.each([
+    ["text that is not JSON", "nonsense"],
+    ["an unknown message before hello", '{"type":"heartbeat"}'],
+    ["more than 4 KiB before hello", JSON.stringify({ type: "hello", pad: "x".repeat(5_000) })],
+  ])("%s closes the link with 1008", async (_, message) => {
+    const link = await TestLink.open("local");
+    await link.next("challenge");
+    link.say(message);
+    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.policy);
+  });
+
+  test("an unknown message after hello is ignored, a malformed known one closes", async () => {
+    const host = await newHost("host_c");
+    await publish(bundle(next(), { hosts: [host] }));
+    const link = await TestLink.join(host);
+    link.say('{"type":"from-the-future","field":1}');
+    link.beat([]);
+    await soon("the heartbeat's trace", 3_000, async () => ((await hub().snapshot()).hosts.find(({ id }) => id === host.id)?.relays.length === 1 ? true : undefined));
+    expect(link.closed).toBeUndefined();
+    link.say('{"type":"heartbeat","epoch":"one"}');
+    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.policy);
+  });
+
+  test("the newest connection of a host wins", async () => {
+    const host = await newHost("host_d");
+    await publish(bundle(next(), { hosts: [host] }));
+    const first = await TestLink.join(host);
+    const second = await TestLink.join(host);
+    expect((await soon("a close", 3_000, () => first.closed)).code).toBe(closeCodes.superseded);
+    expect(second.welcome?.epoch).toBeGreaterThan(first.welcome?.epoch ?? 0);
+    expect(second.closed).toBeUndefined();
+  });
+
+  test("a revoked host's link is closed at once", async () => {
+    const host = await newHost("host_e");
+    await publish(bundle(next(), { hosts: [host] }));
+    const link = await TestLink.join(host);
+    await publish(bundle(next(), { hosts: [] }));
+    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
+    expect((await hub().snapshot()).hosts.map(({ id }) => id)).not.toContain(host.id);
+  });
+});
+
+describe("Hub: roster", () => {
+  test("a closed link takes its replicas out of routing at once and keeps their places", async () => {
+    const host = await newHost("host_f");
+    await publish(bundle(next(), { hosts: [host], fleet: [fleetService("chat", 1)] }));
+    const link = await TestLink.join(host);
+    const { replicas, generation } = await link.assigned(1);
+    link.beat(replicas.map((one) => replicaState(one)), { generation });
+    await soon("a ready replica", 3_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "ready"));
+    link.socket.close(1000, "gone");
+    const row = await soon("the link's end", 3_000, async () => (await hub().snapshot()).hosts.find(({ id, linkUp }) => id === host.id && !linkUp));
+    expect(row.relays).toEqual([]);
+    const again = await TestLink.join(host);
+    expect((await again.assigned(1)).replicas).toEqual(replicas);
+  });
+
+  test("sockets, roster and assignments survive eviction", async () => {
+    const host = await newHost("host_g");
+    await publish(bundle(next(), { hosts: [host], fleet: [fleetService("chat", 1)] }));
+    const link = await TestLink.join(host);
+    const { replicas, generation } = await link.assigned(1);
+    link.beat(replicas.map((one) => replicaState(one)), { generation });
+    await soon("a ready replica", 3_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "ready"));
+    await evictDurableObject(hub(), { webSockets: "hibernate" });
+    const after = await hub().snapshot();
+    expect(after.hosts.find(({ id }) => id === host.id)).toMatchObject({ linkUp: true, relays: [0] });
+    expect(after.replicas.find(({ host: on }) => on === host.id)?.phase).toBe("ready");
+    // the same socket still speaks
+    link.beat(replicas.map((one) => replicaState(one, { phase: "unhealthy", reason: "probe failed" })), { generation });
+    await soon("the change", 3_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "unhealthy"));
+    expect(link.closed).toBeUndefined();
+  });
+
+  test("a host silent beyond its lease loses its replicas to another", async () => {
+    const [a, b] = [await newHost("host_h"), await newHost("host_i")];
+    await publish(bundle(next(), { hosts: [a, b], fleet: [fleetService("chat", 1)] }));
+    const first = await TestLink.join(a);
+    const { replicas } = await first.assigned(1);
+    first.socket.close(1000, "gone");
+    await soon("the link's end", 3_000, async () => (await hub().snapshot()).hosts.find(({ id, linkUp }) => id === a.id && !linkUp));
+    const second = await TestLink.join(b);
+    expect((await second.next("assign")).replicas).toEqual([]);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 16_000 });
+    expect(await runDurableObjectAlarm(hub())).toBe(true);
+    second.beat([]);
+    const moved = await second.assigned(1);
+    expect(moved.replicas[0]?.number).toBeGreaterThan(replicas[0]?.number ?? 0);
+  });
+});
+
+describe("Hub: bundles", () => {
+  test("an invalid bundle is refused and the last good one stays", async () => {
+    const { record } = await testKey();
+    const good = next();
+    await publish(bundle(good, { services: [routeService("kept")], keys: [record] }));
+    const bad = await publish({ route: { version: next(), services: "none" } });
+    expect(bad.status).toBe(422);
+    expect(((await bad.json()) as { error: { code: string } }).error.code).toBe("invalid_bundle");
+    expect((await hub().view(0)).route?.version).toBe(good);
+  });
+
+  test("a stale bundle is refused with the version in use", async () => {
+    const newest = next();
+    await publish(bundle(newest, {}));
+    const stale = await publish(bundle(newest - 1, {}));
+    expect(stale.status).toBe(409);
+    expect(stale.headers.get("x-fairlead-bundle-version")).toBe(String(newest));
+  });
+
+  test("an isolate that has the version in use is sent snapshots only", async () => {
+    const newest = next();
+    await publish(bundle(newest, {}));
+    expect(await hub().view(newest)).not.toHaveProperty("route");
+  });
+
+  test("view() carries the other regions' snapshots", async () => {
+    const host = await newHost("host_far", "weur");
+    await publish(bundle(next(), { hosts: [host] }));
+    await TestLink.join(host);
+    const seen = await soon("the other region's host", 3_000, async () => (await hub().view(0)).snapshots.find(({ region, hosts }) => region === "weur" && hosts.some(({ id }) => id === host.id)));
+    expect(seen.region).toBe("weur");
+  });
+});

@@ -1,0 +1,25 @@
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+const processes = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism: false } as const;
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["{schema,agent,control,edge,scripts}/**/*.test.ts", "test/{engine,tidy}/**/*.test.ts", "test/*.test.ts"],
+          exclude: ["**/*.worker.test.ts"],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        plugins: [cloudflareTest({ wrangler: { configPath: "./test/worker/wrangler.toml" } })],
+        test: { name: "worker", include: ["edge/**/*.worker.test.ts"], testTimeout: 20_000, teardownTimeout: 60_000 },
+      },
+      { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...processes } },
+      { test: { name: "chaos", include: ["test/chaos/**/*.test.ts"], ...processes } },
+    ],
+  },
+});
