@@ -83,6 +83,8 @@ export async function forward(options: ForwardOptions, { candidates }: Decision,
     if (!mayMove || sending.body instanceof ReadableStream) break;
   }
   if (last === undefined) throw new FairleadError("no_replica", `Cannot serve "${options.service.name}": nothing can take the request`, { retryAfterMs: 1_000 });
+  // nobody is there to be told; the outcome of an abandoned attempt says nothing of its upstream
+  if (sending.signal.aborted) throw new FairleadError("provider_unreachable", "Cannot go on: the client has gone");
   throw failure(options.service.name, last);
 }
 

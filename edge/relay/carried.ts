@@ -128,9 +128,11 @@ export class CarriedStream {
         start: (controller) => {
           this.#controller = controller;
         },
-        // Held open until credit runs low, so that the stream machinery calls it once and not once a chunk.
+        // While there is credit in plenty it is held open, so that the stream machinery calls it once and not once a chunk; when
+        // credit is low it must come at every read, for each may make the room that is granted.
         pull: () => {
           this.#grant();
+          if (this.#receive.outstanding < windowBytes / 2) return undefined;
           return new Promise<void>((resolve) => {
             this.#wantPull = resolve;
           });

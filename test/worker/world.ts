@@ -76,7 +76,9 @@ export class TestLink {
   private constructor(socket: WebSocket) {
     this.socket = socket;
     socket.accept();
-    socket.addEventListener("message", ({ data }) => this.inbox.push(JSON.parse(String(data)) as HubMessage));
+    socket.addEventListener("message", ({ data }) => {
+      this.inbox.push(JSON.parse(String(data)) as HubMessage);
+    });
     socket.addEventListener("close", ({ code, reason }) => {
       this.closed = { code, reason };
     });

@@ -1,0 +1,230 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import type { RouteService } from "../schema/bundle.ts";
+import { frameKinds, jsonFrame, noPayload, readRequestHead, readReset, windowBytes, windowFrame, type Frame } from "../schema/frames.ts";
+import { newKey } from "../schema/key.ts";
+import { encrypt, sharedKey } from "../schema/seal.ts";
+import { bundle, fleetService, newHost, publish, replicaState, routeService, self, soon, testKey, TestLink, TestRelayLink, world, type TestHost } from "../test/worker/world.ts";
+import { forgetView } from "./view.ts";
+
+let version = Date.now();
+let key = "";
+let record: Awaited<ReturnType<typeof testKey>>["record"];
+let relay: TestRelayLink;
+let services: RouteService[] = [];
+let hosts: TestHost[] = [];
+const fleet = [fleetService("chat", 1), fleetService("web", 1)];
+const chat = { model: "chat", messages: [{ role: "user", content: "hi" }] };
+
+function ask(path: string, init: RequestInit & { key?: string | null } = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  const shown = init.key === undefined ? key : init.key;
+  if (shown !== null && !headers.has("authorization")) headers.set("authorization", `Bearer ${shown}`);
+  return self.fetch(`http://router${path}`, { ...init, headers });
+}
+
+function post(body: unknown, path = "/v1/chat/completions"): Promise<Response> {
+  return ask(path, { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body), headers: { "content-type": "application/json" } });
+}
+
+async function errorOf(response: Response): Promise<{ status: number; error: { message: string; type: string; param: string | null; code: string | null } }> {
+  return { status: response.status, ...((await response.json()) as { error: { message: string; type: string; param: string | null; code: string | null } }) };
+}
+
+beforeAll(async () => {
+  ({ key, record } = await testKey());
+  const host = await newHost("host_router");
+  hosts = [host];
+  const sealedApiKey = await encrypt(await sharedKey(world.FAIRLEAD_SHARED_KEY), "provider:rented:vendor", "sk-vendor");
+  services = [
+    routeService("chat"),
+    routeService("web", { listed: false }),
+    routeService("rented", { selfHosted: false, providers: [{ name: "vendor", endpoint: "http://vendor.test/v1", dialect: "openai", sealedApiKey, model: "vendor-model" }] }),
+    routeService("empty"),
+    routeService("small", { bodyBytesMax: 100 }),
+  ];
+  await publish(bundle(++version, { services, hosts, fleet, keys: [record] }));
+  const control = await TestLink.join(host);
+  const ticket = control.welcome?.relays[0];
+  if (ticket === undefined) throw new Error("no ticket");
+  relay = await TestRelayLink.open(host.id, ticket);
+  const { replicas, generation } = await control.assigned(2);
+  control.beat(replicas.map((one) => replicaState(one)), { generation });
+  await soon("ready replicas", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.filter(({ phase }) => phase === "ready").length === 2 ? true : undefined));
+});
+
+beforeEach(() => forgetView());
+afterAll(() => relay.socket.close(1000, "done"));
+
+/** The agent's side of one exchange. */
+async function answerWith(head: { status: number; headers?: [string, string][] }, body: string): Promise<Frame> {
+  const open = await relay.next(frameKinds.open);
+  relay.send(
+    windowFrame(open.stream, windowBytes),
+    jsonFrame(frameKinds.open, open.stream, { status: head.status, headers: head.headers ?? [["content-type", "application/json"]] }),
+    { kind: frameKinds.data, stream: open.stream, sequence: 0, payload: new TextEncoder().encode(body) },
+    { kind: frameKinds.end, stream: open.stream, sequence: 0, payload: noPayload },
+  );
+  return open;
+}
+
+describe("router: answers", () => {
+  test("a completion goes to the replica and back untouched, with who served it", async () => {
+    const [response, open] = await Promise.all([post(chat), answerWith({ status: 200, headers: [["content-type", "application/json"], ["server", "engine"], ["set-cookie", "a=1"]] }, '{"ok": true}')]);
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe('{"ok": true}');
+    expect(Object.fromEntries(response.headers)).toMatchObject({ "x-fairlead-upstream": "replica", "x-fairlead-model": "chat", "x-fairlead-attempts": "1", "x-fairlead-fallback": "false" });
+    expect(response.headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{32}$/);
+    expect(response.headers.has("server") || response.headers.has("set-cookie")).toBe(false);
+    const head = readRequestHead(open);
+    expect(head.target).toMatch(/^chat\.local\.\d+$/);
+    expect(head.headers.map(([name]) => name)).not.toContain("authorization");
+  });
+
+  test("what the caller did wrong, in the replica's words, is passed on and not repeated", async () => {
+    const [response] = await Promise.all([post(chat), answerWith({ status: 400 }, '{"error":{"message":"no","type":"invalid_request_error","param":null,"code":null}}')]);
+    expect(response.status).toBe(400);
+    expect(response.headers.get("x-fairlead-attempts")).toBe("1");
+  });
+
+  test("a replica that cannot is a typed error, with a time to come back", async () => {
+    const [response] = await Promise.all([post(chat), answerWith({ status: 429, headers: [["retry-after", "7"]] }, "busy")]);
+    expect(await errorOf(response)).toMatchObject({ status: 429, error: { code: "saturated" } });
+    expect(response.headers.get("retry-after")).toBe("7");
+  });
+
+  test("a warm request makes no call to a Hub or to KV", async () => {
+    await Promise.all([post(chat), answerWith({ status: 200 }, "{}")]);
+    const hub = vi.spyOn(world.HUB, "getByName");
+    const kv = vi.spyOn(world.CONFIG, "get");
+    await Promise.all([post(chat), answerWith({ status: 200 }, "{}")]);
+    expect(hub).not.toHaveBeenCalled();
+    expect(kv).not.toHaveBeenCalled();
+    vi.restoreAllMocks();
+  });
+
+  test("models lists what this key may call, and not what is no LLM", async () => {
+    const list = (await (await ask("/v1/models")).json()) as { object: string; data: { id: string }[] };
+    expect(list.object).toBe("list");
+    expect(list.data.map(({ id }) => id)).toEqual(["chat", "rented", "empty", "small"]);
+    expect(await (await ask("/v1/models/chat")).json()).toMatchObject({ id: "chat", object: "model", owned_by: "fairlead" });
+    expect((await errorOf(await ask("/v1/models/web"))).error.code).toBe("model_not_found");
+  });
+});
+
+describe("router: silence", () => {
+  test("a stream that is silent before its headers begins with comments and goes on with the answer", async () => {
+    const response = await post({ ...chat, stream: true });
+    expect(response.headers.get("content-type")).toBe("text/event-stream");
+    const open = await relay.next(frameKinds.open);
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe(": \n\n");
+    relay.send(
+      windowFrame(open.stream, windowBytes),
+      jsonFrame(frameKinds.open, open.stream, { status: 200, headers: [["content-type", "text/event-stream"]] }),
+      { kind: frameKinds.data, stream: open.stream, sequence: 0, payload: new TextEncoder().encode("data: [DONE]\n\n") },
+      { kind: frameKinds.end, stream: open.stream, sequence: 0, payload: noPayload },
+    );
+    let text = "";
+    for (let read = await reader.read(); !read.done; read = await reader.read()) text += new TextDecoder().decode(read.value);
+    expect(text.replaceAll(": \n\n", "")).toBe("data: [DONE]\n\n");
+  });
+
+  test("a stream that fails after its first comment ends with one typed error", async () => {
+    const response = await post({ ...chat, stream: true });
+    const open = await relay.next(frameKinds.open);
+    relay.send(windowFrame(open.stream, windowBytes), jsonFrame(frameKinds.reset, open.stream, { code: "upstream_lost", message: "died" }));
+    const text = await response.text();
+    expect(text).toContain('data: {"error":{"message":"Cannot serve');
+    expect(text).not.toContain("[DONE]");
+  });
+
+  test("a client that leaves while the replica is silent cancels it", async () => {
+    const response = await post({ ...chat, stream: true });
+    const open = await relay.next(frameKinds.open);
+    relay.send(windowFrame(open.stream, windowBytes));
+    await response.body?.cancel();
+    expect(readReset(await relay.next(frameKinds.reset, open.stream)).code).toBe("cancelled");
+  });
+});
+
+describe("router: refusals", () => {
+  test.each([
+    ["no key", null],
+    ["a malformed key", "fl_junk"],
+    ["a key of another kind", newKey("fla").key],
+    ["a well-formed key that nobody made", newKey("fl").key],
+  ])("%s is 401 without detail", async (_, shown) => {
+    const response = await ask("/v1/models", { key: shown });
+    expect(await errorOf(response)).toMatchObject({ status: 401, error: { type: "invalid_request_error", code: "invalid_api_key" } });
+    expect(response.headers.get("x-should-retry")).toBe("false");
+  });
+
+  test("a revoked key is refused as soon as the bundle without it is in use", async () => {
+    const other = await testKey();
+    await publish(bundle(++version, { services, hosts, fleet, keys: [record, other.record] }));
+    forgetView();
+    expect((await ask("/v1/models", { key: other.key })).status).toBe(200);
+    await publish(bundle(++version, { services, hosts, fleet, keys: [record] }));
+    await soon("the refusal", 3_000, async () => ((await ask("/v1/models", { key: other.key })).status === 401 ? true : undefined));
+  });
+
+  test.each([
+    ["not JSON", "{", 400, "invalid_json"],
+    ["not an object", "[1]", 400, "invalid_request"],
+    ["no model", "{}", 400, "invalid_request"],
+    ["absurdly deep", `{"model":"chat","x":${"[".repeat(5000)}${"]".repeat(5000)}}`, 400, "invalid_request"],
+    ["an unknown model", '{"model":"nobody"}', 404, "model_not_found"],
+    ["a model whose service has no replica", '{"model":"empty"}', 503, "no_replica"],
+    ["more than its service takes", JSON.stringify({ model: "small", pad: "x".repeat(200) }), 413, "body_too_large"],
+  ])("a body that is %s gets the right error", async (_, body, status, code) => {
+    expect(await errorOf(await post(body))).toMatchObject({ status, error: { code } });
+  });
+
+  test.each([
+    ["GET", "/v1/chat/completions", 405],
+    ["GET", "/v1/nothing", 404],
+    ["GET", "/", 404],
+  ])("%s %s is %i, in OpenAI's envelope", async (method, path, status) => {
+    expect(await errorOf(await ask(path, { method }))).toMatchObject({ status, error: { type: "invalid_request_error" } });
+  });
+
+  test("control's paths need control's token", async () => {
+    expect((await self.fetch("http://router/internal/status")).status).toBe(401);
+    expect((await self.fetch("http://router/internal/status", { headers: { authorization: `Bearer ${key}` } })).status).toBe(401);
+  });
+});
+
+describe("router: providers", () => {
+  test("a provider gets its own key and its own model name, and none of the caller's credentials", async () => {
+    const sent: Request[] = [];
+    vi.spyOn(globalThis, "fetch").mockImplementation((async (url: string, init: RequestInit) => {
+      sent.push(new Request(url, init));
+      return Response.json({ from: "vendor" }, { headers: { "set-cookie": "a=1", server: "vendor" } });
+    }) as unknown as typeof fetch);
+    const response = await ask("/v1/chat/completions", { method: "POST", body: JSON.stringify({ ...chat, model: "rented" }), headers: { "content-type": "application/json", cookie: "secret=1", "x-stainless-lang": "js" } });
+    vi.restoreAllMocks();
+    expect(await response.json()).toEqual({ from: "vendor" });
+    expect(response.headers.get("x-fairlead-upstream")).toBe("vendor");
+    expect(response.headers.get("x-fairlead-model")).toBe("vendor-model");
+    expect(response.headers.has("set-cookie")).toBe(false);
+    const request = sent[0];
+    expect(request?.url).toBe("http://vendor.test/v1/chat/completions");
+    expect(request?.headers.get("authorization")).toBe("Bearer sk-vendor");
+    expect(request?.headers.has("cookie") || request?.headers.has("x-stainless-lang")).toBe(false);
+    expect(await request?.json()).toMatchObject({ model: "vendor-model" });
+  });
+
+  test("a provider's silent stream is filled with comments until it begins", async () => {
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    vi.spyOn(globalThis, "fetch").mockImplementation((async () => new Response(readable, { headers: { "content-type": "text/event-stream" } })) as unknown as typeof fetch);
+    const response = await ask("/v1/chat/completions", { method: "POST", body: JSON.stringify({ ...chat, model: "rented", stream: true }), headers: { "content-type": "application/json" } });
+    vi.restoreAllMocks();
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe(": \n\n");
+    const writer = writable.getWriter();
+    void writer.write(new TextEncoder().encode("data: [DONE]\n\n")).then(() => writer.close());
+    let text = "";
+    for (let read = await reader.read(); !read.done; read = await reader.read()) text += new TextDecoder().decode(read.value);
+    expect(text.replaceAll(": \n\n", "")).toBe("data: [DONE]\n\n");
+  });
+});
