@@ -1,7 +1,14 @@
 import { FairleadError } from "../../schema/errors.ts";
-import { comment, errorEvent, orSilence } from "./silence.ts";
+import { atBoundary, comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
 
 type WaitUntil = (work: Promise<unknown>) => void;
+
+/** An upstream's event stream. */
+export interface Source {
+  body: ReadableStream<Uint8Array> | null;
+  /** Its silences are filled on the way here (a Relay does that): it is handed through natively. */
+  filled: boolean;
+}
 
 /** A begun stream that cannot go on ends with one typed error event and no `[DONE]`, never with a clean EOF. */
 async function endWith(writable: WritableStream<Uint8Array>, error: unknown): Promise<void> {
@@ -18,11 +25,50 @@ async function endWith(writable: WritableStream<Uint8Array>, error: unknown): Pr
 }
 
 /**
- * An SSE answer that begins before its upstream does: comments while it is silent, then the upstream's bytes untouched.
+ * Copy events, with a comment into every silence, so that a client that goes away is noticed at any time. One timer a stream: a
+ * timer and a race for every chunk would cost more than the copy.
+ */
+async function copy(body: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array>, cancel: (reason: unknown) => void): Promise<void> {
+  const reader = body.getReader();
+  const writer = writable.getWriter();
+  let writtenAt = Date.now();
+  let boundary = true;
+  let failed: unknown;
+  const timer = setInterval(() => {
+    if (!boundary || Date.now() - writtenAt < silenceMs) return;
+    writtenAt = Date.now();
+    writer.write(comment).catch((error: unknown) => {
+      failed = error;
+      cancel(error);
+      reader.cancel(error).catch(() => undefined);
+    });
+  }, silenceMs / 2);
+  try {
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      boundary = atBoundary(read.value);
+      writtenAt = Date.now();
+      await writer.write(read.value);
+    }
+    if (failed !== undefined) throw failed;
+    await writer.close();
+  } finally {
+    clearInterval(timer);
+    reader.releaseLock();
+    writer.releaseLock();
+  }
+}
+
+async function pour({ body, filled }: Source, writable: WritableStream<Uint8Array>, cancel: (reason: unknown) => void): Promise<void> {
+  if (body === null) return writable.close();
+  return filled ? body.pipeTo(writable, { preventAbort: true }) : copy(body, writable, cancel);
+}
+
+/**
+ * An SSE answer that begins before its upstream does: comments while it is silent, then the upstream's events.
  *
  * The client's going away shows as a failed write, and reaches the upstream through `cancel`.
  */
-export function beginEarly(upstream: Promise<Response>, cancel: (reason: unknown) => void, waitUntil: WaitUntil): ReadableStream {
+export function beginEarly(upstream: Promise<Source>, cancel: (reason: unknown) => void, waitUntil: WaitUntil): ReadableStream {
   const { readable, writable } = new IdentityTransformStream();
   waitUntil(
     (async () => {
@@ -34,8 +80,7 @@ export function beginEarly(upstream: Promise<Response>, cancel: (reason: unknown
         } finally {
           writer.releaseLock();
         }
-        const { body } = await upstream;
-        await (body === null ? writable.close() : body.pipeTo(writable, { preventAbort: true }));
+        await pour(await upstream, writable, cancel);
       } catch (error) {
         cancel(error);
         await endWith(writable, error);
@@ -45,31 +90,15 @@ export function beginEarly(upstream: Promise<Response>, cancel: (reason: unknown
   return readable;
 }
 
-/**
- * A provider's SSE body with comments until its first byte, then handed through natively (a JavaScript copy per chunk costs
- * more than twice as much; facts/cloudflare.md, "Ways to watch a stream").
- */
-export function untilFirstByte(body: ReadableStream<Uint8Array>, cancel: (reason: unknown) => void, waitUntil: WaitUntil): ReadableStream {
+/** An SSE answer whose upstream has begun: natively where its silences are filled already, else watched. */
+export function events(source: Source, cancel: (reason: unknown) => void, waitUntil: WaitUntil): ReadableStream | null {
+  if (source.filled || source.body === null) return source.body;
   const { readable, writable } = new IdentityTransformStream();
   waitUntil(
-    (async () => {
-      const reader = body.getReader();
-      const writer = writable.getWriter();
-      try {
-        const first = reader.read();
-        let heard = await orSilence(first);
-        for (; heard === "silent"; heard = await orSilence(first)) await writer.write(comment);
-        if (heard.value.done) return await writer.close();
-        await writer.write(heard.value.value);
-        reader.releaseLock();
-        writer.releaseLock();
-        await body.pipeTo(writable, { preventAbort: true });
-      } catch (error) {
-        cancel(error);
-        writer.releaseLock();
-        await endWith(writable, error);
-      }
-    })(),
+    pour(source, writable, cancel).catch(async (error: unknown) => {
+      cancel(error);
+      await endWith(writable, error);
+    }),
   );
   return readable;
 }

@@ -4,7 +4,7 @@ import { authenticate, mayCall } from "../auth/auth.ts";
 import { forward, type Answered } from "../forward/forward.ts";
 import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
 import { isEventStream, orSilence } from "../forward/silence.ts";
-import { beginEarly, untilFirstByte } from "../forward/stream.ts";
+import { beginEarly, events, type Source } from "../forward/stream.ts";
 import { readInference } from "../route/request.ts";
 import { route, type Decision } from "../route/route.ts";
 import { newsFor, type View } from "../view.ts";
@@ -60,9 +60,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
     for (const [name, value] of Object.entries(servedBy(requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts, fallback))) headers.set(name, value);
     if (!isEventStream(response.headers)) return new Response(response.body, { status: response.status, headers });
     headers.set("cache-control", "no-cache");
-    // a Relay fills silences by itself; a provider's body must be watched until it begins
-    const watched = candidate.kind === "provider" && response.body !== null ? untilFirstByte(response.body, gone, waitUntil) : response.body;
-    return new Response(watched, { status: response.status, headers });
+    return new Response(events({ body: response.body, filled: candidate.kind === "replica" }, gone, waitUntil), { status: response.status, headers });
   };
   if (!stream) return finish(await answered);
   const heard = await orSilence(answered);
@@ -73,8 +71,8 @@ export async function inference(c: RouterRequest): Promise<Response> {
 }
 
 /** Once the answer has begun as a stream of events, anything else is an error in the stream. */
-async function eventsOnly({ response }: Answered): Promise<Response> {
-  if (isEventStream(response.headers) && response.ok) return response;
+async function eventsOnly({ response, candidate }: Answered): Promise<Source> {
+  if (isEventStream(response.headers) && response.ok) return { body: response.body, filled: candidate.kind === "replica" };
   await response.body?.cancel();
   throw new FairleadError(response.status < 500 ? "invalid_request" : "provider_error", `Cannot go on with the answer: the upstream answered with status ${response.status}`);
 }
