@@ -6,14 +6,9 @@ import { metrics } from "./http/metrics.ts";
 import { listModels, showModel } from "./http/models.ts";
 import { service } from "./http/service.ts";
 import { getView } from "./view.ts";
-import type { RouterContext } from "./http/context.ts";
+import { requestIdOf, type RouterContext } from "./http/context.ts";
 
 export const app = new Hono<RouterContext>();
-
-app.use(async (c, next) => {
-  c.set("requestId", `req_${crypto.randomUUID().replaceAll("-", "")}`);
-  await next();
-});
 
 app.post("/v1/chat/completions", inference);
 app.post("/v1/completions", inference);
@@ -23,11 +18,11 @@ app.get("/v1/models/*", showModel);
 app.all("/s/:name", service);
 app.all("/s/:name/*", service);
 
-app.get("/healthz", (c) => c.json({ ok: true }, 200, { "x-request-id": c.var.requestId }));
+app.get("/healthz", (c) => c.json({ ok: true }, 200, { "x-request-id": requestIdOf(c) }));
 app.get("/readyz", async (c) => {
   const view = await getView(c.env, c.req.raw, (work) => c.executionCtx.waitUntil(work));
   const ready = view !== undefined && view.routes.version > 0;
-  return c.json({ ready, bundleVersion: view?.routes.version ?? 0 }, ready ? 200 : 503, { "x-request-id": c.var.requestId });
+  return c.json({ ready, bundleVersion: view?.routes.version ?? 0 }, ready ? 200 : 503, { "x-request-id": requestIdOf(c) });
 });
 app.get("/metrics", metrics);
 app.route("/internal", internal);
@@ -40,13 +35,13 @@ app.notFound((c) => {
   const error = posts.has(path)
     ? new FairleadError("method_not_allowed", `Cannot ${c.req.method} ${path}: use POST`)
     : new FairleadError("not_found", `Cannot ${c.req.method} ${path}: there is no such path`);
-  return errorResponse(error, { "x-request-id": c.var.requestId, ...(posts.has(path) ? { allow: "POST" } : {}) });
+  return errorResponse(error, { "x-request-id": requestIdOf(c), ...(posts.has(path) ? { allow: "POST" } : {}) });
 });
 
 app.onError((error, c) => {
   const known = error instanceof FairleadError ? error : new FairleadError("internal", "Cannot serve the request: internal error", { cause: error });
   // 499 is for the log only: nobody is there to read it
-  if (known.code === "internal") console.error(JSON.stringify({ message: "internal error", requestId: c.var.requestId, path: c.req.path, error: String(error), stack: error.stack }));
+  if (known.code === "internal") console.error(JSON.stringify({ message: "internal error", requestId: requestIdOf(c), path: c.req.path, error: String(error), stack: error.stack }));
   const version = c.res.headers.get("x-fairlead-bundle-version");
-  return errorResponse(known, { "x-request-id": c.var.requestId, ...(version === null ? {} : { "x-fairlead-bundle-version": version }) });
+  return errorResponse(known, { "x-request-id": requestIdOf(c), ...(version === null ? {} : { "x-fairlead-bundle-version": version }) });
 });

@@ -66,7 +66,7 @@ function parts({ options, secrets, urls }: World, workers: Awaited<ReturnType<ty
               FAIRLEAD_TICKET_KEY: secrets.ticketKey,
             },
           },
-          { output },
+          output,
         ),
     }),
     control: new Part({
@@ -110,7 +110,7 @@ async function enrol(world: World): Promise<void> {
   const { token } = await admin(world, "POST", "/v1/hosts/invites", { region: "local", name: hostname().slice(0, 64) || "local" });
   const log = openSync(join(state, "logs/agent.log"), "a");
   const child = spawn(process.execPath, [join(root, "agent/index.ts"), "join", "--control", world.urls.control, "--token-file", "-", "--config", join(state, "agent.yaml")], { stdio: ["pipe", log, log], cwd: state });
-  child.stdin.end(String(token));
+  child.stdin?.end(String(token));
   const [code] = (await once(child, "exit")) as [number | null];
   if (code !== 0) throw new Error(`Cannot enrol this machine: fairlead-agent join exited with ${code}; see ${join(state, "logs/agent.log")}`);
 }

@@ -1,5 +1,6 @@
 import type { Candidate } from "../route/route.ts";
 import type { RouterEnv } from "../env.ts";
+import type { HeaderObject } from "./headers.ts";
 import { carriageHeader, carriageOutcome, isUnable, type CarriageFailure, type Outcome } from "./outcome.ts";
 
 /** A request as it goes to any upstream. */
@@ -8,10 +9,10 @@ export interface Sending {
   method: string;
   /** Path and query from the service's root, e.g. `/v1/chat/completions`. */
   path: string;
-  headers: Headers;
+  headers: HeaderObject;
   body: ArrayBuffer | Uint8Array | ReadableStream | null;
-  /** Ends the attempt: the client has gone, or the total time is over. */
-  signal: AbortSignal;
+  /** Ends the attempt that is going on. The platform ends it by itself when the client goes before the answer begins. */
+  abort: AbortController;
   /** Until response headers, ms. */
   ttftMs: number;
   /** A WebSocket is asked for. */
@@ -26,20 +27,18 @@ function classify(response: Response): Outcome {
 
 /** One fetch with an end to its waiting for headers; the answer's body is not bounded by it. */
 async function bounded(sending: Sending, send: (signal: AbortSignal) => Promise<Response>): Promise<Outcome> {
-  const controller = new AbortController();
-  const cancel = (): void => controller.abort(sending.signal.reason);
-  if (sending.signal.aborted) cancel();
-  sending.signal.addEventListener("abort", cancel);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    controller.abort();
+    sending.abort.abort();
   }, sending.ttftMs);
   try {
-    return classify(await send(controller.signal));
+    return classify(await send(sending.abort.signal));
   } catch (error) {
-    if (late) return { kind: "timeout", why: `no answer within ${sending.ttftMs} ms` };
-    return { kind: "lost", why: error instanceof Error ? error.message : String(error) };
+    if (!late) return { kind: "lost", why: error instanceof Error ? error.message : String(error) };
+    // the next attempt starts with a signal of its own
+    sending.abort = new AbortController();
+    return { kind: "timeout", why: `no answer within ${sending.ttftMs} ms` };
   } finally {
     clearTimeout(timer);
   }
@@ -47,18 +46,15 @@ async function bounded(sending: Sending, send: (signal: AbortSignal) => Promise<
 
 /** One attempt on one replica, through one of its host's Relay objects. */
 export function attemptReplica(env: RouterEnv, candidate: Extract<Candidate, { kind: "replica" }>, relay: number, sending: Sending): Promise<Outcome> {
-  const headers = new Headers(sending.headers);
-  headers.set("x-fairlead-target", candidate.id);
-  headers.set("x-fairlead-request", sending.requestId);
-  if (sending.upgrade) headers.set("upgrade", "websocket");
+  const headers: HeaderObject = { ...sending.headers, "x-fairlead-target": candidate.id, "x-fairlead-request": sending.requestId };
+  if (sending.upgrade) headers["upgrade"] = "websocket";
   const stub = env.RELAY.getByName(`${candidate.host}/${relay}`);
   return bounded(sending, (signal) => stub.fetch(`http://carry${sending.path}`, { method: sending.method, headers, body: sending.body, signal, redirect: "manual" }));
 }
 
 /** One attempt on a provider. `path` begins with `/v1`, which a provider's endpoint already ends with. */
 export function attemptProvider(candidate: Extract<Candidate, { kind: "provider" }>, apiKey: string | undefined, sending: Sending): Promise<Outcome> {
-  const headers = new Headers(sending.headers);
-  if (apiKey !== undefined) headers.set("authorization", `Bearer ${apiKey}`);
+  const headers: HeaderObject = apiKey === undefined ? sending.headers : { ...sending.headers, authorization: `Bearer ${apiKey}` };
   const url = candidate.provider.endpoint.replace(/\/+$/, "") + sending.path.slice("/v1".length);
   return bounded(sending, (signal) => fetch(url, { method: sending.method, headers, body: sending.body, signal, redirect: "manual" }));
 }

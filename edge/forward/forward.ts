@@ -73,7 +73,7 @@ export async function forward(options: ForwardOptions, { candidates }: Decision,
   let last: Exclude<Outcome, { kind: "answer" }> | undefined;
   let attempts = 0;
   for (const candidate of candidates) {
-    if (attempts === attemptsMax || sending.signal.aborted) break;
+    if (attempts === attemptsMax || sending.abort.signal.aborted) break;
     attempts++;
     const outcome = await attempt(options, candidate, sending, parsed);
     if (outcome.kind === "answer") return { response: outcome.response, candidate, attempts };
@@ -84,7 +84,7 @@ export async function forward(options: ForwardOptions, { candidates }: Decision,
   }
   if (last === undefined) throw new FairleadError("no_replica", `Cannot serve "${options.service.name}": nothing can take the request`, { retryAfterMs: 1_000 });
   // nobody is there to be told; the outcome of an abandoned attempt says nothing of its upstream
-  if (sending.signal.aborted) throw new FairleadError("provider_unreachable", "Cannot go on: the client has gone");
+  if (sending.abort.signal.aborted) throw new FairleadError("provider_unreachable", "Cannot go on: the client has gone");
   throw failure(options.service.name, last);
 }
 

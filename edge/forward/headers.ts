@@ -1,9 +1,12 @@
 /**
  * Header allow-lists, both ways (facts/openai-wire.md §9). What is not named here does not cross: credentials, cookies, proxies'
  * notes and our own control headers stay on their side.
+ *
+ * The inference lists ask for names instead of walking all headers, and answer with plain objects: every header that crosses
+ * between the runtime and JavaScript is paid for on every request.
  */
-const inferenceRequest = new Set(["content-type", "accept", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key", "traceparent", "tracestate"]);
-const inferenceAnswer = new Set(["content-type", "retry-after", "retry-after-ms"]);
+const inferenceRequest = ["content-type", "accept", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key", "traceparent", "tracestate"];
+const inferenceAnswer = ["content-type", "retry-after", "retry-after-ms"];
 
 /** Hop-by-hop (RFC 9110 §7.6.1) and what a proxy adds; never crosses, in either direction. */
 const hopByHop = new Set([
@@ -13,44 +16,54 @@ const hopByHop = new Set([
 /** Kept from a service that is no LLM: the edge's own notes, and the platform's. */
 const edgeOnly = /^(cf-|x-fairlead-|x-forwarded-|cdn-loop$|x-real-ip$)/;
 
-/** Test simulators read these; they pass in a world on one machine only. */
-const simulatorPrefix = "x-sim-";
+/** Test simulators read this; it passes in a world on one machine only. */
+const simulatorHeader = "x-sim-fail";
 
-export function inferenceRequestHeaders(from: Headers, local: boolean): Headers {
-  const headers = new Headers();
-  for (const [name, value] of from) if (inferenceRequest.has(name) || (local && name.startsWith(simulatorPrefix))) headers.set(name, value);
-  headers.set("user-agent", "fairlead");
-  return headers;
-}
+export type HeaderObject = Record<string, string>;
 
-export function inferenceAnswerHeaders(from: Headers): Headers {
-  const headers = new Headers();
-  for (const name of inferenceAnswer) {
+function named(from: Headers, names: readonly string[]): HeaderObject {
+  const headers: HeaderObject = {};
+  for (const name of names) {
     const value = from.get(name);
-    if (value !== null) headers.set(name, value);
+    if (value !== null) headers[name] = value;
   }
   return headers;
 }
 
+export function inferenceRequestHeaders(from: Headers, local: boolean): HeaderObject {
+  const headers = named(from, inferenceRequest);
+  if (local) {
+    const order = from.get(simulatorHeader);
+    if (order !== null) headers[simulatorHeader] = order;
+  }
+  headers["user-agent"] = "fairlead";
+  return headers;
+}
+
+export function inferenceAnswerHeaders(from: Headers): HeaderObject {
+  return named(from, inferenceAnswer);
+}
+
 /** Those that RFC 9110's Connection header names, too. */
-function named(from: Headers): Set<string> {
+function ofConnection(from: Headers): Set<string> {
   return new Set((from.get("connection") ?? "").split(",").map((name) => name.trim().toLowerCase()));
 }
 
 /** For a service that is no LLM: everything but what must not cross. `credential` is the header our key came in. */
-export function serviceRequestHeaders(from: Headers, credential: "authorization" | "x-api-key" | "api-key"): Headers {
-  const headers = new Headers();
-  const connection = named(from);
+export function serviceRequestHeaders(from: Headers, credential: "authorization" | "x-api-key" | "api-key"): HeaderObject {
+  const headers: HeaderObject = {};
+  const connection = ofConnection(from);
   for (const [name, value] of from) {
     if (hopByHop.has(name) || connection.has(name) || edgeOnly.test(name) || name === credential) continue;
-    headers.append(name, value);
+    headers[name] = value;
   }
   return headers;
 }
 
+/** As a `Headers`, which keeps several cookies apart. */
 export function serviceAnswerHeaders(from: Headers): Headers {
   const headers = new Headers();
-  const connection = named(from);
+  const connection = ofConnection(from);
   for (const [name, value] of from) {
     if (hopByHop.has(name) || connection.has(name) || name.startsWith("x-fairlead-")) continue;
     headers.append(name, value);

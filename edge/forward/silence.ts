@@ -16,8 +16,8 @@ export function errorEvent(error: FairleadError): Uint8Array {
   return encoder.encode(`data: ${JSON.stringify(errorEnvelope(error))}\n\n`);
 }
 
-export function isEventStream(headers: Headers): boolean {
-  return headers.get("content-type")?.startsWith("text/event-stream") ?? false;
+export function isEventStream(contentType: string | null | undefined): boolean {
+  return contentType?.startsWith("text/event-stream") ?? false;
 }
 
 /** Whether a stream whose last bytes are these stands between two events, where a comment may go. */

@@ -6,7 +6,7 @@ import { getView, type View } from "../view.ts";
 /** What a router request carries with it. */
 export interface RouterContext {
   Bindings: RouterEnv;
-  Variables: { requestId: string };
+  Variables: { requestId: string | undefined };
 }
 
 export type RouterRequest = Context<RouterContext>;
@@ -19,9 +19,20 @@ export async function viewOf(c: RouterRequest): Promise<View> {
   return known;
 }
 
-/** Who served it, for the caller. Never an address. */
-export function servedBy(requestId: string, upstream: string, model: string | undefined, attempts: number, fallback: boolean): Record<string, string> {
-  const headers: Record<string, string> = { "x-request-id": requestId, "x-fairlead-upstream": upstream, "x-fairlead-attempts": String(attempts), "x-fairlead-fallback": String(fallback) };
+/** The request's id: made when first asked for, the same in every header and log line after that. */
+export function requestIdOf(c: RouterRequest): string {
+  const known = c.get("requestId");
+  if (known !== undefined) return known;
+  const id = `req_${crypto.randomUUID().replaceAll("-", "")}`;
+  c.set("requestId", id);
+  return id;
+}
+
+/** Notes on who served it, for the caller. Never an address. */
+export function servedBy(headers: Record<string, string>, requestId: string, upstream: string, model: string | undefined, attempts: number, fallback: boolean): void {
+  headers["x-request-id"] = requestId;
+  headers["x-fairlead-upstream"] = upstream;
+  headers["x-fairlead-attempts"] = String(attempts);
+  headers["x-fairlead-fallback"] = String(fallback);
   if (model !== undefined) headers["x-fairlead-model"] = model;
-  return headers;
 }

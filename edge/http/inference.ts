@@ -1,6 +1,7 @@
 import { FairleadError } from "../../schema/errors.ts";
 import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
+import type { Sending } from "../forward/attempt.ts";
 import { forward, type Answered } from "../forward/forward.ts";
 import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
 import { isEventStream, orSilence } from "../forward/silence.ts";
@@ -9,7 +10,7 @@ import { readInference } from "../route/request.ts";
 import { route, type Decision } from "../route/route.ts";
 import { newsFor, type View } from "../view.ts";
 import { readBody } from "./body.ts";
-import { servedBy, viewOf, type RouterRequest } from "./context.ts";
+import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** The largest body before the service is known (facts/failures.md §2: 20 MiB multimodal). */
 const bodyBytesMax = 20 * 1024 * 1024;
@@ -17,7 +18,7 @@ const bodyBytesMax = 20 * 1024 * 1024;
 /** Chat, completions and embeddings: authenticate, read, route, forward. */
 export async function inference(c: RouterRequest): Promise<Response> {
   const request = c.req.raw;
-  const requestId = c.var.requestId;
+  const requestId = requestIdOf(c);
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
 
   let view = await viewOf(c);
@@ -35,31 +36,25 @@ export async function inference(c: RouterRequest): Promise<Response> {
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
 
   const decision = await decide(c, view, service);
-  const abort = new AbortController();
-  const gone = (): void => abort.abort();
-  request.signal.addEventListener("abort", gone);
-  const answered = forward(
-    { env: c.env, routes: view.routes, service, repeatable: true, random: Math.random },
-    decision,
-    {
-      requestId,
-      method: "POST",
-      path: new URL(request.url).pathname,
-      headers: inferenceRequestHeaders(request.headers, c.env.FAIRLEAD_LOCAL === "1"),
-      body: bytes,
-      signal: abort.signal,
-      ttftMs: service.timeouts.ttftMs,
-      upgrade: false,
-    },
-    body,
-  );
+  const sending: Sending = {
+    requestId,
+    method: "POST",
+    path: c.req.path,
+    headers: inferenceRequestHeaders(request.headers, c.env.FAIRLEAD_LOCAL === "1"),
+    body: bytes,
+    abort: new AbortController(),
+    ttftMs: service.timeouts.ttftMs,
+    upgrade: false,
+  };
+  const gone = (): void => sending.abort.abort();
+  const answered = forward({ env: c.env, routes: view.routes, service, repeatable: true, random: Math.random }, decision, sending, body);
   const finish = ({ response, candidate, attempts }: Answered): Response => {
     const headers = inferenceAnswerHeaders(response.headers);
     const fallback = candidate.kind === "provider" && service.selfHosted;
     const answeredModel = candidate.kind === "provider" ? (candidate.provider.model ?? model) : model;
-    for (const [name, value] of Object.entries(servedBy(requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts, fallback))) headers.set(name, value);
-    if (!isEventStream(response.headers)) return new Response(response.body, { status: response.status, headers });
-    headers.set("cache-control", "no-cache");
+    servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts, fallback);
+    if (!isEventStream(headers["content-type"])) return new Response(response.body, { status: response.status, headers });
+    headers["cache-control"] = "no-cache";
     return new Response(events({ body: response.body, filled: candidate.kind === "replica" }, gone, waitUntil), { status: response.status, headers });
   };
   if (!stream) return finish(await answered);
@@ -72,7 +67,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
 
 /** Once the answer has begun as a stream of events, anything else is an error in the stream. */
 async function eventsOnly({ response, candidate }: Answered): Promise<Source> {
-  if (isEventStream(response.headers) && response.ok) return { body: response.body, filled: candidate.kind === "replica" };
+  if (response.ok && isEventStream(response.headers.get("content-type"))) return { body: response.body, filled: candidate.kind === "replica" };
   await response.body?.cancel();
   throw new FairleadError(response.status < 500 ? "invalid_request" : "provider_error", `Cannot go on with the answer: the upstream answered with status ${response.status}`);
 }

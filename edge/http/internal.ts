@@ -4,7 +4,7 @@ import { FairleadError } from "../../schema/errors.ts";
 import { readBody } from "./body.ts";
 import { carriageHeader } from "../forward/outcome.ts";
 import { regionsOf } from "../regions.ts";
-import type { RouterContext } from "./context.ts";
+import { requestIdOf, type RouterContext } from "./context.ts";
 
 const encoder = new TextEncoder();
 
@@ -56,7 +56,7 @@ internal.get("/status", async (c) => {
 /** A replica's log, as its agent streams it over a relay. */
 internal.get("/logs/:host/:replica", async (c) => {
   const { host, replica } = c.req.param();
-  const headers = { "x-fairlead-target": "agent", "x-fairlead-request": c.var.requestId };
+  const headers = { "x-fairlead-target": "agent", "x-fairlead-request": requestIdOf(c) };
   const query = new URL(c.req.url).search;
   for (const relay of [0, 1]) {
     const response = await c.env.RELAY.getByName(`${host}/${relay}`).fetch(`http://carry/logs/${encodeURIComponent(replica)}${query}`, { headers, signal: c.req.raw.signal });

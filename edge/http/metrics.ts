@@ -2,7 +2,7 @@ import { Gauge, Registry } from "prom-client";
 import { phases } from "../../schema/replica.ts";
 import { authenticate } from "../auth/auth.ts";
 import { regionsOf } from "../regions.ts";
-import { viewOf, type RouterRequest } from "./context.ts";
+import { requestIdOf, viewOf, type RouterRequest } from "./context.ts";
 
 /** GET /metrics: the fleet as the Hubs know it, in Prometheus text. */
 export async function metrics(c: RouterRequest): Promise<Response> {
@@ -26,5 +26,5 @@ export async function metrics(c: RouterRequest): Promise<Response> {
       if (load?.kvUsage !== undefined) kv.set({ service, replica, region }, load.kvUsage);
     }
   }
-  return new Response(await registry.metrics(), { headers: { "content-type": registry.contentType, "x-request-id": c.var.requestId } });
+  return new Response(await registry.metrics(), { headers: { "content-type": registry.contentType, "x-request-id": requestIdOf(c) } });
 }

@@ -1,7 +1,7 @@
 import { FairleadError } from "../../schema/errors.ts";
 import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
-import { viewOf, type RouterRequest } from "./context.ts";
+import { requestIdOf, viewOf, type RouterRequest } from "./context.ts";
 
 function entry(model: string, service: RouteService): { id: string; object: "model"; created: number; owned_by: string } {
   return { id: model, object: "model", created: Math.floor(service.createdAt / 1000), owned_by: "fairlead" };
@@ -12,7 +12,7 @@ export async function listModels(c: RouterRequest): Promise<Response> {
   const view = await viewOf(c);
   const key = await authenticate(c.env, c.req.raw, view, "inference");
   const models = [...view.routes.byModel].filter(([, service]) => service.listed && mayCall(key, service));
-  return Response.json({ object: "list", data: models.map(([model, service]) => entry(model, service)) }, { headers: { "x-request-id": c.var.requestId } });
+  return Response.json({ object: "list", data: models.map(([model, service]) => entry(model, service)) }, { headers: { "x-request-id": requestIdOf(c) } });
 }
 
 /** GET /v1/models/ID; an id may hold slashes, as Hugging Face's do. */
@@ -22,5 +22,5 @@ export async function showModel(c: RouterRequest): Promise<Response> {
   const model = decodeURIComponent(c.req.path.slice("/v1/models/".length));
   const service = view.routes.byModel.get(model);
   if (service === undefined || !service.listed || !mayCall(key, service)) throw new FairleadError("model_not_found", `Cannot show model "${model}": there is no such model, or this key may not use it`, { param: "model" });
-  return Response.json(entry(model, service), { headers: { "x-request-id": c.var.requestId } });
+  return Response.json(entry(model, service), { headers: { "x-request-id": requestIdOf(c) } });
 }

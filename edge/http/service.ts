@@ -4,7 +4,7 @@ import { forward } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { newsFor } from "../view.ts";
 import { decide } from "./inference.ts";
-import { servedBy, viewOf, type RouterRequest } from "./context.ts";
+import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
@@ -25,30 +25,30 @@ export async function service(c: RouterRequest): Promise<Response> {
   }
   if (found === undefined || !mayCall(key, found)) throw new FairleadError("service_not_found", `Cannot reach service "${named}": there is no such service, or this key may not use it`);
   // relative links of a page work only below its folder
-  if (path === "") return new Response(null, { status: 308, headers: { location: `${url.pathname}/${url.search}`, "x-request-id": c.var.requestId } });
+  if (path === "") return new Response(null, { status: 308, headers: { location: `${url.pathname}/${url.search}`, "x-request-id": requestIdOf(c) } });
   if (Number(request.headers.get("content-length") ?? 0) > found.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is larger than the ${found.bodyBytesMax} bytes that "${found.name}" takes`);
 
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const decision = await decide(c, view, found);
-  const abort = new AbortController();
-  request.signal.addEventListener("abort", () => abort.abort());
   const { response, candidate, attempts } = await forward(
     { env: c.env, routes: view.routes, service: found, repeatable: idempotent.has(request.method) && request.body === null, random: Math.random },
     { ...decision, candidates: decision.candidates.filter(({ kind }) => kind === "replica") },
     {
-      requestId: c.var.requestId,
+      requestId: requestIdOf(c),
       method: request.method,
       path: path + url.search,
       headers: serviceRequestHeaders(request.headers, credential),
       body: request.body,
-      signal: abort.signal,
+      abort: new AbortController(),
       ttftMs: found.timeouts.ttftMs,
       upgrade,
     },
   );
   if (response.webSocket) return response;
   const headers = serviceAnswerHeaders(response.headers);
-  for (const [header, value] of Object.entries(servedBy(c.var.requestId, "replica", undefined, attempts, candidate.kind === "provider"))) headers.set(header, value);
+  const notes: Record<string, string> = {};
+  servedBy(notes, requestIdOf(c), "replica", undefined, attempts, candidate.kind === "provider");
+  for (const [note, value] of Object.entries(notes)) headers.set(note, value);
   return new Response(response.body, { status: response.status, headers, encodeBody: response.headers.has("content-encoding") ? "manual" : "automatic" });
 }

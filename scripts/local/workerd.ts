@@ -1,9 +1,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join, relative } from "node:path";
 import type { BuiltWorker, WorkerName } from "./workers.ts";
 
-export const workerdBinary = join(import.meta.dirname, "../../node_modules/workerd/bin/workerd");
+/** The binary of this platform; the package's own launcher would put a Node process in between. */
+export const workerdBinary = (): string => (createRequire(import.meta.url)("workerd") as { default: string }).default;
 
 export interface WorkerdOptions {
   workers: Record<WorkerName, BuiltWorker>;
@@ -75,15 +77,17 @@ const fleet :Workerd.Worker = (
 `;
 }
 
-/** Start the workerd binary on a configuration. Its output goes where `stdio` says. */
-export function startWorkerd(options: WorkerdOptions, stdio: { output: number }): ChildProcess {
+/** How the workerd binary is started on a configuration: it is written to `state`, mode 0600. */
+export function workerdCommand(options: WorkerdOptions): { command: [string, ...string[]]; env: Record<string, string> } {
   const { state, values, workers } = options;
   for (const folder of ["objects", "kv"]) mkdirSync(join(state, folder), { recursive: true });
   const file = join(state, "workerd.capnp");
   writeFileSync(file, workerdConfig(options), { mode: 0o600 });
-  return spawn(workerdBinary, ["serve", file], {
-    env: { PATH: process.env["PATH"] ?? "", ...workers.router.vars, ...workers.fleet.vars, ...values },
-    stdio: ["ignore", stdio.output, stdio.output],
-    detached: true,
-  });
+  return { command: [workerdBinary(), "serve", file], env: { PATH: process.env["PATH"] ?? "", ...workers.router.vars, ...workers.fleet.vars, ...values } };
+}
+
+/** Start workerd in a process group of its own, its output into a file descriptor. */
+export function startWorkerd(options: WorkerdOptions, output: number): ChildProcess {
+  const { command: [program, ...args], env } = workerdCommand(options);
+  return spawn(program, args, { env, stdio: ["ignore", output, output], detached: true });
 }

@@ -53,8 +53,8 @@ async function build(name: WorkerName, into: string): Promise<BuiltWorker> {
     script: join(out, `${name}.js`),
     compatibilityDate: config.compatibility_date ?? "",
     compatibilityFlags: config.compatibility_flags,
-    objects: config.durable_objects.bindings.map(({ name: binding, class_name, script_name }) => ({ binding, className: class_name, scriptName: script_name })),
-    kv: config.kv_namespaces.map(({ binding }) => binding),
+    objects: config.durable_objects.bindings.map(({ name: binding, class_name, script_name }: { name: string; class_name: string; script_name?: string }) => ({ binding, className: class_name, scriptName: script_name })),
+    kv: config.kv_namespaces.map(({ binding }: { binding: string }) => binding),
     vars: Object.fromEntries(Object.entries(config.vars).map(([key, value]) => [key, String(value)])),
     secrets: config.secrets?.required ?? [],
   };

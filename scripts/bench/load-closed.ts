@@ -1,0 +1,41 @@
+import type { Target } from "./load.ts";
+import { poster } from "./post.ts";
+import { quantile } from "./quantile.ts";
+
+/** `connections` requests are always in flight, for `seconds` or until `requests` were sent. */
+export interface ClosedJob extends Target {
+  kind: "closed";
+  connections: number;
+  seconds?: number;
+  requests?: number;
+}
+
+/** What a closed-loop run saw; wrk gives the same. */
+export interface ClosedResult {
+  requests: number;
+  errors: number;
+  durationMs: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+export async function runClosed(job: ClosedJob): Promise<ClosedResult> {
+  const post = poster(job, { stream: false, connections: job.connections });
+  const latencies: number[] = [];
+  let errors = 0;
+  let left = job.requests ?? Number.POSITIVE_INFINITY;
+  const startMs = performance.now();
+  const endMs = startMs + (job.seconds ?? Number.POSITIVE_INFINITY) * 1_000;
+
+  async function connection(): Promise<void> {
+    while (left-- > 0) {
+      const sentMs = performance.now();
+      if (sentMs >= endMs) return;
+      if (await post()) latencies.push(performance.now() - sentMs);
+      else errors++;
+    }
+  }
+  await Promise.all(Array.from({ length: job.connections }, connection));
+
+  return { requests: latencies.length, errors, durationMs: performance.now() - startMs, p50Ms: quantile(latencies, 0.5), p99Ms: quantile(latencies, 0.99) };
+}

@@ -1,0 +1,42 @@
+import type { Bench } from "./bench.ts";
+import { cpuMsOf } from "./cpu.ts";
+import { generate } from "./generate.ts";
+import type { Lineup, Started } from "./lineup.ts";
+import type { StreamsJob, StreamsResult } from "./load-streams.ts";
+import { takeTurns, warmUp, type Rounds } from "./rounds.ts";
+
+/** Streams open at the same time. */
+export const atOnce = 50;
+/** Time between the chunks of a stream at the upstream, in ms; 0 is as fast as it goes. */
+export const gapsMs = [10, 0] as const;
+export type GapMs = (typeof gapsMs)[number];
+
+export interface StreamsSample extends StreamsResult {
+  /** User and system time of the proxy, in ms; NaN for the upstream directly. */
+  cpuMsPer1000Chunks: number;
+  proxyCore: number;
+}
+
+export type Streams = Map<GapMs, Rounds<StreamsSample>>;
+
+async function run(bench: Bench, { running }: Started, gapMs: number, seconds: number): Promise<StreamsSample> {
+  const beforeMs = cpuMsOf(running.pids);
+  // Spread over the length of one stream, so that the chunks of all streams do not come in one burst.
+  const job = { kind: "streams", url: running.url, headers: running.headers, atOnce, seconds, spreadMs: gapMs * 100 } satisfies StreamsJob;
+  const result = await generate<StreamsResult>(bench, job);
+  const cpuMs = running.pids.length > 0 ? cpuMsOf(running.pids) - beforeMs : Number.NaN;
+  if (result.streams === 0) throw new Error(`none of its streams was whole (${result.errors} were not)`);
+  return { ...result, cpuMsPer1000Chunks: (cpuMs / result.chunks) * 1_000, proxyCore: cpuMs / result.durationMs };
+}
+
+export async function measureStreams(bench: Bench, lineup: Lineup, started: Started[]): Promise<Streams> {
+  const streams: Streams = new Map();
+  await bench.upstreams.pace(0);
+  await warmUp(bench, lineup, started, "streams", (one) => run(bench, one, 0, 1));
+  for (const gapMs of gapsMs) {
+    await bench.upstreams.pace(gapMs);
+    const what = gapMs > 0 ? `streams at ${gapMs} ms` : "streams unpaced";
+    streams.set(gapMs, await takeTurns(bench, lineup, started, what, (one) => run(bench, one, gapMs, bench.options.seconds)));
+  }
+  return streams;
+}

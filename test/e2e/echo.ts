@@ -1,0 +1,28 @@
+import { createServer } from "node:http";
+import { WebSocketServer } from "ws";
+
+/** A service that is no LLM: tells what it was sent. */
+const server = createServer((request, response) => {
+  const url = request.url ?? "/";
+  if (url === "/raw") return void request.pipe(response);
+  const chunks: Buffer[] = [];
+  request.on("data", (chunk: Buffer) => chunks.push(chunk));
+  request.on("end", () => {
+    const status = /^\/status\/(\d+)/.exec(url)?.[1];
+    if (status !== undefined) response.setHeader("set-cookie", ["a=1; Path=/", "b=2; Path=/"]);
+    if (url === "/redirect") return void response.writeHead(302, { location: "/elsewhere" }).end();
+    response.writeHead(status === undefined ? 200 : Number(status), { "content-type": "application/json" });
+    response.end(JSON.stringify({ method: request.method, url, headers: request.headers, body: Buffer.concat(chunks).toString() }));
+  });
+});
+
+const sockets = new WebSocketServer({ server });
+sockets.on("connection", (socket) => {
+  socket.on("message", (message: Buffer, binary) => {
+    const close = /^close (\d+)/.exec(message.toString())?.[1];
+    if (close !== undefined) socket.close(Number(close));
+    else socket.send(message, { binary });
+  });
+});
+
+server.listen(Number(process.env["PORT"]), "127.0.0.1");

@@ -1,0 +1,69 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { join } from "node:path";
+import WebSocket from "ws";
+import { World } from "./world.ts";
+
+let world: World;
+const echo = join(import.meta.dirname, "echo.ts");
+
+beforeAll(async () => {
+  world = await World.start();
+  await world.apply("echo", `name: echo\nservice:\n  readiness_probe: /\n  replicas: 1\nrun: exec node ${echo}\n`);
+  await world.ready("echo", 1);
+});
+afterAll(() => world?.stop());
+
+describe("a service that is no LLM", () => {
+  test.each(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])("takes %s at any path, with its body and query", async (method) => {
+    const body = method === "GET" || method === "OPTIONS" ? undefined : "a body";
+    const response = await world.fetch("/s/echo/any/path?x=1&y=%20", { method, ...(body === undefined ? {} : { body, headers: { "content-type": "text/plain", "x-custom": "kept" } }) });
+    expect(response.status).toBe(200);
+    const seen = (await response.json()) as { method: string; url: string; headers: Record<string, string>; body: string };
+    expect(seen).toMatchObject({ method, url: "/any/path?x=1&y=%20", body: body ?? "" });
+    expect(seen.headers).not.toHaveProperty("authorization");
+    expect(Object.keys(seen.headers).filter((name) => name.startsWith("x-fairlead"))).toEqual([]);
+    if (body !== undefined) expect(seen.headers["x-custom"]).toBe("kept");
+  });
+
+  test("answers HEAD, a status of its own, two cookies and a redirect untouched", async () => {
+    expect((await world.fetch("/s/echo/x", { method: "HEAD" })).status).toBe(200);
+    const teapot = await world.fetch("/s/echo/status/418");
+    expect(teapot.status).toBe(418);
+    expect(teapot.headers.getSetCookie()).toEqual(["a=1; Path=/", "b=2; Path=/"]);
+    const redirect = await world.fetch("/s/echo/redirect", { redirect: "manual" });
+    expect([redirect.status, redirect.headers.get("location")]).toEqual([302, "/elsewhere"]);
+  });
+
+  test("is reached below its folder", async () => {
+    const response = await world.fetch("/s/echo?q=1", { redirect: "manual" });
+    expect([response.status, response.headers.get("location")]).toEqual([308, "/s/echo/?q=1"]);
+  });
+
+  test("takes a large body as a stream, both ways", async () => {
+    const size = 5_000_000;
+    const response = await world.fetch("/s/echo/raw", { method: "POST", body: Buffer.alloc(size, "x"), headers: { "content-type": "application/octet-stream" } });
+    expect((await response.arrayBuffer()).byteLength).toBe(size);
+  });
+
+  test("speaks WebSockets: text, binary, close code", async () => {
+    const socket = new WebSocket(`${world.router.replace("http", "ws")}/s/echo/socket`, { headers: { authorization: `Bearer ${world.up.apiKey}` } });
+    const messages: { data: string; binary: boolean }[] = [];
+    socket.on("message", (data: Buffer, binary) => messages.push({ data: data.toString(), binary }));
+    await new Promise((resolve, reject) => {
+      socket.once("open", resolve);
+      socket.once("error", reject);
+    });
+    socket.send("hello");
+    socket.send(Buffer.from("bytes"));
+    socket.send("close 4001");
+    const [code] = (await new Promise<unknown[]>((resolve) => socket.once("close", (...close) => resolve(close)))) as [number];
+    expect(messages).toEqual([{ data: "hello", binary: false }, { data: "bytes", binary: true }]);
+    expect(code).toBe(4001);
+  });
+
+  test("needs a key, and is not listed as a model", async () => {
+    expect((await fetch(`${world.router}/s/echo/`)).status).toBe(401);
+    expect(((await (await world.fetch("/v1/models")).json()) as { data: unknown[] }).data).toEqual([]);
+    expect((await world.fetch("/s/nobody/")).status).toBe(404);
+  });
+});
