@@ -25,4 +25,4 @@ sockets.on("connection", (socket) => {
   });
 });
 
-server.listen(Number(process.env["PORT"]), "127.0.0.1");
+server.listen(Number(process.argv[2]), "127.0.0.1");

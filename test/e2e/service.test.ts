@@ -8,7 +8,7 @@ const echo = join(import.meta.dirname, "echo.ts");
 
 beforeAll(async () => {
   world = await World.start();
-  await world.apply("echo", `name: echo\nservice:\n  readiness_probe: /\n  replicas: 1\nrun: exec node ${echo}\n`);
+  await world.apply("echo", `name: echo\nservice:\n  readiness_probe: /\n  replicas: 1\nrun: exec node ${echo} $PORT\n`);
   await world.ready("echo", 1);
 });
 afterAll(() => world?.stop());

@@ -160,7 +160,7 @@ service:
   replicas: ${replicas}
 ${more}
 workdir: ${root}
-run: exec node test/engine/main.ts --model ${name} ${flags}
+run: exec node test/engine/main.ts --port $PORT --model ${name} ${flags}
 `;
 }
 
