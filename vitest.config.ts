@@ -5,6 +5,7 @@ const processes = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism: 
 
 export default defineConfig({
   test: {
+    teardownTimeout: 60_000,
     projects: [
       {
         test: {
@@ -16,7 +17,7 @@ export default defineConfig({
       },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./test/worker/wrangler.toml" } })],
-        test: { name: "worker", include: ["edge/**/*.worker.test.ts"], testTimeout: 20_000, teardownTimeout: 60_000 },
+        test: { name: "worker", include: ["edge/**/*.worker.test.ts"], testTimeout: 20_000 },
       },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...processes } },
       { test: { name: "chaos", include: ["test/chaos/**/*.test.ts"], ...processes } },

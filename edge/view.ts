@@ -10,8 +10,10 @@ const freshMs = 1_000;
 const staleMsMax = 30_000;
 /** How long a request waits for a Hub before it takes the copy in KV. */
 const hubWaitMs = 2_000;
-/** A request that misses something (a key, a model, a replica) may ask for news, but not more often than this. */
-const forcedMsMin = 250;
+/** A request that misses something (a key, a model, a replica) may ask for news when the view is at least this old. */
+const newsMsMin = 250;
+/** How often a request that waits for another one's news looks for it. */
+const newsLookMs = 5;
 
 /** The bundle, indexed once when it arrives. */
 export interface Routes {
@@ -37,7 +39,7 @@ export interface View {
 
 let current: View | undefined;
 let refreshing = false;
-let forcedAt = 0;
+let askingSince = 0;
 
 export function indexRoutes(bundle: RouteBundle): Routes {
   const byModel = new Map<string, RouteService>();
@@ -146,21 +148,30 @@ export function getView(env: RouterEnv, request: Request, waitUntil: (work: Prom
 }
 
 /**
- * News for a request that misses something: waits for one refresh, unless the isolate has had one a moment ago.
+ * News for a request that misses something: one refresh an isolate at a time, whatever the number of requests that miss. The
+ * others look for its value and never share its promise: a request owns its I/O, and the one that asks may be cancelled.
  *
  * @returns the view after it; the same as before when nothing could be had
  */
 export async function newsFor(env: RouterEnv, request: Request, before: View): Promise<View> {
-  const now = Date.now();
-  if (now - forcedAt < forcedMsMin || (current !== undefined && current !== before && now - current.fetchedAt < forcedMsMin)) return current ?? before;
-  forcedAt = now;
-  await refreshNow(env, request);
-  return current ?? before;
+  const latest = (): View => current ?? before;
+  if (latest() !== before || Date.now() - before.fetchedAt < newsMsMin) return latest();
+  while (askingSince > 0 && Date.now() - askingSince < hubWaitMs) {
+    await scheduler.wait(newsLookMs);
+    if (latest() !== before) return latest();
+  }
+  askingSince = Date.now();
+  try {
+    await refreshNow(env, request);
+  } finally {
+    askingSince = 0;
+  }
+  return latest();
 }
 
 /** Forget everything: for tests that start from a cold isolate. */
 export function forgetView(): void {
   current = undefined;
   refreshing = false;
-  forcedAt = 0;
+  askingSince = 0;
 }

@@ -9,9 +9,11 @@ export const serviceNameSchema = z.string().regex(serviceNamePattern, "is not a 
 export const putServiceSchema = z.strictObject({
   /** The service YAML as its author wrote it. */
   yaml: z.string().min(1).max(1_000_000),
-  /** Values for `envs` and `secrets`, and for `$NAME` inside `service:`. */
+  /** Values for `envs` and `secrets`, and for `$NAME` inside `service:`; replicas are given all of them. */
   envs: z.record(z.string(), z.string()).default({}),
   secrets: z.record(z.string(), z.string()).default({}),
+  /** Values from the environment of whoever runs `fairlead up`, for names that nothing else gives: only the places that name them get them. */
+  environment: z.record(z.string(), z.string()).default({}),
 });
 export type PutService = z.input<typeof putServiceSchema>;
 

@@ -33,7 +33,7 @@ async function aesKey(shared: ArrayBuffer | Uint8Array<ArrayBuffer>, salt: Uint8
 export async function sealTo(sealKey: string, context: string, text: string): Promise<string> {
   const theirs = await crypto.subtle.importKey("raw", fromBase64(sealKey), "X25519", false, []);
   const ours = (await crypto.subtle.generateKey("X25519", true, ["deriveBits"])) as CryptoKeyPair;
-  const shared = await crypto.subtle.deriveBits({ name: "X25519", public: theirs } as SubtleCryptoDeriveKeyAlgorithm, ours.privateKey, 256);
+  const shared = await crypto.subtle.deriveBits({ name: "X25519", public: theirs } as Parameters<typeof crypto.subtle.deriveBits>[0], ours.privateKey, 256);
   const ephemeral = new Uint8Array((await crypto.subtle.exportKey("raw", ours.publicKey)) as ArrayBuffer);
   const iv = crypto.getRandomValues(new Uint8Array(12));
   const key = await aesKey(shared, ephemeral);
@@ -50,7 +50,7 @@ export async function openSealed(privateKey: CryptoKey, context: string, sealed:
   const bytes = fromBase64(sealed);
   const ephemeral = bytes.slice(0, 32);
   const theirs = await crypto.subtle.importKey("raw", ephemeral, "X25519", false, []);
-  const shared = await crypto.subtle.deriveBits({ name: "X25519", public: theirs } as SubtleCryptoDeriveKeyAlgorithm, privateKey, 256);
+  const shared = await crypto.subtle.deriveBits({ name: "X25519", public: theirs } as Parameters<typeof crypto.subtle.deriveBits>[0], privateKey, 256);
   const key = await aesKey(shared, ephemeral);
   const plain = await crypto.subtle.decrypt({ name: "AES-GCM", iv: bytes.slice(32, 44), additionalData: encoder.encode(context) }, key, bytes.slice(44));
   return decoder.decode(plain);

@@ -134,6 +134,15 @@ async function applyFile(world: World, file: string): Promise<void> {
   if (code !== 0) throw new Error(`Cannot apply ${file}: fairlead up exited with ${code}`);
 }
 
+/** The first model that the router lists; its view may be a second older than what was just applied. */
+async function firstModel(router: string, key: string): Promise<string | undefined> {
+  for (const end = Date.now() + 3_000; Date.now() < end; await wait(100)) {
+    const models = (await (await fetch(`${router}/v1/models`, { headers: { authorization: `Bearer ${key}` } })).json()) as { data?: { id: string }[] };
+    if (models.data?.[0] !== undefined) return models.data[0].id;
+  }
+  return undefined;
+}
+
 function writeUp(world: World, key: string, hosts: unknown): void {
   const { router, control } = world.urls;
   const up = { endpoint: `${router}/v1`, apiKey: key, control, adminKey: world.secrets.adminKey, metrics: `${router}/metrics`, pid: process.pid, hosts };
@@ -215,8 +224,7 @@ async function main(): Promise<void> {
 
   const files = options.files.length > 0 ? options.files : options.example ? [join(root, "examples/hello.yaml")] : [];
   for (const file of files) await applyFile(world, file);
-  const models = (await (await fetch(`${urls.router}/v1/models`, { headers: { authorization: `Bearer ${key}` } })).json()) as { data?: { id: string }[] };
-  const model = files.length > 0 ? models.data?.[0]?.id : undefined;
+  const model = files.length > 0 ? await firstModel(urls.router, key) : undefined;
   if (model !== undefined) await showStream(`${urls.router}/v1`, key, model);
   writeUp(world, key, hosts);
   printNext(world, key, model);

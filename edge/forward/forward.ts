@@ -23,6 +23,8 @@ export interface ForwardOptions {
   /** Whether an attempt that may have begun may be repeated elsewhere. */
   repeatable: boolean;
   random: () => number;
+  /** A decision from news, when nothing of the first one could be reached. */
+  again?: () => Promise<Decision>;
 }
 
 let shared: { text: string; key: CryptoKey } | undefined;
@@ -69,11 +71,19 @@ async function attempt(options: ForwardOptions, candidate: Candidate, sending: S
  *
  * @throws FairleadError when nothing answered: `provider_unreachable`, `provider_timeout`, `provider_error` or `saturated`
  */
-export async function forward(options: ForwardOptions, { candidates }: Decision, sending: Sending, parsed?: Record<string, unknown>): Promise<Answered> {
+export async function forward(options: ForwardOptions, decision: Decision, sending: Sending, parsed?: Record<string, unknown>): Promise<Answered> {
   let last: Exclude<Outcome, { kind: "answer" }> | undefined;
-  let attempts = 0;
-  for (const candidate of candidates) {
-    if (attempts === attemptsMax || sending.abort.signal.aborted) break;
+  const tried = new Set<string>();
+  let { candidates } = decision;
+  for (let attempts = 0; attempts < attemptsMax && !sending.abort.signal.aborted; ) {
+    let candidate = candidates.find(({ id }) => !tried.has(id));
+    if (candidate === undefined && last?.kind === "unsent" && options.again !== undefined) {
+      // What was known has gone; what took its place may be known by now.
+      candidates = (await options.again()).candidates;
+      candidate = candidates.find(({ id }) => !tried.has(id));
+    }
+    if (candidate === undefined) break;
+    tried.add(candidate.id);
     attempts++;
     const outcome = await attempt(options, candidate, sending, parsed);
     if (outcome.kind === "answer") return { response: outcome.response, candidate, attempts };

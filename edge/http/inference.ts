@@ -36,6 +36,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
 
   const decision = await decide(c, view, service);
+  const again = (): Promise<Decision> => redecide(c, view, service);
   const sending: Sending = {
     requestId,
     method: "POST",
@@ -47,7 +48,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
     upgrade: false,
   };
   const gone = (): void => sending.abort.abort();
-  const answered = forward({ env: c.env, routes: view.routes, service, repeatable: true, random: Math.random }, decision, sending, body);
+  const answered = forward({ env: c.env, routes: view.routes, service, repeatable: true, random: Math.random, again }, decision, sending, body);
   const finish = ({ response, candidate, attempts }: Answered): Response => {
     const headers = inferenceAnswerHeaders(response.headers);
     const fallback = candidate.kind === "provider" && service.selfHosted;
@@ -76,9 +77,14 @@ async function eventsOnly({ response, candidate }: Answered): Promise<Source> {
 export async function decide(c: RouterRequest, view: View, service: RouteService): Promise<Decision> {
   const decision = route({ service, replicas: view.replicas.get(service.name) ?? [] }, Math.random);
   if (decision.candidates.length > 0) return decision;
-  const news = await newsFor(c.env, c.req.raw, view);
-  const again = route({ service, replicas: news.replicas.get(service.name) ?? [] }, Math.random);
+  const again = await redecide(c, view, service);
   if (again.candidates.length > 0) return again;
   const known = Object.keys(again.filtered).length;
   throw new FairleadError("no_replica", `Cannot serve "${service.name}": ${known === 0 ? "no replica exists" : "no replica is ready"}`, { retryAfterMs: 2_000 });
+}
+
+/** The candidates by the latest news. */
+export async function redecide(c: RouterRequest, view: View, service: RouteService): Promise<Decision> {
+  const news = await newsFor(c.env, c.req.raw, view);
+  return route({ service, replicas: news.replicas.get(service.name) ?? [] }, Math.random);
 }

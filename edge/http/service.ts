@@ -3,7 +3,8 @@ import { authenticate, mayCall } from "../auth/auth.ts";
 import { forward } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { newsFor } from "../view.ts";
-import { decide } from "./inference.ts";
+import type { Decision } from "../route/route.ts";
+import { decide, redecide } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
@@ -30,10 +31,11 @@ export async function service(c: RouterRequest): Promise<Response> {
 
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
-  const decision = await decide(c, view, found);
+  const routed = found;
+  const decision = await decide(c, view, routed);
   const { response, candidate, attempts } = await forward(
-    { env: c.env, routes: view.routes, service: found, repeatable: idempotent.has(request.method) && request.body === null, random: Math.random },
-    { ...decision, candidates: decision.candidates.filter(({ kind }) => kind === "replica") },
+    { env: c.env, routes: view.routes, service: found, repeatable: idempotent.has(request.method) && request.body === null, random: Math.random, again: async () => replicasOf(await redecide(c, view, routed)) },
+    replicasOf(decision),
     {
       requestId: requestIdOf(c),
       method: request.method,
@@ -51,4 +53,9 @@ export async function service(c: RouterRequest): Promise<Response> {
   servedBy(notes, requestIdOf(c), "replica", undefined, attempts, candidate.kind === "provider");
   for (const [note, value] of Object.entries(notes)) headers.set(note, value);
   return new Response(response.body, { status: response.status, headers, encodeBody: response.headers.has("content-encoding") ? "manual" : "automatic" });
+}
+
+/** A provider speaks OpenAI's API only. */
+function replicasOf(decision: Decision): Decision {
+  return { ...decision, candidates: decision.candidates.filter(({ kind }) => kind === "replica") };
 }

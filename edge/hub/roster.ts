@@ -91,10 +91,12 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
       row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load }) => {
+        // ready means: answered its probe, and its heartbeat is fresh
         const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
         const why = silent ?? reason;
         return {
-          id, service, number, version, phase, since, inFlight, restarts, region,
+          id, service, number, version, since, inFlight, restarts, region,
+          phase: silent !== undefined && phase === "ready" ? "unhealthy" : phase,
           host: row.id,
           hostName: names.get(row.id) ?? row.id,
           ...(why === undefined ? {} : { reason: why }),

@@ -71,7 +71,8 @@ function misfit(facts: PlaceFacts, task: PlaceService["task"], host: PlaceHost, 
  *
  * A replica stays where it is while its host is not lost. One that failed keeps its place in the count: it was never ready, and
  * another of the same digest would fail as well. An update is rolling: old replicas go as new ones become ready; where the new
- * one cannot fit beside the old one, the old one goes first.
+ * one cannot fit beside the old one, the old one goes first: one at a time, the next when every new one is ready, and none for a
+ * new one that would not fit then either.
  */
 export function place(facts: PlaceFacts): Placement {
   const lost = new Set(facts.hosts.filter((host) => host.lost).map((host) => host.id));
@@ -84,9 +85,17 @@ export function place(facts: PlaceFacts): Placement {
   const wanted = new Set(facts.services.map(({ task }) => task.service));
   held = held.filter((replica) => wanted.has(replica.service));
 
-  const unplaced: Placement["unplaced"] = [];
-  for (const { task, count } of facts.services) held = placeService(facts, task, count, held, unplaced);
+  // again until nothing changes: what one service gives up is room for another, whichever comes first
+  let unplaced: Placement["unplaced"];
+  let before: Set<string>;
+  do {
+    before = new Set(held.map(({ id }) => id));
+    unplaced = [];
+    for (const { task, count } of facts.services) held = placeService(facts, task, count, held, unplaced);
+  } while (held.length !== before.size || held.some(({ id }) => !before.has(id)));
 
+  // in one order, whatever the phases are: a list that says the same is the same
+  held.sort((a, b) => (a.service === b.service ? a.number - b.number : a.service < b.service ? -1 : 1));
   const assigned = new Map<string, AssignedReplica[]>();
   for (const { id } of facts.hosts) assigned.set(id, []);
   for (const { host, ...replica } of held) assigned.get(host)?.push(replica);
@@ -114,8 +123,8 @@ function placeService(facts: PlaceFacts, task: PlaceService["task"], count: numb
     if (fits.length === 0) {
       const usable = misfits.find(({ host }) => host.usable);
       reason = (usable ?? misfits[0])?.why ?? reason;
-      // an old one may stand in the way of the new one
-      if (usable !== undefined && keptOld.length > 0) {
+      const mayGo = keptOld.length > 0 && kept.every((replica) => isReady(facts, replica));
+      if (mayGo && facts.hosts.some((host) => misfit(facts, task, host, [...others, ...kept]) === undefined)) {
         keptOld = keptOld.slice(0, -1);
         continue;
       }

@@ -1,0 +1,30 @@
+import { describe, expect, test } from "vitest";
+import { ConfigError, parseConfig } from "./config.ts";
+
+describe("parseConfig()", () => {
+  test("gives every default for an empty file", () => {
+    expect(parseConfig("", "agent.yaml", "/state")).toEqual({
+      state: "/state", trust: "templates", trustPlace: "agent.yaml", drainMs: 30_000, killAfterMs: 5_000, name: undefined, fleetUrl: undefined, relays: 2, logLevel: "info",
+    });
+  });
+
+  test("reads JSON and says where trust is written", () => {
+    expect(parseConfig('{"state": "/x",\n "trust": "unsigned", "drain": "2m", "log": {"level": "debug"}}', "a.json", "/state")).toMatchObject({
+      state: "/x", trust: "unsigned", trustPlace: "a.json line 2", drainMs: 120_000, logLevel: "debug",
+    });
+  });
+
+  test.each([
+    ["trust: everything", 'agent.yaml:1: trust: '],
+    ["state: /x\ncolour: red", "agent.yaml:2: colour: is not a field"],
+    ["log:\n  level: info\n  file: x", "agent.yaml:3: log.file: is not a field"],
+    ["state: /x\n\ndrain: soon", 'agent.yaml:3: drain: "soon" is not a duration'],
+    ["relays: 0", "agent.yaml:1: relays: "],
+    ["fleet_url: ftp://x", "agent.yaml:1: fleet_url: is not an http"],
+    ["a: [1", "agent.yaml:"],
+    ["- list", "agent.yaml:1: "],
+  ])("names file, line and field of %j", (text, message) => {
+    expect(() => parseConfig(text, "agent.yaml", "/state")).toThrow(ConfigError);
+    expect(() => parseConfig(text, "agent.yaml", "/state")).toThrow(message);
+  });
+});

@@ -1,0 +1,64 @@
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { text as readAll } from "node:stream/consumers";
+import { enrolledSchema, type Enrol } from "../schema/api.ts";
+import { keyId } from "../schema/key.ts";
+import { enrolText } from "../schema/protocol.ts";
+import { findIdentity, IdentityError, loadKeys, saveIdentity, type Identity } from "./identity.ts";
+
+export interface JoinOptions {
+  /** Address of the control API. */
+  control: string;
+  /** A file with the join token, or `-` for standard input. */
+  tokenFile: string;
+  name: string | undefined;
+  state: string;
+}
+
+/**
+ * Makes this host a member of the fleet: its keys are made here, its public halves and the proof of having the others go to
+ * control with a single-use token.
+ *
+ * @throws IdentityError with what is wrong, in words
+ */
+export async function join({ control, tokenFile, name = hostname(), state }: JoinOptions): Promise<Identity> {
+  const known = await findIdentity(state);
+  if (known) throw new IdentityError(`Cannot join: this host is ${known.host} already. To join again under a new id, remove ${state}/identity.json first`);
+  const token = (tokenFile === "-" ? await readAll(process.stdin) : await readToken(tokenFile)).trim();
+  const tokenId = keyId(token, "flj");
+  if (tokenId === undefined) throw new IdentityError("Cannot join: that is not a join token, or it was not copied whole. `fairlead hosts invite` makes one");
+  const keys = await loadKeys(state);
+  const request: Enrol = {
+    token, name: name.slice(0, 64), publicKey: keys.publicKey, sealKey: keys.sealKey,
+    signature: await keys.sign(enrolText(tokenId, keys.publicKey, keys.sealKey)),
+  };
+  const url = `${control.replace(/\/+$/, "")}/v1/enrol`;
+  let response: Response;
+  try {
+    response = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request), redirect: "error", signal: AbortSignal.timeout(30_000) });
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : error instanceof Error ? error.message : String(error);
+    throw new IdentityError(`Cannot join: ${url} cannot be reached: ${cause}`);
+  }
+  const answer: unknown = await response.json().catch(() => undefined);
+  if (!response.ok) throw new IdentityError(`Cannot join: control answered ${response.status}: ${messageOf(answer)}`);
+  const enrolled = enrolledSchema.safeParse(answer);
+  if (!enrolled.success) throw new IdentityError(`Cannot join: ${url} gave an answer that is not an enrolment`);
+  const identity = { ...enrolled.data, name: request.name };
+  await saveIdentity(state, identity);
+  return identity;
+}
+
+async function readToken(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new IdentityError(`Cannot join: the token file cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function messageOf(answer: unknown): string {
+  if (typeof answer !== "object" || answer === null || !("error" in answer)) return "no reason was given";
+  const { error } = answer;
+  return typeof error === "object" && error !== null && "message" in error ? String(error.message).slice(0, 300) : "no reason was given";
+}

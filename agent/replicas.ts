@@ -1,0 +1,291 @@
+import type { Clock, Random } from "../schema/clock.ts";
+import type { RequestHead } from "../schema/frames.ts";
+import type { Assign, AssignedReplica, Load, ReplicaState } from "../schema/protocol.ts";
+import { isOver } from "../schema/replica.ts";
+import type { Probe, Task } from "../schema/task.ts";
+import { carryHttp, carryWebSocket, loopbackPorts, type Wire } from "./carry.ts";
+import { StartError, type Executor } from "./executor.ts";
+import { differs } from "./heartbeat.ts";
+import type { Log } from "./log.ts";
+import type { Probed } from "./probe.ts";
+import { reconcile } from "./reconcile.ts";
+import type { Answerer } from "./relay.ts";
+import { newReplica, refusedReplica, step, type Effect, type Event, type Replica, type Rules } from "./replica.ts";
+import { tell } from "./tell.ts";
+import type { Cancel, Timers } from "./timers.ts";
+
+export interface ReplicasOptions {
+  executor: Executor;
+  probe: (port: number, task: Task) => Promise<Probed>;
+  loadOf: (id: string) => Load | undefined;
+  /** Present: nothing may be run on this host, for this reason. */
+  refusal: string | undefined;
+  /** From SIGTERM to SIGKILL. */
+  killAfterMs: number;
+  /** Something that a hub should hear of soon. */
+  onChange: () => void;
+  /** A phase changed. */
+  onPhase: (replica: ReplicaState) => void;
+  clock: Clock;
+  random: Random;
+  timers: Timers;
+  log: Log;
+  /** Shorter times, for tests. */
+  rules?: Partial<Omit<Rules, "probe">>;
+}
+
+export interface Replicas {
+  /** What should be on this host. Safe to repeat. */
+  apply(assign: Assign): void;
+  /** Starts nothing more, drains and stops everything; resolves when all are over. */
+  leave(drainMs: number): Promise<void>;
+  states(): ReplicaState[];
+  answererOf(head: RequestHead): Answerer;
+  close(): void;
+}
+
+/** One replica with what surrounds its pure state. */
+interface Kept {
+  replica: Replica;
+  task: Task | undefined;
+  cancel: Cancel | undefined;
+  /** Starts and stops of a replica follow one another. */
+  turn: Promise<void>;
+}
+
+/** What is over and not assigned is looked at again so often, to be forgotten. */
+const tidyMs = 30_000;
+const trimMs = 10_000;
+
+/** The replicas of this host: feeds events to their state machines and carries out what these decide. */
+export function keepReplicas(options: ReplicasOptions): Replicas {
+  const { executor, probe, loadOf, refusal, killAfterMs, onChange, onPhase, clock, random, timers, log } = options;
+  const kept = new Map<string, Kept>();
+  const ports = loopbackPorts();
+  let assigned: Assign | undefined;
+  let leaving: { drainMs: number; done: () => void } | undefined;
+  let closed = false;
+
+  function tellEvent(one: Kept, event: Event): void {
+    if (kept.get(one.replica.id) !== one) return;
+    const before = one.replica;
+    const { replica, effects } = step(before, event, clock.now(), random, { ...options.rules, probe: one.task?.probe ?? neverProbed });
+    one.replica = replica;
+    if (before.port !== undefined && replica.port !== before.port) ports.close(before.port);
+    one.cancel?.();
+    one.cancel = replica.wakeAt === undefined ? undefined : timers.after(Math.max(0, replica.wakeAt - clock.now()), () => tellEvent(one, { type: "tick" }));
+    for (const effect of effects) act(one, effect);
+    const state = stateOf(replica);
+    if (replica.phase !== before.phase) {
+      log[replica.phase === "unhealthy" || replica.phase === "failed" ? "warn" : "info"](`replica is ${replica.phase}`, { replica: replica.id, reason: replica.reason });
+      onPhase(state);
+    }
+    if (differs(state, before)) onChange();
+    if (isOver(replica.phase)) over();
+  }
+
+  function act(one: Kept, effect: Effect): void {
+    const { id, number, port } = one.replica;
+    const { task } = one;
+    switch (effect.do) {
+      case "start":
+        inTurn(one, async () => {
+          if (!task) return;
+          const { start } = effect;
+          try {
+            await executor.start({
+              id, number, task,
+              onStage: (stage, at, pid) => tellEvent(one, { type: "running", start, stage, port: at, pid }),
+              onExit: (exit) => tellEvent(one, { type: "exited", start, ...exit }),
+            });
+          } catch (error) {
+            if (!(error instanceof StartError)) log.error("a replica could not be started", { replica: id, problem: describe(error) });
+            tellEvent(one, { type: "refused", start, reason: describe(error), wait: error instanceof StartError && error.wait });
+          }
+        });
+        break;
+      case "probe":
+        if (port === undefined || !task) break;
+        void (async () => {
+          const result = await probe(port, task);
+          const lastLine = result.ok || one.replica.readyAt !== undefined ? undefined : await executor.logs.lastLine(id).catch(() => undefined);
+          tellEvent(one, { type: "probed", start: effect.start, lastLine, ...result });
+        })();
+        break;
+      case "stop":
+        inTurn(one, async () => {
+          try {
+            await executor.stop(id, killAfterMs);
+            tellEvent(one, { type: "ended" });
+          } catch (error) {
+            tellEvent(one, { type: "ended", problem: describe(error) });
+          }
+        });
+        break;
+    }
+  }
+
+  function inTurn(one: Kept, task: () => Promise<void>): void {
+    one.turn = one.turn.then(task).catch((error: unknown) => log.error("a replica's step failed", { replica: one.replica.id, problem: describe(error) }));
+  }
+
+  function keep(replica: Replica, task: Task | undefined): void {
+    const one: Kept = { replica, task, cancel: undefined, turn: kept.get(replica.id)?.turn ?? Promise.resolve() };
+    kept.set(replica.id, one);
+    if (isOver(replica.phase)) {
+      log.warn(`replica is ${replica.phase}`, { replica: replica.id, reason: replica.reason });
+      onPhase(stateOf(replica));
+    } else tellEvent(one, { type: "tick" });
+    onChange();
+  }
+
+  function begin(assignedReplica: AssignedReplica, task: Task): void {
+    log.info("replica is assigned", { replica: assignedReplica.id, version: assignedReplica.version });
+    keep(newReplica(assignedReplica, clock.now()), task);
+  }
+
+  /** Takes the next steps from what is to what should be. */
+  function settle(): void {
+    if (!assigned) return;
+    const now = clock.now();
+    for (const next of reconcile(assigned, [...kept.values()].map((one) => one.replica), now, { leaving: leaving !== undefined, refusal })) {
+      switch (next.do) {
+        case "start":
+          begin(next.replica, next.task);
+          break;
+        case "refuse":
+          keep(refusedReplica(next.replica, next.reason, now), undefined);
+          break;
+        case "relabel": {
+          const one = kept.get(next.id);
+          if (!one) break;
+          one.replica = { ...one.replica, version: next.version };
+          one.task = assigned.tasks.find(({ service, digest }) => service === one.replica.service && digest === one.replica.digest) ?? one.task;
+          onChange();
+          break;
+        }
+        case "drain": {
+          const one = kept.get(next.id);
+          if (one && one.replica.phase !== "draining" && one.replica.phase !== "stopping") tellEvent(one, { type: "drain", reason: next.reason, drainMs: one.task?.drainMs ?? 0, settleMs });
+          break;
+        }
+        case "forget":
+          kept.get(next.id)?.cancel?.();
+          kept.delete(next.id);
+          void executor.forget(next.id).catch((error: unknown) => log.warn("a replica's folder could not be removed", { replica: next.id, problem: describe(error) }));
+          onChange();
+          break;
+      }
+    }
+  }
+
+  /** A replica has ended: its id may be wanted with another digest, or all may be done. */
+  function over(): void {
+    if (leaving) {
+      if ([...kept.values()].every(({ replica }) => isOver(replica.phase))) leaving.done();
+    } else queueMicrotask(settle);
+  }
+
+  function stateOf(replica: Replica): ReplicaState {
+    const { id, service, number, version, digest, phase, reason, since, restarts, wasReady, port, pid, inFlight } = replica;
+    const load = phase === "ready" ? loadOf(id) : undefined;
+    return {
+      id, service, number, version, digest, phase, since, restarts, wasReady, inFlight,
+      ...(reason === undefined ? {} : { reason }), ...(port === undefined ? {} : { port }), ...(pid === undefined ? {} : { pid }), ...(load === undefined ? {} : { load }),
+    };
+  }
+
+  /** Counts a request for as long as it is carried. */
+  function counted(one: Kept, head: RequestHead, wire: Wire, port: number) {
+    let open = true;
+    const count = (by: number): void => tellEvent(one, { type: "carrying", inFlight: one.replica.inFlight + by });
+    const done = (): void => {
+      if (open) count(-1);
+      open = false;
+    };
+    count(1);
+    const counting: Wire = {
+      ...wire,
+      end(close) {
+        wire.end(close);
+        done();
+      },
+      reset(code, message) {
+        wire.reset(code, message);
+        done();
+      },
+    };
+    const carried = head.upgrade === true ? carryWebSocket(head, port, counting) : carryHttp(head, port, ports.to(port), counting);
+    return {
+      ...carried,
+      cancel() {
+        carried.cancel();
+        done();
+      },
+    };
+  }
+
+  const tidy = (): void => {
+    settle();
+    cancelTidy = timers.after(tidyMs, tidy);
+  };
+  let cancelTidy = timers.after(tidyMs, tidy);
+  const trim = (): void => {
+    for (const { replica } of kept.values()) {
+      if (!isOver(replica.phase)) executor.logs.trim(replica.id).catch((error: unknown) => log.warn("a log could not be cut", { replica: replica.id, problem: describe(error) }));
+    }
+    cancelTrim = timers.after(trimMs, trim);
+  };
+  let cancelTrim = timers.after(trimMs, trim);
+
+  return {
+    apply(assign) {
+      assigned = assign;
+      if (!closed) settle();
+    },
+    leave(drainMs) {
+      return new Promise((resolve) => {
+        leaving = { drainMs, done: resolve };
+        for (const one of kept.values()) {
+          if (!isOver(one.replica.phase)) tellEvent(one, { type: "drain", reason: "the agent is stopping", drainMs: Math.min(drainMs, one.task?.drainMs ?? drainMs), settleMs: 0 });
+        }
+        if ([...kept.values()].every(({ replica }) => isOver(replica.phase))) resolve();
+      });
+    },
+    states: () => [...kept.values()].map(({ replica }) => stateOf(replica)),
+    answererOf(head) {
+      if (head.target === "agent") {
+        return { carry: (given, wire) => tell(given, wire, { logs: executor.logs, knows: (id) => kept.has(id), isOver: (id) => isOver(kept.get(id)?.replica.phase ?? "stopped") }) };
+      }
+      const one = kept.get(head.target);
+      const phase = one?.replica.phase;
+      if (!one || phase === undefined) return { refuse: { code: "no_target", message: "this host has no such replica" } };
+      const settling = phase === "draining" && clock.now() - one.replica.since < settleMs;
+      if ((phase === "draining" && !settling) || phase === "stopping" || leaving) return { refuse: { code: "draining", message: "the replica is draining" } };
+      const { port } = one.replica;
+      if ((phase !== "ready" && !settling) || port === undefined) return { refuse: { code: "no_target", message: `the replica is ${phase}` } };
+      return { carry: (given, wire) => counted(one, given, wire, port) };
+    },
+    close() {
+      closed = true;
+      cancelTidy();
+      cancelTrim();
+      for (const { cancel } of kept.values()) cancel?.();
+      kept.clear();
+      ports.closeAll();
+    },
+  };
+}
+
+/**
+ * A draining replica still takes requests for so long: isolates route by views that are up to a second old, and a request whose
+ * body is a stream cannot be sent twice.
+ */
+const settleMs = 2_000;
+
+/** For replicas that are over from the beginning. */
+const neverProbed: Probe = { path: "/", initialDelayMs: 0, timeoutMs: 1, intervalMs: 1, failureThresholdMs: 0, headers: {} };
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,307 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { keyDigest, keyId, newKey, pepperKey } from "../schema/key.ts";
+import { enrolText } from "../schema/protocol.ts";
+import { toBase64 } from "../schema/seal.ts";
+import type { StatusReplica } from "../schema/snapshot.ts";
+import { createApp } from "./app.ts";
+import { openDatabase, type Database } from "./db.ts";
+import { connectEdge } from "./edge.ts";
+import { refuse, startEdge, take, type EdgeStandIn } from "./edgeStandIn.ts";
+import { createPublisher, type Publisher } from "./publish.ts";
+import { saveAdminKey } from "./queries/keys.ts";
+import { openVault } from "./secrets.ts";
+
+const yaml = "service: {model: m}\nrun: serve --port $PORT\n";
+const admin = newKey("fla");
+let now = 1_000_000;
+let folder: string;
+let db: Database;
+let edge: EdgeStandIn;
+let publisher: Publisher;
+let app: ReturnType<typeof createApp>;
+
+beforeEach(async () => {
+  now = 1_000_000;
+  folder = await mkdtemp(join(tmpdir(), "fairlead-control-"));
+  db = await openDatabase(`file:${join(folder, "control.db")}`);
+  edge = await startEdge("token");
+  const pepper = await pepperKey("pepper");
+  const vault = await openVault("a shared secret of some length");
+  const clock = { now: () => now };
+  await db.transact(async (rows) => saveAdminKey(rows, admin.id, await keyDigest(admin.key, pepper), now));
+  const connected = connectEdge(edge.url, "token");
+  publisher = createPublisher({ db, edge: connected, vault, regions: ["local"], clock, random: () => 0, log: () => undefined });
+  app = createApp({ db, edge: connected, publisher, vault, pepper, clock, regions: ["local"], publicUrl: "https://ai.example", fleetUrl: "http://fleet.example", log: () => undefined });
+});
+
+afterEach(async () => {
+  publisher.close();
+  await edge.close();
+  db.close();
+  await rm(folder, { recursive: true });
+});
+
+/** A call with the admin key; its status and what it answered. */
+async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = { authorization: `Bearer ${admin.key}` }) {
+  const response = await app.request(path, { method, headers: { "content-type": "application/json", ...headers }, ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }) });
+  // oxlint-disable-next-line typescript/no-explicit-any -- answers are looked at field by field
+  return { status: response.status, body: (await response.json()) as any, headers: response.headers };
+}
+
+function replica(number: number, more: Partial<StatusReplica> = {}): StatusReplica {
+  return { id: `chat.local.${number}`, service: "chat", number, version: 1, phase: "ready", host: "h1", hostName: "box", since: 1, inFlight: 0, region: "local", restarts: 0, ...more };
+}
+
+function hubWith(...replicas: StatusReplica[]): void {
+  edge.regions = [{ region: "local", takenAt: 0, bundleVersion: 1, hosts: [], replicas, unplaced: [] }];
+}
+
+describe("who may call", () => {
+  test("GET /healthz answers anyone", async () => {
+    expect(await call("GET", "/healthz", undefined, {})).toMatchObject({ status: 200, body: { status: "ok" } });
+  });
+
+  const stranger = newKey("fla").key;
+  test.each<[string, Record<string, string>, string]>([
+    ["no key", {}, "without an admin key"],
+    ["an inference key", { authorization: `Bearer ${newKey("fl").key}` }, "with an inference key"],
+    ["an admin key of elsewhere", { authorization: `Bearer ${stranger}` }, "is not known"],
+    ["a key with a typing error", { authorization: `Bearer ${admin.key.slice(0, -1)}!` }, "is not known"],
+    ["another secret under a known id", { authorization: `Bearer fla_${admin.id}_${stranger.slice(15)}` }, "is not known"],
+    ["another scheme", { authorization: `Basic ${admin.key}` }, "without an admin key"],
+  ])("%s: 401", async (_name, headers, message) => {
+    for (const [method, path] of [["GET", "/v1/services"], ["PUT", "/v1/services/chat"], ["GET", "/v1/status"], ["POST", "/v1/keys"], ["POST", "/v1/hosts/invites"], ["POST", "/v1/validate"]] as const) {
+      const { status, body, headers: answered } = await call(method, path, method === "GET" ? undefined : {}, headers);
+      expect([status, body.error.code, answered.get("x-should-retry")]).toEqual([401, "invalid_api_key", "false"]);
+      expect(body.error.message).toContain(message);
+    }
+  });
+
+  test("the admin key is taken as x-api-key too", async () => {
+    expect((await call("GET", "/v1/services", undefined, { "x-api-key": admin.key })).status).toBe(200);
+  });
+});
+
+describe("requests that cannot be read", () => {
+  test.each<[string, string, unknown, number, string, string]>([
+    ["PUT", "/v1/services/chat", "{", 400, "invalid_json", "it is not JSON"],
+    ["PUT", "/v1/services/chat", undefined, 400, "invalid_request", "yaml is missing"],
+    ["PUT", "/v1/services/chat", { yaml, secret: {} }, 400, "invalid_request", "secret is not a known field; did you mean secrets?"],
+    ["PUT", "/v1/services/chat", { yaml: 3 }, 400, "invalid_request", "yaml must be text"],
+    ["PUT", "/v1/services/Chat", { yaml }, 400, "invalid_request", "is not a service name"],
+    ["PUT", "/v1/services/chat", { yaml: "service: {replica: 1}\nrun: a $PORT" }, 400, "invalid_request", "chat:1:11: error: service.replica: is not a known field; did you mean replicas?"],
+    ["PUT", "/v1/services/chat", { yaml: "x".repeat(3_000_000) }, 413, "body_too_large", "over 2097152 bytes"],
+    ["POST", "/v1/keys", { name: "" }, 400, "invalid_request", "name must not be empty"],
+    ["POST", "/v1/keys", { name: "a", rights: ["everything"] }, 400, "invalid_request", "rights[0] must be one of inference, metrics"],
+    ["POST", "/v1/hosts/invites", { region: "mars" }, 400, "invalid_request", "region must be one of"],
+    ["POST", "/v1/hosts/invites", { region: "weur" }, 400, "invalid_request", "this fleet's regions are local"],
+    ["POST", "/v1/enrol", { token: "x" }, 400, "invalid_request", "publicKey is missing"],
+    ["DELETE", "/v1/keys/none", undefined, 404, "not_found", "there is no such key"],
+    ["DELETE", "/v1/hosts/none", undefined, 404, "not_found", "there is no such host"],
+    ["DELETE", "/v1/services/none", undefined, 404, "service_not_found", 'Cannot take down service "none"'],
+    ["GET", "/v1/services/none", undefined, 404, "service_not_found", 'Cannot show service "none"'],
+    ["GET", "/v1/nothing", undefined, 404, "not_found", "there is no such path"],
+    ["GET", "/v1/services/none/logs?tail=x", undefined, 400, "invalid_request", "tail"],
+  ])("%s %s %j: %i", async (method, path, body, status, code, message) => {
+    const answer = await call(method, path, body);
+    expect([answer.status, answer.body.error.code]).toEqual([status, code]);
+    expect(answer.body.error.message).toContain(message);
+    expect(Object.keys(answer.body.error)).toEqual(["message", "type", "param", "code"]);
+  });
+});
+
+describe("services", () => {
+  test("are created, updated when something changed, shown and taken down; versions never come again", async () => {
+    expect(await call("PUT", "/v1/services/chat", { yaml })).toMatchObject({ status: 201, body: { name: "chat", version: 1, created: true, changed: true, replaces: false, desired: 1, warnings: [], published: true } });
+    expect(await call("PUT", "/v1/services/chat", { yaml: `# the same\n${yaml}` })).toMatchObject({ status: 200, body: { version: 1, created: false, changed: false, published: true } });
+    expect((await call("PUT", "/v1/services/chat", { yaml: yaml.replace("{model: m}", "{model: m, replicas: 2}") })).body).toMatchObject({ version: 2, changed: true, replaces: false });
+    expect((await call("PUT", "/v1/services/chat", { yaml: yaml.replace("serve", "serve2") })).body).toMatchObject({ version: 3, changed: true, replaces: true });
+    expect((await call("GET", "/v1/services")).body.services).toMatchObject([{ name: "chat", version: 3, models: ["m"] }]);
+    expect((await call("GET", "/v1/services/chat")).body).toMatchObject({ yaml: yaml.replace("serve", "serve2") });
+    expect(edge.bundles.at(-1)?.fleet.services[0]?.task).toMatchObject({ service: "chat", version: 3 });
+    expect((await call("DELETE", "/v1/services/chat")).body).toMatchObject({ deleted: true, published: true });
+    expect(edge.bundles.at(-1)?.route.services).toEqual([]);
+    expect((await call("PUT", "/v1/services/chat", { yaml })).body).toMatchObject({ version: 4, created: true });
+  });
+
+  test("say what this version does not act on", async () => {
+    const { body } = await call("PUT", "/v1/services/chat", { yaml: `${yaml}file_mounts: {/a: /b}` });
+    expect(body.warnings).toMatchObject([{ line: 3, field: "file_mounts" }]);
+  });
+
+  test("may not claim a model that another one has", async () => {
+    await call("PUT", "/v1/services/chat", { yaml });
+    expect(await call("PUT", "/v1/services/other", { yaml })).toMatchObject({ status: 409, body: { error: { code: "conflict", message: 'Cannot publish model "m": service "chat" has it' } } });
+  });
+
+  test("keep their secrets: not in the database, an answer, or the bundle", async () => {
+    const secret = "s3cr3t-value";
+    const file = `service:\n  providers: [{name: p, endpoint: 'https://a.example/v1', api_key: ${secret}-1}, {type: self-hosted, name: g}]\n  readiness_probe: {path: /, headers: {A: $T}}\nsecrets: {T: ${secret}-2, U: }\nrun: a $PORT`;
+    const put = await call("PUT", "/v1/services/chat", { yaml: file, secrets: { U: `${secret}-3` } });
+    expect(put.status).toBe(201);
+    const shown = await call("GET", "/v1/services/chat");
+    const disk = (await Promise.all(["control.db", "control.db-wal"].map((name) => readFile(join(folder, name), "latin1").catch(() => "")))).join("");
+    expect(disk).toContain("a.example");
+    for (const text of [JSON.stringify(put.body), JSON.stringify(shown.body), JSON.stringify(edge.bundles), disk]) expect(text).not.toContain(secret);
+    expect(edge.bundles.at(-1)?.route.services[0]?.providers[0]?.sealedApiKey).toBeTypeOf("string");
+    // a new secret is a new version, whose replicas start again
+    expect((await call("PUT", "/v1/services/chat", { yaml: file, secrets: { U: "other" } })).body).toMatchObject({ version: 2, changed: true, replaces: true });
+  });
+
+  test("are kept though the edge refuses or is away, and the caller is told", async () => {
+    edge.answers = [refuse(422, "invalid_bundle", "no"), take];
+    expect((await call("PUT", "/v1/services/chat", { yaml })).body).toMatchObject({ changed: true, published: false, reason: "no" });
+    expect((await call("GET", "/v1/services")).body.services).toHaveLength(1);
+  });
+
+  test("name the lines of all errors", async () => {
+    const { body } = await call("PUT", "/v1/services/chat", { yaml: "service:\n  replica: 1\n  models: 2\nrun: a $PORT" });
+    expect(body.error.message).toMatch(/chat:2:3: error.*\nchat:3:3: error/);
+  });
+});
+
+test("POST /v1/validate says what is wrong, and is no error itself", async () => {
+  expect(await call("POST", "/v1/validate", { yaml: "service: {}" })).toMatchObject({ status: 200, body: { valid: false, problems: [{ line: 1, level: "error" }] } });
+  expect(await call("POST", "/v1/validate", { yaml })).toMatchObject({ body: { valid: true, models: ["m"], problems: [] } });
+});
+
+test("keys are shown once, published by digest, and gone from the bundle when revoked", async () => {
+  const { status, body } = await call("POST", "/v1/keys", { name: "mine", services: ["chat"], expiresAt: now + 1000 });
+  expect(status).toBe(201);
+  expect(keyId(body.key, "fl")).toBe(body.id);
+  expect(edge.bundles.at(-1)?.route.keys).toMatchObject([{ id: body.id, account: "default", rights: ["inference"], services: ["chat"] }]);
+  const listed = await call("GET", "/v1/keys");
+  expect(listed.body.keys).toMatchObject([{ id: body.id, name: "mine" }]);
+  expect(JSON.stringify(listed.body)).not.toMatch(new RegExp(`digest|${body.key}`));
+  expect((await call("DELETE", `/v1/keys/${body.id}`)).body).toMatchObject({ revoked: true, published: true });
+  expect(edge.bundles.at(-1)?.route.keys).toEqual([]);
+  expect((await call("DELETE", `/v1/keys/${body.id}`)).status).toBe(404);
+});
+
+describe("enrolment", () => {
+  async function agent() {
+    const raw = async (key: CryptoKey) => toBase64(new Uint8Array((await crypto.subtle.exportKey("raw", key)) as ArrayBuffer));
+    const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
+    const seal = (await crypto.subtle.generateKey("X25519", true, ["deriveBits"])) as CryptoKeyPair;
+    const [publicKey, sealKey] = [await raw(pair.publicKey), await raw(seal.publicKey)];
+    const request = async (token: string, signedFor = keyId(token, "flj") ?? "") => {
+      const signature = toBase64(new Uint8Array(await crypto.subtle.sign("Ed25519", pair.privateKey, new TextEncoder().encode(enrolText(signedFor, publicKey, sealKey)))));
+      return { token, name: "box", publicKey, sealKey, signature };
+    };
+    return { request, publicKey };
+  }
+  const invite = async () => (await call("POST", "/v1/hosts/invites", {})).body;
+  const enrol = (request: unknown) => call("POST", "/v1/enrol", request, {});
+
+  test("takes an invited host in, publishes it, and lets it go again", async () => {
+    const invited = await invite();
+    expect(invited.command).toBe("fairlead-agent join --control http://localhost --token-file -");
+    expect(invited.expiresAt).toBe(now + 900_000);
+    const { request, publicKey } = await agent();
+    const { status, body } = await enrol(await request(invited.token));
+    expect(status).toBe(201);
+    expect(body).toEqual({ host: expect.stringMatching(/^host_/), region: "local", fleetUrl: "http://fleet.example" });
+    expect(edge.bundles.at(-1)?.fleet.hosts).toEqual([{ id: body.host, name: "box", region: "local", publicKey, revoked: false }]);
+    expect((await call("GET", "/v1/hosts")).body.hosts).toMatchObject([{ id: body.host, revokedAt: null }]);
+    expect((await call("DELETE", `/v1/hosts/${body.host}`)).body).toMatchObject({ revoked: true, published: true });
+    expect(edge.bundles.at(-1)?.fleet.hosts).toMatchObject([{ id: body.host, revoked: true }]);
+  });
+
+  test("of ten with one token takes exactly one", async () => {
+    const { token } = await invite();
+    const requests = await Promise.all(Array.from({ length: 10 }, async () => (await agent()).request(token)));
+    const statuses = (await Promise.all(requests.map(enrol))).map(({ status }) => status);
+    expect(statuses.toSorted((a, b) => a - b)).toEqual([201, ...Array(9).fill(403)]);
+    expect((await call("GET", "/v1/hosts")).body.hosts).toHaveLength(1);
+  });
+
+  test("refuses a token that is too old, unknown, or of another kind", async () => {
+    const { request } = await agent();
+    const { token } = await invite();
+    now += 900_001;
+    expect((await enrol(await request(token))).body.error.message).toContain("older than 15 minutes");
+    expect((await enrol(await request(newKey("flj").key))).body.error.message).toContain("is not known");
+    for (const other of [admin.key, newKey("fl").key]) expect(await enrol(await request(other))).toMatchObject({ status: 401, body: { error: { param: "token" } } });
+  });
+
+  test("refuses a proof for another token or key, and leaves the token to its owner", async () => {
+    const { request } = await agent();
+    const { token } = await invite();
+    const good = await request(token);
+    const cases = [await request(token, "another"), { ...good, sealKey: toBase64(new Uint8Array(32)) }, { ...good, publicKey: (await agent()).publicKey }];
+    for (const bad of cases) expect(await enrol(bad)).toMatchObject({ status: 403, body: { error: { code: "permission_denied", param: "signature" } } });
+    for (const field of ["publicKey", "sealKey", "signature"]) expect(await enrol({ ...good, [field]: "AAAA" })).toMatchObject({ status: 400, body: { error: { param: field } } });
+    expect((await enrol(good)).status).toBe(201);
+  });
+
+  test("seals a service's secrets to the host", async () => {
+    const { request } = await agent();
+    const { body } = await enrol(await request((await invite()).token));
+    await call("PUT", "/v1/services/chat", { yaml: `${yaml}secrets: {T: shh}` });
+    expect(Object.keys(edge.bundles.at(-1)?.fleet.services[0]?.sealedSecrets ?? {})).toEqual([body.host]);
+  });
+});
+
+describe("status", () => {
+  test("joins what control and the hubs know, of the services asked for", async () => {
+    await call("PUT", "/v1/services/chat", { yaml });
+    await call("PUT", "/v1/services/other", { yaml: yaml.replace("model: m", "model: n") });
+    hubWith(replica(1));
+    const { body } = await call("GET", "/v1/status?services=chat");
+    expect(body).toMatchObject({ endpoint: "https://ai.example/v1", edge: { reachable: true, bundleVersions: { local: 1 } }, services: [{ name: "chat", status: "READY", ready: 1, desired: 1 }] });
+    expect((await call("GET", "/v1/status")).body.services).toHaveLength(2);
+  });
+
+  test("answers without the edge, within a second, though it hangs", async () => {
+    await call("PUT", "/v1/services/chat", { yaml });
+    edge.regions = undefined;
+    const started = performance.now();
+    const { body } = await call("GET", "/v1/status");
+    expect(performance.now() - started).toBeLessThan(1000);
+    expect(body).toMatchObject({ edge: { reachable: false, reason: expect.stringContaining("no answer") }, services: [{ name: "chat", version: 1, status: "UNKNOWN" }] });
+  });
+});
+
+describe("replicas", () => {
+  test("are removed by number, region and number, or id, and published as removed", async () => {
+    await call("PUT", "/v1/services/chat", { yaml });
+    hubWith(replica(1), replica(2), replica(3));
+    for (const name of ["1", "local.2", "chat.local.3"]) expect((await call("DELETE", `/v1/services/chat/replicas/${name}`)).status).toBe(200);
+    expect(edge.bundles.at(-1)?.fleet.removed.toSorted()).toEqual(["chat.local.1", "chat.local.2", "chat.local.3"]);
+    expect(await call("DELETE", "/v1/services/chat/replicas/9")).toMatchObject({ status: 404, body: { error: { param: "replica" } } });
+  });
+
+  test("have logs: one as it is, several with their names", async () => {
+    await call("PUT", "/v1/services/chat", { yaml });
+    hubWith(replica(1), replica(12), replica(3, { phase: "failed" }));
+    edge.logs = new Map([["chat.local.1", "a\nb\n"], ["chat.local.12", "c"], ["chat.local.3", "why\n"]]);
+    const logs = async (query: string) => (await app.request(`/v1/services/chat/logs${query}`, { headers: { authorization: `Bearer ${admin.key}` } })).text();
+    expect(await logs("?replica=1")).toBe("a\nb\n");
+    expect(await logs("?replica=3")).toBe("why\n");
+    expect((await logs("")).split("\n").toSorted()).toEqual(["", "chat.local.1  | a", "chat.local.1  | b", "chat.local.12 | c"]);
+    edge.logs.delete("chat.local.12");
+    expect(await logs("")).toContain("fairlead: cannot show the log of chat.local.12: ");
+  });
+
+  test("have logs that are followed until the reader goes", async () => {
+    await call("PUT", "/v1/services/chat", { yaml });
+    hubWith(replica(1));
+    edge.logs = new Map([["chat.local.1", "a\n"]]);
+    const response = await app.request("/v1/services/chat/logs?follow=1", { headers: { authorization: `Bearer ${admin.key}` } });
+    const reader = response.body?.getReader();
+    expect(new TextDecoder().decode((await reader?.read())?.value)).toBe("a\n");
+    await reader?.cancel();
+  });
+
+  test("without a log to show are an error that says why", async () => {
+    await call("PUT", "/v1/services/chat", { yaml });
+    hubWith();
+    expect(await call("GET", "/v1/services/chat/logs")).toMatchObject({ status: 503, body: { error: { code: "no_replica" } } });
+    hubWith(replica(1));
+    expect(await call("GET", "/v1/services/chat/logs")).toMatchObject({ status: 502, body: { error: { message: expect.stringContaining("no log of chat.local.1") } } });
+    expect((await call("GET", "/v1/services/none/logs")).status).toBe(404);
+  });
+});

@@ -1,0 +1,24 @@
+import { expect, test } from "vitest";
+import { parseService } from "../../schema/service.ts";
+import { describeChanges } from "./changes.ts";
+
+function spec(yaml: string) {
+  const { service, problems } = parseService(yaml, { name: "chat" });
+  if (service === undefined) throw new Error(JSON.stringify(problems));
+  return service;
+}
+
+const base = "service: {model: m}\nrun: a $PORT";
+
+test.each<[string, string | undefined, string, string]>([
+  ["a new service", undefined, base, "Service chat will be created: 1 replica; model m."],
+  ["a new service with GPUs", undefined, `${base}\nresources: {accelerators: L4:2}`, "1 replica with 2 GPUs each"],
+  ["a new service of providers", undefined, "service: {providers: [{name: p, endpoint: 'https://a.example'}]}", "created: providers p; model chat."],
+  ["nothing", base, base, "stays as it is, unless a secret has changed."],
+  ["more replicas", base, "service: {model: m, replicas: 3}\nrun: a $PORT", "  replicas: 1 → 3"],
+  ["another model", base, "service: {model: [m, n]}\nrun: a $PORT", "  models: m → m, n"],
+  ["what restarts", base, "service: {model: m}\nrun: b $PORT\nsetup: x", "  setup, run changed: replicas are replaced one after another"],
+  ["what restarts nothing", base, "service: {model: m, limits: {max_body_bytes: 5}}\nrun: a $PORT", "  settings that restart nothing"],
+])("describeChanges() of %s", (_name, before, after, expected) => {
+  expect(describeChanges("chat", before === undefined ? undefined : spec(before), spec(after)).join("\n")).toContain(expected);
+});

@@ -1,0 +1,37 @@
+import type { ServiceSpec } from "../../schema/serviceSpec.ts";
+
+/** What applying a spec will do, in lines that a person reads before saying yes. */
+export function describeChanges(name: string, old: ServiceSpec | undefined, spec: ServiceSpec): string[] {
+  if (old === undefined) return [`Service ${name} will be created: ${summary(spec)}.`];
+  const lines: string[] = [];
+  const compare = (what: string, before: Said, after: Said) => {
+    if (text(before) !== text(after)) lines.push(`  ${what}: ${text(before)} → ${text(after)}`);
+  };
+  compare("models", old.models, spec.models);
+  compare("replicas", old.replicas.min, spec.replicas.min);
+  compare("providers", old.providers.map((provider) => provider.name), spec.providers.map((provider) => provider.name));
+  compare("timeouts", old.timeouts, spec.timeouts);
+  compare("readiness probe", old.task?.probe, spec.task?.probe);
+  const replaced = (["setup", "run", "workdir", "envs", "fixedPort", "gpus"] as const).filter((field) => text(old.task?.[field]) !== text(spec.task?.[field]));
+  if (replaced.length > 0) lines.push(`  ${replaced.join(", ")} changed: replicas are replaced one after another`);
+  if (lines.length === 0 && text(old) !== text(spec)) lines.push("  settings that restart nothing");
+  if (lines.length === 0) return [`Service ${name} stays as it is, unless a secret has changed.`];
+  return [`Service ${name} will be updated:`, ...lines];
+}
+
+function summary({ replicas, task, providers, models }: ServiceSpec): string {
+  const parts = [
+    ...(task === undefined ? [] : [`${replicas.min} replica${replicas.min === 1 ? "" : "s"}${task.gpus > 0 ? ` with ${task.gpus} GPU${task.gpus === 1 ? "" : "s"} each` : ""}`]),
+    ...(providers.length === 0 ? [] : [`providers ${providers.map(({ name }) => name).join(", ")}`]),
+    `model ${models.join(", ")}`,
+  ];
+  return parts.join("; ");
+}
+
+type Said = string | number | object | undefined;
+
+function text(value: Said): string {
+  if (value === undefined) return "none";
+  if (typeof value !== "object") return String(value);
+  return Array.isArray(value) ? value.join(", ") || "none" : JSON.stringify(value);
+}

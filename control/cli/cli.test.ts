@@ -1,0 +1,276 @@
+import { execFile, spawn } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { keyId, newKey } from "../../schema/key.ts";
+import type { RegionStatus, StatusReplica } from "../../schema/snapshot.ts";
+import { startEdge, type EdgeStandIn } from "../edgeStandIn.ts";
+import { readEnvironment } from "../environment.ts";
+import { startControl, type Control } from "../start.ts";
+
+const bin = fileURLToPath(new URL("./fairlead.mjs", import.meta.url));
+const adminKey = newKey("fla").key;
+const yaml = "service: {model: m}\nrun: serve --port $PORT\n";
+let root: string;
+let folder: string;
+let edge: EdgeStandIn;
+let control: Control;
+/** How the stand-in's hub reports each replica that the last bundle asks for. */
+let phaseOf: (replica: Pick<StatusReplica, "service" | "number">) => Partial<StatusReplica>;
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "fairlead-cli-"));
+});
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(root, "case-"));
+  await writeFile(join(folder, "chat.yaml"), yaml);
+  phaseOf = () => ({});
+  edge = await startEdge("a token for control");
+  edge.regions = () => {
+    const bundle = edge.bundles.at(-1);
+    const replicas = (bundle?.fleet.services ?? []).flatMap(({ task, replicas: wanted }) =>
+      Array.from({ length: wanted.local ?? 0 }, (_, i): StatusReplica => {
+        const number = task.version * 10 + i;
+        return { id: `${task.service}.local.${number}`, service: task.service, number, version: task.version, phase: "ready", host: "h1", hostName: "box", since: Date.now() - 65_000, inFlight: 0, region: "local", restarts: 0, ...phaseOf({ service: task.service, number }) };
+      }),
+    );
+    return [{ region: "local", takenAt: Date.now(), bundleVersion: bundle?.route.version ?? 0, hosts: [], replicas, unplaced: [] } satisfies RegionStatus];
+  };
+  control = await startControl(
+    readEnvironment({
+      FAIRLEAD_CONTROL_PORT: "0",
+      FAIRLEAD_DATABASE_URL: `file:${join(folder, "control.db")}`,
+      FAIRLEAD_EDGE_URL: edge.url,
+      FAIRLEAD_PUBLIC_URL: "https://ai.example",
+      FAIRLEAD_FLEET_URL: "http://fleet.example",
+      FAIRLEAD_REGIONS: "local",
+      FAIRLEAD_KEY_PEPPER: "a pepper for digests",
+      FAIRLEAD_CONTROL_TOKEN: "a token for control",
+      FAIRLEAD_SHARED_KEY: "a shared secret of some length",
+      FAIRLEAD_ADMIN_KEY: adminKey,
+    }),
+    () => undefined,
+  );
+});
+
+afterEach(async () => {
+  await control.close();
+  await edge.close();
+});
+
+afterAll(() => rm(root, { recursive: true }));
+
+interface Ran {
+  code: number;
+  out: string;
+  err: string;
+}
+
+/** The bin as a process of its own, in the test's folder, with nothing of this machine's settings. */
+function fairlead(args: string[], variables: Record<string, string> = { FAIRLEAD_CONTROL_URL: control.url, FAIRLEAD_ADMIN_KEY: adminKey }): Promise<Ran> {
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, [bin, ...args], { cwd: folder, env: { PATH: process.env["PATH"], HOME: folder, ...variables } }, (error, out, err) => {
+      resolve({ code: error === null ? 0 : Number(error.code), out, err });
+    });
+    child.stdin?.end();
+  });
+}
+
+describe("fairlead up", () => {
+  test("creates a service, waits for it, and says how to reach it", async () => {
+    const { code, out, err } = await fairlead(["up", "chat.yaml", "-y"]);
+    expect([code, err]).toEqual([0, expect.stringContaining("Created chat, version 1.")]);
+    expect(err).toContain("chat.local.10 on box: ready");
+    expect(out).toContain("Endpoint: https://ai.example/v1\n");
+    expect(out).toMatch(/curl -N https:\/\/ai\.example\/v1\/chat\/completions .*"model":"m"/);
+  });
+
+  test("updates it, says what changes, and leaves what did not change alone", async () => {
+    await fairlead(["up", "chat.yaml", "-y"]);
+    expect((await fairlead(["up", "chat.yaml", "-y"])).err).toMatch(/stays as it is.*unchanged at version 1/s);
+    await writeFile(join(folder, "chat.yaml"), yaml.replace("{model: m}", "{model: m, replicas: 2}").replace("serve", "serve2"));
+    const { code, err } = await fairlead(["update", "chat", "chat.yaml", "-y"]);
+    expect(code).toBe(0);
+    expect(err).toMatch(/replicas: 1 → 2\n.*run changed: replicas are replaced.*Updated chat to version 2/s);
+    expect((await fairlead(["update", "other", "chat.yaml", "-y"])).err).toContain('Cannot update service "other": there is no such service');
+  });
+
+  test("asks first, and without a terminal says to pass -y", async () => {
+    const { code, err } = await fairlead(["up", "chat.yaml"]);
+    expect([code, err]).toEqual([2, expect.stringContaining("fairlead: Cannot ask whether to go on: this is not a terminal; pass -y to say yes")]);
+    expect((await fairlead(["status", "--json"])).out).toContain('"services": []');
+  });
+
+  test("fails with a replica that fails: its reason and its last lines", async () => {
+    phaseOf = () => ({ phase: "failed", reason: "run exited with 1" });
+    edge.logs.set("chat.local.10", "Traceback\nout of memory\n");
+    const { code, err } = await fairlead(["up", "chat.yaml", "-y"]);
+    expect(code).toBe(1);
+    expect(err).toMatch(/The last lines of chat\.local\.10:\n {2}Traceback\n {2}out of memory\n.*fairlead: Cannot start replica chat\.local\.10: run exited with 1/s);
+  });
+
+  test("waits no longer than it is told, and not at all with --async", async () => {
+    phaseOf = () => ({ phase: "starting", reason: "loading weights" });
+    const { code, err } = await fairlead(["up", "chat.yaml", "-y", "--timeout", "1ms"]);
+    expect([code, err]).toEqual([1, expect.stringMatching(/chat\.local\.10 on box: starting \(loading weights\).*Cannot wait longer than 1ms for chat/s)]);
+    expect((await fairlead(["up", "chat.yaml", "-y", "--async"])).code).toBe(0);
+  });
+
+  test("names file, line and field of what is wrong, before it asks control", async () => {
+    await writeFile(join(folder, "bad.yaml"), "service:\n  replica: 1\nrun: a $PORT\n");
+    const { code, err } = await fairlead(["up", "bad.yaml", "-y"]);
+    expect([code, err]).toEqual([1, "bad.yaml:2:3: error: service.replica: is not a known field; did you mean replicas?\nfairlead: Cannot use bad.yaml: 1 error\n"]);
+    expect((await fairlead(["up", "none.yaml"])).err).toBe("fairlead: Cannot read none.yaml: there is no such file\n");
+  });
+
+  test("makes workdir whole, and takes values from flags, files and the environment", async () => {
+    await writeFile(join(folder, "v.yaml"), "service: {readiness_probe: {path: /, headers: {A: $AMBIENT}}}\nworkdir: ./sub\nenvs: {A: , B: b, UNASKED: }\nsecrets: {T: }\nrun: a $PORT\n");
+    await writeFile(join(folder, "v.env"), "A=from file\nUNASKED=x\n");
+    const variables = { FAIRLEAD_CONTROL_URL: control.url, FAIRLEAD_ADMIN_KEY: adminKey, AMBIENT: "amb", T: "shh", OTHER: "never sent" };
+    const { code, err } = await fairlead(["up", "v.yaml", "-y", "--env", "B=flag", "--env", "C=added", "--env-file", "v.env", "--secret", "T"], variables);
+    expect([code, err]).toEqual([0, expect.stringContaining("Created v")]);
+    const task = edge.bundles.at(-1)?.fleet.services[0]?.task;
+    expect(task).toMatchObject({ workdir: join(folder, "sub"), envs: { A: "from file", B: "flag", C: "added", UNASKED: "x" }, probe: { headers: { A: "$AMBIENT" } } });
+    expect(JSON.stringify(edge.bundles)).not.toMatch(/shh|never sent|"amb"/);
+  });
+
+  test("reads the file from standard input", async () => {
+    const child = spawn(process.execPath, [bin, "up", "-", "-n", "piped", "-y"], { cwd: folder, env: { FAIRLEAD_CONTROL_URL: control.url, FAIRLEAD_ADMIN_KEY: adminKey } });
+    child.stdin.end(yaml);
+    expect(await new Promise((resolve) => child.once("exit", resolve))).toBe(0);
+    expect(edge.bundles.at(-1)?.route.services[0]?.name).toBe("piped");
+  });
+});
+
+describe("fairlead status", () => {
+  test("shows services and replicas in SkyServe's columns", async () => {
+    await fairlead(["up", "chat.yaml", "-y"]);
+    const { out } = await fairlead(["status"]);
+    expect(out).toMatch(/^NAME +VERSION +UPTIME +STATUS +REPLICAS +ENDPOINT\nchat +1 +1m \d+s +READY +1\/1 +https:\/\/ai\.example\/v1$/m);
+    expect(out).toMatch(/^SERVICE +ID +VERSION +PHASE +SINCE +RESTARTS +HOST +REASON\nchat +local\.10 +1 +ready +1m \d+s +0 +box$/m);
+    expect(out).not.toContain("\u001B");
+    expect(JSON.parse((await fairlead(["status", "chat", "--json"])).out)).toMatchObject({ services: [{ name: "chat", status: "READY" }] });
+    expect((await fairlead(["status", "--endpoint"])).out).toBe("https://ai.example/v1\n");
+    expect(await fairlead(["status", "none"])).toMatchObject({ code: 1, err: 'fairlead: Cannot show service "none": there is no such service\n' });
+  });
+
+  test("says that there is nothing", async () => {
+    expect((await fairlead(["status"])).out).toContain("No existing services.");
+  });
+
+  test("goes on without the edge", async () => {
+    await fairlead(["up", "chat.yaml", "-y"]);
+    edge.regions = undefined;
+    expect((await fairlead(["status"])).out).toMatch(/The edge cannot be asked: .*chat +- +- +UNKNOWN/s);
+  });
+});
+
+test("fairlead logs shows one log as it is and several by name", async () => {
+  await writeFile(join(folder, "chat.yaml"), yaml.replace("{model: m}", "{model: m, replicas: 2}"));
+  await fairlead(["up", "chat.yaml", "-y"]);
+  edge.logs = new Map([["chat.local.10", "one\n"], ["chat.local.11", "two\n"]]);
+  expect((await fairlead(["logs", "chat", "10", "--no-follow"])).out).toBe("one\n");
+  expect((await fairlead(["logs", "chat", "--no-follow"])).out.split("\n").toSorted()).toEqual(["", "chat.local.10 | one", "chat.local.11 | two"]);
+  expect((await fairlead(["logs", "none", "--no-follow"])).err).toContain('fairlead: Cannot show the logs of service "none"');
+});
+
+test("fairlead logs follows until it is stopped, or control is", async () => {
+  await fairlead(["up", "chat.yaml", "-y"]);
+  edge.logs = new Map([["chat.local.10", "one\n"]]);
+  const child = spawn(process.execPath, [bin, "logs", "chat"], { cwd: folder, env: { FAIRLEAD_CONTROL_URL: control.url, FAIRLEAD_ADMIN_KEY: adminKey } });
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  await control.close();
+  expect(await new Promise((resolve) => child.once("exit", resolve))).toBe(1);
+});
+
+test("fairlead down takes down what a pattern means, and waits until it is gone", async () => {
+  await fairlead(["up", "chat.yaml", "-y"]);
+  await writeFile(join(folder, "other.yaml"), yaml.replace("model: m", "model: n"));
+  await fairlead(["up", "other.yaml", "-y"]);
+  expect((await fairlead(["down", "chat"])).code).toBe(2);
+  expect(await fairlead(["down", "nothing*", "-y"])).toMatchObject({ code: 1, err: 'fairlead: Cannot take down "nothing*": there is no such service\n' });
+  expect(await fairlead(["down", "ch?t", "-y"])).toMatchObject({ code: 0, out: "chat: down\n" });
+  expect(edge.bundles.at(-1)?.route.services.map(({ name }) => name)).toEqual(["other"]);
+  expect(await fairlead(["down", "other", "--replica-id", "10", "-y"])).toMatchObject({ code: 0, out: "other.local.10: removed, another takes its place\n" });
+  expect(edge.bundles.at(-1)?.fleet.removed).toEqual(["other.local.10"]);
+  expect((await fairlead(["down", "--all", "-y"])).code).toBe(0);
+});
+
+test("fairlead keys makes, lists and revokes", async () => {
+  const key = (await fairlead(["keys", "create", "laptop", "--expires", "30d"])).out.trim();
+  const id = keyId(key, "fl") ?? "";
+  expect(edge.bundles.at(-1)?.route.keys).toMatchObject([{ id }]);
+  expect((await fairlead(["keys", "list"])).out).toMatch(new RegExp(`${id} +laptop +default +inference +all .* valid`));
+  expect((await fairlead(["keys", "revoke", id])).out).toBe(`${id}: revoked\n`);
+  expect(JSON.parse((await fairlead(["keys", "list", "--json"])).out)).toMatchObject([{ id, revokedAt: expect.any(Number) }]);
+  expect(keyId((await fairlead(["keys", "admin"], {})).out.trim(), "fla")).toBeDefined();
+});
+
+test("fairlead hosts invites and lists", async () => {
+  const { out, err } = await fairlead(["hosts", "invite", "--region", "local"]);
+  expect(keyId(out.trim(), "flj")).toBeDefined();
+  expect(err).toContain("within 14m");
+  expect((await fairlead(["hosts", "list"])).out).toBe("No existing hosts.\n");
+  expect((await fairlead(["hosts", "invite", "--region", "weur"])).err).toContain("this fleet's regions are local");
+});
+
+describe("fairlead validate", () => {
+  test("needs no control, and says which files are valid", async () => {
+    await writeFile(join(folder, "bad.yaml"), "service: {}\n");
+    const { code, out, err } = await fairlead(["validate", "chat.yaml", "bad.yaml"], {});
+    expect([code, out]).toEqual([1, "chat.yaml: valid\n"]);
+    expect(err).toMatch(/^bad\.yaml:1:1: error: run: is missing/);
+    expect(JSON.parse((await fairlead(["validate", "--json", "bad.yaml"], {})).out)).toMatchObject([{ file: "bad.yaml", valid: false, problems: [{ line: 1, level: "error" }] }]);
+    expect((await fairlead(["validate", "--strict", "chat.yaml"], {})).code).toBe(1);
+  });
+});
+
+describe("where fairlead finds control", () => {
+  test("in up.json of a folder above, unless it is told another", async () => {
+    await mkdir(join(folder, ".fairlead"));
+    await writeFile(join(folder, ".fairlead", "up.json"), JSON.stringify({ control: control.url, adminKey }));
+    await mkdir(join(folder, "a", "b"), { recursive: true });
+    const here = folder;
+    folder = join(here, "a", "b");
+    expect((await fairlead(["status"], {})).code).toBe(0);
+    // its key is for its control alone
+    expect((await fairlead(["--control", "http://127.0.0.1:9", "status"], {})).err).toContain("no admin key");
+    folder = here;
+  });
+
+  test("in ~/.config/fairlead", async () => {
+    await mkdir(join(folder, ".config", "fairlead"), { recursive: true });
+    await writeFile(join(folder, ".config", "fairlead", "config.json"), JSON.stringify({ control: control.url, adminKey }));
+    expect((await fairlead(["status"], {})).code).toBe(0);
+  });
+
+  test.each<[string, Record<string, string>, string]>([
+    ["nowhere", {}, "fairlead: Cannot find control: give --control URL"],
+    ["where nobody listens", { FAIRLEAD_CONTROL_URL: "http://127.0.0.1:9", FAIRLEAD_ADMIN_KEY: "x" }, "fairlead: Cannot reach control at http://127.0.0.1:9: "],
+  ])("%s: one line, exit 1", async (_name, variables, message) => {
+    const { code, err } = await fairlead(["status"], variables);
+    expect([code, err.trimEnd().split("\n").length]).toEqual([1, 1]);
+    expect(err).toContain(message);
+  });
+
+  test("with a key that control does not know", async () => {
+    expect((await fairlead(["status"], { FAIRLEAD_CONTROL_URL: control.url, FAIRLEAD_ADMIN_KEY: newKey("fla").key })).err).toBe("fairlead: Cannot use the control API: the admin key is not known\n");
+  });
+});
+
+test("a command that is used wrongly says so and exits with 2", async () => {
+  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"]];
+  for (const { code, err } of await Promise.all(wrong.map((args) => fairlead(args)))) expect([code, err]).toEqual([2, expect.stringMatching(/^fairlead: /)]);
+});
+
+test("every command's --help gives examples", async () => {
+  const commands = ["up", "update", "status", "logs", "down", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts revoke"];
+  for (const { code, out } of await Promise.all(commands.map((name) => fairlead([...name.split(" "), "--help"], {})))) expect([code, out]).toEqual([0, expect.stringMatching(/Examples?:\n {2}/)]);
+});
+
+test("fairlead's database and bundle hold no admin key", async () => {
+  expect(await readFile(join(folder, "control.db"), "latin1")).not.toContain(adminKey);
+});

@@ -1,0 +1,28 @@
+import type { Command } from "commander";
+import { parseService } from "../../schema/service.ts";
+import { Failure } from "./failure.ts";
+import { readServiceFile, showProblems } from "./serviceFile.ts";
+
+export function validateCommand(program: Command): void {
+  program
+    .command("validate")
+    .description("check service files, SkyServe's and Fairlead's; needs no control")
+    .argument("<FILE...>", "files; - for standard input")
+    .option("--json", "as JSON: a list of {file, valid, problems}")
+    .option("--strict", "answer as SkyServe does: refuse what only Fairlead takes")
+    .addHelpText("after", "\nExamples:\n  fairlead validate chat.yaml\n  fairlead validate --strict services/*.yaml")
+    .action(async (files: string[], { json = false, strict = false }: { json?: boolean; strict?: boolean }) => {
+      const results = [];
+      for (const file of files) {
+        const { problems, service } = parseService(await readServiceFile(file), { file, strict });
+        const valid = problems.every(({ level }) => level !== "error");
+        results.push({ file, valid, ...(service === undefined ? {} : { name: service.name }), problems });
+        if (json) continue;
+        showProblems(problems, file);
+        if (valid) console.log(`${file}: valid`);
+      }
+      if (json) console.log(JSON.stringify(results, undefined, 2));
+      const bad = results.filter(({ valid }) => !valid).length;
+      if (bad > 0) throw new Failure(`Cannot use ${bad} of ${files.length} file${files.length === 1 ? "" : "s"}: errors are named above`);
+    });
+}

@@ -1,0 +1,87 @@
+import { expect, test } from "vitest";
+import { bundleSchema } from "../schema/bundle.ts";
+import type { Region } from "../schema/region.ts";
+import { parseService } from "../schema/service.ts";
+import type { HostRow, ServiceRow } from "../schema/tables.ts";
+import { compile, homeRegions, isListed, spread } from "./compile.ts";
+import type { Published } from "./queries/bundle.ts";
+import type { SealedService } from "./secrets.ts";
+
+function service(yaml: string, name = "chat"): ServiceRow {
+  const { service: spec, problems } = parseService(yaml, { name });
+  if (spec === undefined) throw new Error(JSON.stringify(problems));
+  return { name, version: 3, yaml, spec, secrets: "", createdAt: 5, updatedAt: 6, deletedAt: null };
+}
+
+function host(id: string, region: Region, revokedAt: number | null = null): HostRow {
+  return { id, name: `name-${id}`, region, publicKey: "p", sealKey: "s", createdAt: 1, revokedAt };
+}
+
+function compiled(published: Partial<Published>, sealed: Record<string, SealedService> = {}, regions: Region[] = ["weur", "enam"]) {
+  const bundle = compile({ version: 7, services: [], keys: [], hosts: [], removed: [], ...published }, new Map(Object.entries(sealed)), regions, 1000);
+  return bundleSchema.parse(bundle);
+}
+
+const sealed = { digest: "d", hosts: { h1: "sealed" }, apiKeys: { p: "locked" } };
+const run = "run: serve --port $PORT";
+
+test("compile() resolves a service for the edge and for the hubs", () => {
+  const row = service(`service:\n  model: m\n  providers: [{name: p, endpoint: 'https://a.example/v1'}, {type: self-hosted, name: g}]\n${run}`);
+  const bundle = compiled({ services: [row], hosts: [host("h1", "enam")], removed: ["chat.enam.1"] }, { chat: sealed });
+  expect(bundle.route).toEqual({
+    version: 7,
+    publishedAt: 1000,
+    keys: [],
+    services: [
+      {
+        name: "chat", version: 3, models: ["m"], listed: true, createdAt: 5, selfHosted: true, timeouts: { ttftMs: 120_000, totalMs: 600_000 }, bodyBytesMax: 20_971_520,
+        providers: [{ name: "p", endpoint: "https://a.example/v1", dialect: "openai", sealedApiKey: "locked" }],
+      },
+    ],
+  });
+  expect(bundle.fleet.removed).toEqual(["chat.enam.1"]);
+  expect(bundle.fleet.hosts).toEqual([{ id: "h1", name: "name-h1", region: "enam", publicKey: "p", revoked: false }]);
+  expect(bundle.fleet.services[0]).toMatchObject({ task: { service: "chat", version: 3, digest: "d", run: "serve --port $PORT", gpus: 0 }, replicas: { enam: 1 }, sealedSecrets: { h1: "sealed" } });
+});
+
+test("compile() asks for no replica of a service of providers only", () => {
+  const bundle = compiled({ services: [service("service: {providers: [{name: p, endpoint: 'https://a.example/v1'}]}")] }, { chat: { hosts: {}, apiKeys: {} } });
+  expect(bundle.route.services[0]?.selfHosted).toBe(false);
+  expect(bundle.fleet.services).toEqual([]);
+});
+
+test("compile() publishes keys with what limits them", () => {
+  const key = { id: "k", name: "n", digest: "0".repeat(64), account: "a", rights: ["inference" as const], services: ["chat"], createdAt: 1, expiresAt: 9, revokedAt: null };
+  expect(compiled({ keys: [key, { ...key, id: "l", services: null, expiresAt: null }] }).route.keys).toEqual([
+    { id: "k", digest: "0".repeat(64), account: "a", rights: ["inference"], services: ["chat"], expiresAt: 9 },
+    { id: "l", digest: "0".repeat(64), account: "a", rights: ["inference"] },
+  ]);
+});
+
+test.each<[string, HostRow[], Region[]]>([
+  ["the operator's first when there is no host", [], ["weur"]],
+  ["in the order in which they had a host", [host("a", "enam"), host("b", "weur"), host("c", "enam")], ["enam", "weur"]],
+  ["not those whose hosts are revoked", [host("a", "enam", 5), host("b", "weur")], ["weur"]],
+  ["not those that the operator dropped", [host("a", "apac"), host("b", "enam")], ["enam"]],
+])("homeRegions(): %s", (_name, hosts, expected) => {
+  expect(homeRegions(hosts, ["weur", "enam"])).toEqual(expected);
+});
+
+test.each<[number, Region[], object]>([
+  [0, ["weur"], { weur: 0 }],
+  [1, ["weur", "enam"], { weur: 1, enam: 0 }],
+  [5, ["weur", "enam"], { weur: 3, enam: 2 }],
+  [2, [], {}],
+])("spread(%i, %j)", (count, regions, expected) => {
+  expect(spread(count, regions)).toEqual(expected);
+});
+
+test.each([
+  [`service: {}\n${run}`, false],
+  [`service: {readiness_probe: /v1/models}\n${run}`, true],
+  [`service: {readiness_probe: {path: /v1/x}}\n${run}`, true],
+  [`service: {model: m}\n${run}`, true],
+  ["service: {providers: [{name: p, endpoint: 'https://a.example'}]}", true],
+])("isListed(%j) is %s", (yaml, expected) => {
+  expect(isListed(service(yaml).spec)).toBe(expected);
+});

@@ -1,0 +1,77 @@
+import { bundleBytesMax, type Bundle } from "../schema/bundle.ts";
+import type { RegionStatus } from "../schema/snapshot.ts";
+
+/** What the edge said to a new bundle. */
+export type PutAnswer =
+  | { kind: "taken" }
+  /** The edge has a newer one, with this number. */
+  | { kind: "stale"; version: number }
+  /** It will not take this one, however often it is sent. */
+  | { kind: "invalid"; reason: string }
+  | { kind: "unreachable"; reason: string };
+
+/** The edge's router as control sees it: its internal paths, by the token that both know. */
+export interface Edge {
+  put(bundle: Bundle): Promise<PutAnswer>;
+  /** @throws Error in words when there is no answer within the time, in ms */
+  status(timeoutMs: number): Promise<RegionStatus[]>;
+  /** The log of a replica as a stream of bytes. @throws Error in words */
+  logs(host: string, replica: string, options: { tail: number; follow: boolean; signal: AbortSignal }): Promise<ReadableStream<Uint8Array>>;
+}
+
+export function connectEdge(url: string, token: string): Edge {
+  const base = url.replace(/\/+$/, "");
+  const headers = { authorization: `Bearer ${token}` };
+  return {
+    async put(bundle) {
+      const body = JSON.stringify(bundle);
+      const bytes = Buffer.byteLength(body);
+      if (bytes > bundleBytesMax) return { kind: "invalid", reason: `the configuration is ${bytes} bytes, more than ${bundleBytesMax}` };
+      try {
+        const answer = await fetch(`${base}/internal/bundle`, { method: "PUT", headers: { ...headers, "content-type": "application/json" }, body, signal: AbortSignal.timeout(10_000) });
+        const reason = await wordsOf(answer);
+        if (answer.ok) return { kind: "taken" };
+        if (answer.status === 409) return { kind: "stale", version: Number(answer.headers.get("x-fairlead-bundle-version") ?? 0) || 0 };
+        if (answer.status === 422) return { kind: "invalid", reason };
+        return { kind: "unreachable", reason: `${base} answered ${answer.status}: ${reason}` };
+      } catch (error) {
+        return { kind: "unreachable", reason: `no answer from ${base}: ${causeOf(error)}` };
+      }
+    },
+    async status(timeoutMs) {
+      const answer = await reach(`${base}/internal/status`, { headers, signal: AbortSignal.timeout(timeoutMs) });
+      return ((await answer.json()) as { regions: RegionStatus[] }).regions;
+    },
+    async logs(host, replica, { tail, follow, signal }) {
+      const query = new URLSearchParams({ tail: String(tail), follow: follow ? "1" : "0" });
+      const answer = await reach(`${base}/internal/logs/${encodeURIComponent(host)}/${encodeURIComponent(replica)}?${query.toString()}`, { headers, signal });
+      return answer.body ?? new Blob([]).stream();
+    },
+  };
+}
+
+async function reach(url: string, init: RequestInit): Promise<Response> {
+  const origin = new URL(url).origin;
+  const answer = await fetch(url, init).catch((error: unknown) => {
+    throw new Error(`no answer from ${origin}: ${causeOf(error)}`, { cause: error });
+  });
+  if (!answer.ok) throw new Error(`${origin} answered ${answer.status}: ${await wordsOf(answer)}`);
+  return answer;
+}
+
+/** The message of an error answer; anything else is cut short. */
+async function wordsOf(answer: Response): Promise<string> {
+  const text = await answer.text().catch(() => "");
+  try {
+    const message = (JSON.parse(text) as { error?: { message?: unknown } }).error?.message;
+    if (typeof message === "string") return message;
+  } catch {
+    // not JSON: some proxy's page
+  }
+  return text.slice(0, 200);
+}
+
+function causeOf(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error && cause.message !== "" ? cause.message : message;
+}

@@ -1,0 +1,85 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { bundleSchema, type Bundle } from "../schema/bundle.ts";
+import type { RegionStatus } from "../schema/snapshot.ts";
+
+/** A real HTTP server that stands in for the edge in tests, and keeps what it was sent. */
+export interface EdgeStandIn {
+  url: string;
+  bundles: Bundle[];
+  /** What `/internal/status` says; a function is asked each time, and undefined is no answer at all. */
+  regions: RegionStatus[] | (() => RegionStatus[]) | undefined;
+  /** Log text by replica id; each is streamed as one piece, and held open when followed. */
+  logs: Map<string, string>;
+  /** How the next bundles are answered; the last way stays. */
+  answers: ((bundle: Bundle, response: ServerResponse) => void)[];
+  /** The first bundle, sent or to come, that is as wanted. */
+  bundle(wanted: (bundle: Bundle) => boolean): Promise<Bundle>;
+  close(): Promise<void>;
+}
+
+export function take(bundle: Bundle, response: ServerResponse): void {
+  answer(response, 200, { version: bundle.route.version });
+}
+
+export function refuse(status: number, code: string, message: string, headers: Record<string, string> = {}) {
+  return (_bundle: Bundle, response: ServerResponse) => answer(response, status, { error: { message, type: "", param: null, code } }, headers);
+}
+
+function answer(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+  response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
+}
+
+export async function startEdge(token: string): Promise<EdgeStandIn> {
+  let watchers: (() => void)[] = [];
+  const server = createServer((request, response) => void serve(request, response));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const edge: EdgeStandIn = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    bundles: [],
+    regions: [],
+    logs: new Map(),
+    answers: [take],
+    bundle: (wanted) =>
+      new Promise((resolve) => {
+        const look = () => {
+          const found = edge.bundles.find(wanted);
+          if (found === undefined) return;
+          watchers = watchers.filter((watcher) => watcher !== look);
+          resolve(found);
+        };
+        watchers.push(look);
+        look();
+      }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+  return edge;
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? "/", "http://edge");
+    if (request.headers.authorization !== `Bearer ${token}`) return answer(response, 401, { error: { message: "wrong token" } });
+    if (url.pathname === "/internal/status") {
+      const regions = typeof edge.regions === "function" ? edge.regions() : edge.regions;
+      return regions === undefined ? undefined : answer(response, 200, { regions });
+    }
+    const log = /^\/internal\/logs\/[^/]+\/([^/]+)$/.exec(url.pathname)?.[1];
+    if (log !== undefined) {
+      const text = edge.logs.get(log);
+      if (text === undefined) return answer(response, 503, { error: { message: `no log of ${log}` } });
+      response.writeHead(200, { "content-type": "text/plain" }).write(text);
+      if (url.searchParams.get("follow") !== "1") response.end();
+      return;
+    }
+    let body = "";
+    for await (const chunk of request) body += String(chunk);
+    const bundle = bundleSchema.parse(JSON.parse(body));
+    const respond = edge.answers.length > 1 ? edge.answers.shift() : edge.answers[0];
+    edge.bundles.push(bundle);
+    (respond ?? take)(bundle, response);
+    for (const watcher of watchers) watcher();
+  }
+}

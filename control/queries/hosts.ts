@@ -1,0 +1,38 @@
+import { and, eq, gt, isNull } from "drizzle-orm";
+import { hosts, invites, type HostRow, type InviteRow } from "../../schema/tables.ts";
+import type { Rows } from "../db.ts";
+
+export async function listHosts(rows: Rows): Promise<HostRow[]> {
+  return rows.select().from(hosts).orderBy(hosts.createdAt, hosts.id);
+}
+
+export async function addHost(rows: Rows, row: HostRow): Promise<void> {
+  await rows.insert(hosts).values(row);
+}
+
+/** @returns whether there was such a host, not yet revoked */
+export async function revokeHost(rows: Rows, id: string, now: number): Promise<boolean> {
+  const result = await rows
+    .update(hosts)
+    .set({ revokedAt: now })
+    .where(and(eq(hosts.id, id), isNull(hosts.revokedAt)));
+  return result.rowsAffected > 0;
+}
+
+export async function addInvite(rows: Rows, row: InviteRow): Promise<void> {
+  await rows.insert(invites).values(row);
+}
+
+export async function findInvite(rows: Rows, id: string): Promise<InviteRow | undefined> {
+  const [row] = await rows.select().from(invites).where(eq(invites.id, id));
+  return row;
+}
+
+/** Spend an invite. @returns false when it is spent or too old: of two at once exactly one is told true */
+export async function useInvite(rows: Rows, id: string, now: number): Promise<boolean> {
+  const result = await rows
+    .update(invites)
+    .set({ usedAt: now })
+    .where(and(eq(invites.id, id), isNull(invites.usedAt), gt(invites.expiresAt, now)));
+  return result.rowsAffected === 1;
+}

@@ -1,0 +1,95 @@
+import { Hono } from "hono";
+import { putServiceSchema, serviceNameSchema } from "../../schema/api.ts";
+import { FairleadError } from "../../schema/errors.ts";
+import { formatProblem } from "../../schema/problem.ts";
+import { parseService, type ServiceSecrets } from "../../schema/service.ts";
+import type { ServiceSpec } from "../../schema/serviceSpec.ts";
+import type { ServiceRow } from "../../schema/tables.ts";
+import { check, readBody } from "../body.ts";
+import { change } from "../change.ts";
+import type { Context } from "../context.ts";
+import { deleteService, findService, lastVersion, listServices, modelOwner, saveService } from "../queries/services.ts";
+import { redactYaml } from "../redact.ts";
+import { lockSecrets, taskDigest, unlockSecrets } from "../secrets.ts";
+
+export function serviceRoutes(context: Context): Hono {
+  const routes = new Hono();
+  const { db, clock, vault } = context;
+
+  routes.put("/:name", async (c) => {
+    const name = check(c.req.param("name"), serviceNameSchema, `Cannot use the name "${c.req.param("name")}"`);
+    const { yaml, envs, secrets: given, environment } = await readBody(c, putServiceSchema);
+    const { service: spec, secrets, problems } = parseService(yaml, { name, envs, secrets: given, environment, purpose: "up" });
+    if (spec === undefined || secrets === undefined) {
+      const errors = problems.filter(({ level }) => level === "error");
+      throw new FairleadError("invalid_request", `Cannot use the file of service "${name}":\n${errors.map((problem) => formatProblem(problem, name)).join("\n")}`, { param: errors[0]?.field || null });
+    }
+    const { result, published, reason } = await change(
+      context,
+      async (rows) => {
+        const owner = await modelOwner(rows, name, spec.models);
+        if (owner !== undefined) throw new FairleadError("conflict", `Cannot publish model "${owner.model}": service "${owner.service}" has it`, { param: "service.model" });
+        const before = await findService(rows, name);
+        const old = before === undefined ? undefined : await unlockSecrets(vault, name, before.secrets).catch(() => undefined);
+        const changed = before === undefined || !same([before.spec, old], [spec, secrets]);
+        const version = changed ? (await lastVersion(rows, name)) + 1 : before.version;
+        const now = clock.now();
+        await saveService(rows, {
+          name,
+          version,
+          yaml: redactYaml(yaml),
+          spec,
+          secrets: await lockSecrets(vault, name, secrets),
+          createdAt: before?.createdAt ?? now,
+          updatedAt: changed ? now : before.updatedAt,
+        });
+        return { name, version, created: before === undefined, changed, replaces: before !== undefined && !(await sameTask(before.spec, old, spec, secrets)) };
+      },
+      ({ changed }) => changed,
+    );
+    const warnings = problems.map(({ line, field, message }) => ({ line, field, message }));
+    return c.json({ ...result, desired: spec.replicas.min, warnings, published, ...(reason === undefined ? {} : { reason }) }, result.created ? 201 : 200);
+  });
+
+  routes.get("/", async (c) => c.json({ services: (await listServices(db.rows)).map(describe) }));
+
+  routes.get("/:name", async (c) => {
+    const row = await findService(db.rows, c.req.param("name"));
+    if (row === undefined) throw unknownService("show", c.req.param("name"));
+    return c.json({ ...describe(row), yaml: row.yaml });
+  });
+
+  routes.delete("/:name", async (c) => {
+    const name = c.req.param("name");
+    const { published, reason } = await change(context, async (rows) => {
+      if (!(await deleteService(rows, name, clock.now()))) throw unknownService("take down", name);
+    });
+    return c.json({ name, deleted: true, published, ...(reason === undefined ? {} : { reason }) });
+  });
+
+  return routes;
+
+  async function sameTask(old: ServiceSpec, oldSecrets: ServiceSecrets | undefined, spec: ServiceSpec, secrets: ServiceSecrets): Promise<boolean> {
+    if (old.task === undefined || spec.task === undefined) return old.task === spec.task;
+    return oldSecrets !== undefined && (await taskDigest(vault, old.task, oldSecrets.replica)) === (await taskDigest(vault, spec.task, secrets.replica));
+  }
+}
+
+/** A service as people see it: its spec holds no secret. */
+function describe({ name, version, spec, createdAt, updatedAt }: ServiceRow) {
+  return { name, version, models: spec.models, desired: spec.replicas.min, spec, createdAt, updatedAt };
+}
+
+export function unknownService(action: string, name: string): FairleadError {
+  return new FairleadError("service_not_found", `Cannot ${action} service "${name}": there is no such service`, { param: "name" });
+}
+
+/** Whether two values say the same, in whatever order their fields stand. */
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a, sorted) === JSON.stringify(b, sorted);
+}
+
+function sorted(_key: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1)));
+}

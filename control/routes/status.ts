@@ -1,0 +1,51 @@
+import { Hono } from "hono";
+import type { Context } from "../context.ts";
+import { bundleVersion } from "../queries/bundle.ts";
+import { listHosts } from "../queries/hosts.ts";
+import { listServices } from "../queries/services.ts";
+import { compileStatus, type EdgeStatus, type HostView, type ServiceView } from "../status.ts";
+
+/** The edge is given so long: status answers within a second, whatever the fleet is doing. */
+export const edgeWaitMs = 800;
+
+export interface StatusAnswer {
+  /** ms since the epoch. */
+  takenAt: number;
+  /** Where clients send requests. */
+  endpoint: string;
+  /** The number of the configuration here, and of the one that each region's hub has. */
+  bundleVersion: number;
+  edge: { reachable: true; bundleVersions: Record<string, number> } | { reachable: false; reason: string };
+  services: ServiceView[];
+  hosts: HostView[];
+  unplaced: { service: string; region: string; count: number; reason: string }[];
+}
+
+export function statusRoutes({ db, edge, clock, publicUrl }: Context): Hono {
+  const routes = new Hono();
+  routes.get("/", async (c) => {
+    const wanted = c.req.query("services")?.split(",").map((name) => name.trim()).filter((name) => name !== "");
+    const [asked, services, hosts, version] = await Promise.all([askEdge(edge), listServices(db.rows), listHosts(db.rows), bundleVersion(db.rows)]);
+    const now = clock.now();
+    const views = compileStatus({ services, hosts, edge: asked, publicUrl, now });
+    const regions = asked.reachable ? asked.regions : [];
+    return c.json({
+      takenAt: now,
+      endpoint: `${publicUrl}/v1`,
+      bundleVersion: version,
+      edge: asked.reachable ? { reachable: true, bundleVersions: Object.fromEntries(regions.map((region) => [region.region, region.bundleVersion])) } : asked,
+      services: wanted === undefined || wanted.length === 0 ? views.services : views.services.filter(({ name }) => wanted.includes(name)),
+      hosts: views.hosts,
+      unplaced: regions.flatMap((region) => region.unplaced.map((lack) => ({ ...lack, region: region.region }))),
+    } satisfies StatusAnswer);
+  });
+  return routes;
+}
+
+/** What the edge says within the time, or why it says nothing. */
+export async function askEdge(edge: Context["edge"]): Promise<EdgeStatus> {
+  return edge.status(edgeWaitMs).then(
+    (regions): EdgeStatus => ({ reachable: true, regions }),
+    (error: Error): EdgeStatus => ({ reachable: false, reason: error.message }),
+  );
+}

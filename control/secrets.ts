@@ -1,0 +1,67 @@
+import { keyDigest, pepperKey } from "../schema/key.ts";
+import { decrypt, encrypt, sealTo, sharedKey } from "../schema/seal.ts";
+import type { ServiceSecrets } from "../schema/service.ts";
+import type { ServiceSpec } from "../schema/serviceSpec.ts";
+import type { HostRow, ServiceRow } from "../schema/tables.ts";
+
+/** Control's keys, each derived from FAIRLEAD_SHARED_KEY for one use. */
+export interface Vault {
+  /** Shared with the edge: providers' keys in the bundle. */
+  edge: CryptoKey;
+  /** Control's own: secrets in the database. */
+  stored: CryptoKey;
+  /** For digests that must not tell what they are of. */
+  digest: CryptoKey;
+}
+
+export async function openVault(secret: string): Promise<Vault> {
+  return { edge: await sharedKey(secret), stored: await sharedKey(`fairlead-database\n${secret}`), digest: await pepperKey(`fairlead-digest\n${secret}`) };
+}
+
+/** A service's secrets as the database keeps them. */
+export function lockSecrets(vault: Vault, service: string, secrets: ServiceSecrets): Promise<string> {
+  return encrypt(vault.stored, `service:${service}`, JSON.stringify(secrets));
+}
+
+/** @throws Error that names the service when FAIRLEAD_SHARED_KEY is not the one they were locked with */
+export async function unlockSecrets(vault: Vault, service: string, locked: string): Promise<ServiceSecrets> {
+  try {
+    return JSON.parse(await decrypt(vault.stored, `service:${service}`, locked)) as ServiceSecrets;
+  } catch (error) {
+    throw new Error(`Cannot open the secrets of service "${service}": FAIRLEAD_SHARED_KEY is not the one they were stored with; run fairlead up again for it`, { cause: error });
+  }
+}
+
+/** The secret side of a service in the bundle. */
+export interface SealedService {
+  /** Of what a replica runs; absent for a service without replicas. */
+  digest?: string;
+  /** Sealed secrets by host id. */
+  hosts: Record<string, string>;
+  /** Encrypted API keys by provider name. */
+  apiKeys: Record<string, string>;
+}
+
+/**
+ * The digest of what a replica runs: a change of anything else (probe, routing, models) restarts nothing, a change of a secret
+ * restarts. Keyed, so that nobody can try out secrets on it.
+ */
+export function taskDigest(vault: Vault, task: NonNullable<ServiceSpec["task"]>, secrets: Readonly<Record<string, string>>): Promise<string> {
+  const sorted = (record: Readonly<Record<string, string>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+  const what = [task.setup ?? null, task.run, task.workdir ?? null, sorted(task.envs), sorted(secrets), task.fixedPort ?? null, task.gpus];
+  return keyDigest(JSON.stringify(what), vault.digest);
+}
+
+/** Seal one service for the hosts that may run it, and its API keys for the edge. */
+export async function sealService(vault: Vault, row: ServiceRow, hosts: readonly HostRow[]): Promise<SealedService> {
+  const secrets = await unlockSecrets(vault, row.name, row.secrets);
+  const { task } = row.spec;
+  const sealed: SealedService = { hosts: {}, apiKeys: {} };
+  for (const [provider, key] of Object.entries(secrets.apiKeys)) sealed.apiKeys[provider] = await encrypt(vault.edge, `provider:${row.name}:${provider}`, key);
+  if (task === undefined) return sealed;
+  sealed.digest = await taskDigest(vault, task, secrets.replica);
+  if (Object.keys(secrets.replica).length === 0) return sealed;
+  const text = JSON.stringify(secrets.replica);
+  for (const host of hosts) if (host.revokedAt === null) sealed.hosts[host.id] = await sealTo(host.sealKey, `secrets:${row.name}`, text);
+  return sealed;
+}

@@ -1,0 +1,75 @@
+import { expect, test } from "vitest";
+import type { Phase } from "../schema/replica.ts";
+import type { RegionStatus, StatusReplica } from "../schema/snapshot.ts";
+import { parseService } from "../schema/service.ts";
+import type { HostRow, ServiceRow } from "../schema/tables.ts";
+import { compileStatus, foldFailed, serviceStatus, type ServiceStatus } from "./status.ts";
+
+test.each<[string, Phase[], ServiceStatus]>([
+  ["any replica ready", ["starting", "ready", "failed"], "READY"],
+  ["none yet, some coming", ["pending", "failed"], "STARTING"],
+  ["one asleep", ["sleeping"], "STARTING"],
+  ["one restarting beside one starting", ["unhealthy", "starting"], "STARTING"],
+  ["all unhealthy", ["unhealthy", "unhealthy"], "UNHEALTHY"],
+  ["all failed", ["failed", "failed"], "FAILED"],
+  ["failed, the others leaving", ["failed", "draining"], "FAILED"],
+  ["none", [], "NO_REPLICA"],
+  ["only the reclaimed", ["reclaimed"], "NO_REPLICA"],
+  ["only one leaving", ["stopping"], "NO_REPLICA"],
+])("serviceStatus() with %s", (_name, phases, expected) => {
+  expect(serviceStatus(1, true, phases.map((phase) => ({ phase })))).toBe(expected);
+});
+
+test("serviceStatus() without replicas of its own, without an edge to ask, and when taken down", () => {
+  expect(serviceStatus(0, false, [])).toBe("READY");
+  expect(serviceStatus(1, true, [], { reachable: false })).toBe("UNKNOWN");
+  expect(serviceStatus(0, true, [{ phase: "ready" }], { removed: true })).toBe("SHUTTING_DOWN");
+});
+
+function replica(number: number, phase: Phase, more: Partial<StatusReplica> = {}): StatusReplica {
+  return { id: `chat.local.${number}`, service: "chat", number, version: 2, phase, host: "h", hostName: "box", since: 1000 + number, inFlight: 0, region: "local", restarts: 0, ...more };
+}
+
+const region: RegionStatus = { region: "local", takenAt: 0, bundleVersion: 1, hosts: [], replicas: [], unplaced: [] };
+const spec = parseService("service: {replicas: 2, model: m}\nrun: a $PORT", { name: "chat" }).service;
+const row = { name: "chat", version: 2, yaml: "", spec, secrets: "", createdAt: 1, updatedAt: 1, deletedAt: null } as ServiceRow;
+const facts = { services: [row], hosts: [], publicUrl: "https://ai.example", now: 9000 };
+
+test("compileStatus() counts what is ready, since when and in which versions", () => {
+  const replicas = [replica(3, "ready"), replica(1, "ready", { version: 1 }), replica(4, "failed", { reason: "out of memory" })];
+  const { services } = compileStatus({ ...facts, edge: { reachable: true, regions: [{ ...region, replicas }] } });
+  expect(services[0]).toMatchObject({ status: "READY", ready: 2, desired: 2, activeVersions: [1, 2], readySince: 1001, endpoint: "https://ai.example/v1" });
+});
+
+test("compileStatus() gives the reason why a service does not answer", () => {
+  const unplaced = [{ service: "chat", count: 2, reason: "no host is enrolled" }];
+  const of = (regions: RegionStatus[]) => compileStatus({ ...facts, edge: { reachable: true, regions } }).services[0];
+  expect(of([{ ...region, unplaced }])).toMatchObject({ status: "NO_REPLICA", reason: "no host is enrolled" });
+  expect(of([{ ...region, replicas: [replica(1, "failed", { reason: "run exited with 1" })] }])).toMatchObject({ status: "FAILED", reason: "run exited with 1" });
+});
+
+test("compileStatus() says what control knows when the edge is silent", () => {
+  const { services } = compileStatus({ ...facts, edge: { reachable: false, reason: "no answer" } });
+  expect(services[0]).toMatchObject({ status: "UNKNOWN", reason: "no answer", version: 2, replicas: [] });
+});
+
+test("compileStatus() keeps showing a service that was taken down until its replicas are gone", () => {
+  const of = (phase: Phase) => compileStatus({ ...facts, services: [], edge: { reachable: true, regions: [{ ...region, replicas: [replica(1, phase)] }] } }).services;
+  expect(of("draining")).toMatchObject([{ name: "chat", status: "SHUTTING_DOWN", replicas: [{ number: 1 }] }]);
+  expect(of("stopped")).toEqual([]);
+});
+
+test("compileStatus() tells the states of hosts apart", () => {
+  const host = (id: string, revokedAt: number | null = null): HostRow => ({ id, name: id, region: "local", publicKey: "", sealKey: "", createdAt: 0, revokedAt });
+  const seen = (id: string, linkUp: boolean, draining = false) => ({ id, name: id, region: "local" as const, relays: [], heardAt: 5000, linkUp, draining, generation: 1, appliedGeneration: 1 });
+  const hosts = [host("up"), host("leaving"), host("lost"), host("new"), host("gone", 5)];
+  const edge = { reachable: true as const, regions: [{ ...region, hosts: [seen("up", true), seen("leaving", true, true), seen("lost", false)] }] };
+  expect(compileStatus({ ...facts, hosts, edge }).hosts.map(({ state }) => state)).toEqual(["up", "draining", "lost", "never seen", "revoked"]);
+});
+
+test("foldFailed() shows the living and the last three that ended", () => {
+  const replicas = [replica(1, "failed"), replica(2, "failed"), replica(3, "failed"), replica(4, "ready"), replica(5, "failed")];
+  const { replicas: shown, folded } = foldFailed(replicas);
+  expect(shown.map(({ number }) => number)).toEqual([2, 3, 4, 5]);
+  expect(folded).toBe(1);
+});

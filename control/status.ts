@@ -1,0 +1,136 @@
+import type { Now } from "../schema/clock.ts";
+import { isAlive } from "../schema/replica.ts";
+import type { RegionStatus, StatusReplica } from "../schema/snapshot.ts";
+import type { HostRow, ServiceRow } from "../schema/tables.ts";
+import { isListed } from "./compile.ts";
+
+/**
+ * - `READY`: it answers: a replica is ready, or it has providers only
+ * - `STARTING`: replicas are on their way
+ * - `UNHEALTHY`: all its living replicas were started and fail their probe
+ * - `FAILED`: every replica has failed
+ * - `NO_REPLICA`: none exists
+ * - `SHUTTING_DOWN`: taken down, replicas are still ending
+ * - `UNKNOWN`: the edge cannot be asked
+ */
+export type ServiceStatus = "READY" | "STARTING" | "UNHEALTHY" | "FAILED" | "NO_REPLICA" | "SHUTTING_DOWN" | "UNKNOWN";
+
+export interface ServiceView {
+  name: string;
+  /** The configured version. */
+  version: number;
+  /** Versions that answer requests now. */
+  activeVersions: number[];
+  status: ServiceStatus;
+  /** Why it is not READY, in words. */
+  reason?: string;
+  models: string[];
+  selfHosted: boolean;
+  desired: number;
+  ready: number;
+  /** Since when it has been answering (ms since the epoch). */
+  readySince?: number;
+  endpoint: string;
+  replicas: StatusReplica[];
+}
+
+export interface HostView {
+  id: string;
+  name: string;
+  region: string;
+  state: "up" | "draining" | "lost" | "never seen" | "revoked" | "unknown";
+  /** Whether its control link is open, and which data links are. */
+  linkUp: boolean;
+  relays: number[];
+  /** When its hub last heard from it (ms since the epoch). */
+  heardAt?: number;
+}
+
+/** What the edge said, or why it said nothing. */
+export type EdgeStatus = { reachable: true; regions: RegionStatus[] } | { reachable: false; reason: string };
+
+/** The state of a service from all its replicas, whatever their phase, and not from the ready ones alone. */
+export function serviceStatus(desired: number, selfHosted: boolean, replicas: readonly Pick<StatusReplica, "phase">[], { reachable = true, removed = false } = {}): ServiceStatus {
+  const alive = replicas.filter(({ phase }) => isAlive(phase));
+  if (removed) return "SHUTTING_DOWN";
+  if (!selfHosted) return "READY";
+  if (!reachable) return "UNKNOWN";
+  if (replicas.some(({ phase }) => phase === "ready")) return "READY";
+  const coming = alive.filter(({ phase }) => phase !== "draining" && phase !== "stopping");
+  if (coming.length > 0) return coming.every(({ phase }) => phase === "unhealthy") ? "UNHEALTHY" : "STARTING";
+  if (replicas.some(({ phase }) => phase === "failed")) return "FAILED";
+  return "NO_REPLICA";
+}
+
+export interface StatusFacts {
+  services: readonly ServiceRow[];
+  hosts: readonly HostRow[];
+  edge: EdgeStatus;
+  publicUrl: string;
+  now: Now;
+}
+
+/** What `fairlead status` shows: what control knows, and what the hubs say of it. */
+export function compileStatus({ services, hosts, edge, publicUrl, now }: StatusFacts): { services: ServiceView[]; hosts: HostView[] } {
+  const regions = edge.reachable ? edge.regions : [];
+  const replicas = regions.flatMap((region) => region.replicas);
+  const known = new Set(services.map(({ name }) => name));
+  const leaving = [...new Set(replicas.filter(({ service, phase }) => !known.has(service) && isAlive(phase)).map(({ service }) => service))].sort();
+  return {
+    services: [...services.map((row) => viewService(row, edge, publicUrl)), ...leaving.map((name) => viewLeaving(name, replicas, publicUrl))],
+    hosts: hosts.map((row) => viewHost(row, edge, now)),
+  };
+}
+
+function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publicUrl: string): ServiceView {
+  const regions = edge.reachable ? edge.regions : [];
+  const replicas = regions.flatMap((region) => region.replicas).filter((replica) => replica.service === name);
+  const ready = replicas.filter(({ phase }) => phase === "ready");
+  const selfHosted = spec.task !== undefined;
+  const status = serviceStatus(spec.replicas.min, selfHosted, replicas, { reachable: edge.reachable });
+  const reason = edge.reachable ? reasonOf(status, regions, name, replicas) : selfHosted ? edge.reason : undefined;
+  return {
+    name,
+    version,
+    activeVersions: [...new Set(ready.map((replica) => replica.version))].sort((a, b) => a - b),
+    status,
+    ...(reason === undefined ? {} : { reason }),
+    models: spec.models,
+    selfHosted,
+    desired: spec.replicas.min,
+    ready: ready.length,
+    ...(ready.length === 0 ? {} : { readySince: Math.min(...ready.map(({ since }) => since)) }),
+    endpoint: isListed(spec) ? `${publicUrl}/v1` : `${publicUrl}/s/${name}/`,
+    replicas,
+  };
+}
+
+function reasonOf(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[]): string | undefined {
+  const unplaced = regions.flatMap((region) => region.unplaced).find(({ service }) => service === name)?.reason;
+  if (unplaced !== undefined) return unplaced;
+  if (status === "READY" || status === "NO_REPLICA") return undefined;
+  return replicas.toSorted((a, b) => b.since - a.since).find((replica) => replica.reason !== undefined)?.reason;
+}
+
+function viewLeaving(name: string, all: readonly StatusReplica[], publicUrl: string): ServiceView {
+  const replicas = all.filter(({ service }) => service === name);
+  const version = Math.max(...replicas.map((replica) => replica.version));
+  return { name, version, activeVersions: [], status: "SHUTTING_DOWN", models: [], selfHosted: true, desired: 0, ready: 0, endpoint: `${publicUrl}/s/${name}/`, replicas };
+}
+
+function viewHost({ id, name, region, revokedAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
+  const seen = edge.reachable ? edge.regions.flatMap((status) => status.hosts).find((host) => host.id === id) : undefined;
+  const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [] };
+  if (revokedAt !== null) return { ...view, state: "revoked" };
+  if (!edge.reachable) return { ...view, state: "unknown" };
+  if (seen === undefined || (seen.heardAt === 0 && !seen.linkUp)) return { ...view, state: "never seen" };
+  // a hub's clock may be a little ahead of ours
+  return { ...view, state: seen.linkUp ? (seen.draining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now) };
+}
+
+/** The replicas worth a line: the living, and the last few that failed; `folded` counts the other failed ones. */
+export function foldFailed<R extends Pick<StatusReplica, "phase" | "since">>(replicas: readonly R[], shown = 3): { replicas: R[]; folded: number } {
+  const over = replicas.filter(({ phase }) => !isAlive(phase)).toSorted((a, b) => b.since - a.since);
+  const hidden = new Set(over.slice(shown));
+  return { replicas: replicas.filter((replica) => !hidden.has(replica)), folded: hidden.size };
+}

@@ -1,0 +1,64 @@
+import { describe, expect, test } from "vitest";
+import { inferenceAnswerHeaders, inferenceRequestHeaders, serviceAnswerHeaders, serviceRequestHeaders } from "./headers.ts";
+
+/** What a client, or a proxy before us, may send and nobody behind us may see. */
+const never = {
+  connection: "keep-alive, x-private", "keep-alive": "timeout=5", te: "trailers", upgrade: "h2c", "proxy-authorization": "Basic x", "transfer-encoding": "chunked", host: "edge.example", "content-length": "5",
+  "x-private": "1", "cf-connecting-ip": "203.0.113.1", "x-forwarded-for": "203.0.113.1", "x-real-ip": "203.0.113.1", "cdn-loop": "x", "x-fairlead-target": "other.local.1", "x-fairlead-request": "req_x",
+};
+
+describe("inferenceRequestHeaders()", () => {
+  test("lets through what engines and providers read, and nothing else", () => {
+    const headers = new Headers({
+      ...never, authorization: "Bearer fl_secret", "x-api-key": "fl_secret", "api-key": "fl_secret", cookie: "a=b", "user-agent": "SDK", "openai-organization": "org", "x-unknown": "1",
+      "content-type": "application/json", accept: "text/event-stream", "openai-beta": "x", "anthropic-version": "2023-06-01", "anthropic-beta": "y", "idempotency-key": "k", traceparent: "00-1-2-01", tracestate: "t",
+    });
+    expect(inferenceRequestHeaders(headers, false)).toEqual({
+      "content-type": "application/json", accept: "text/event-stream", "openai-beta": "x", "anthropic-version": "2023-06-01", "anthropic-beta": "y", "idempotency-key": "k", traceparent: "00-1-2-01", tracestate: "t",
+      "user-agent": "fairlead",
+    });
+  });
+
+  test("a simulator's order passes in a world on one machine only", () => {
+    const headers = new Headers({ "x-sim-fail": "status:500" });
+    expect(inferenceRequestHeaders(headers, false)).not.toHaveProperty("x-sim-fail");
+    expect(inferenceRequestHeaders(headers, true)).toHaveProperty("x-sim-fail", "status:500");
+    expect(inferenceRequestHeaders(new Headers(), true)).toEqual({ "user-agent": "fairlead" });
+  });
+});
+
+test("inferenceAnswerHeaders() lets through the content type and when to retry, and no upstream's name, cookie or id", () => {
+  const headers = new Headers({ ...never, "content-type": "application/json", "retry-after": "3", "retry-after-ms": "2500", server: "uvicorn", "set-cookie": "a=b", "x-request-id": "theirs", "openai-organization": "org", date: "today" });
+  expect(inferenceAnswerHeaders(headers)).toEqual({ "content-type": "application/json", "retry-after": "3", "retry-after-ms": "2500" });
+});
+
+describe("serviceRequestHeaders()", () => {
+  test("lets everything through but what belongs to a connection, to the edge or to its callers' credential", () => {
+    const own = { cookie: "session=1", accept: "text/html", "x-anything": "1", "user-agent": "curl", origin: "https://app.example", range: "bytes=0-1" };
+    expect(serviceRequestHeaders(new Headers({ ...never, ...own, authorization: "Bearer fl_secret" }), "authorization")).toEqual(own);
+  });
+
+  test.each(["authorization", "x-api-key", "api-key"] as const)("keeps back the header our key came in, and only that one: %s", (credential) => {
+    const all = { authorization: "1", "x-api-key": "2", "api-key": "3" };
+    const { [credential]: _, ...rest } = all;
+    expect(serviceRequestHeaders(new Headers(all), credential)).toEqual(rest);
+  });
+
+  test("what the Connection header names is kept back, however it is written", () => {
+    expect(serviceRequestHeaders(new Headers({ connection: "X-One ,x-TWO", "x-one": "1", "X-Two": "2", "x-three": "3" }), "authorization")).toEqual({ "x-three": "3" });
+  });
+});
+
+describe("serviceAnswerHeaders()", () => {
+  test("keeps several cookies apart", () => {
+    const headers = new Headers({ "content-type": "text/html" });
+    headers.append("set-cookie", "a=1");
+    headers.append("set-cookie", "b=2; Path=/");
+    expect(serviceAnswerHeaders(headers).getSetCookie()).toEqual(["a=1", "b=2; Path=/"]);
+  });
+
+  test("lets through what a service says, but not what belongs to its connection or is ours to say", () => {
+    const headers = new Headers({ connection: "x-private", "x-private": "1", "keep-alive": "timeout=5", "transfer-encoding": "chunked", "content-length": "5", "x-fairlead-replica": "forged", server: "nginx", etag: '"1"', location: "/next" });
+    expect(Object.fromEntries(serviceAnswerHeaders(headers))).toEqual({ server: "nginx", etag: '"1"', location: "/next" });
+  });
+});

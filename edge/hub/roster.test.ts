@@ -1,0 +1,134 @@
+import { describe, expect, test } from "vitest";
+import type { FleetHost } from "../../schema/bundle.ts";
+import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
+import { isOver, phases } from "../../schema/replica.ts";
+import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
+
+const now = 1_000_000;
+const replica = (number: number, fields: Partial<ReplicaState> = {}): ReplicaState => ({
+  id: `chat.local.${number}`, service: "chat", number, version: 1, digest: "d", phase: "ready", since: 5, restarts: 0, wasReady: true, inFlight: 0, ...fields,
+});
+const beat = (fields: Partial<Heartbeat> = {}): Heartbeat => ({ type: "heartbeat", epoch: 3, generation: 2, relays: [0, 1], draining: false, replicas: [replica(1)], ...fields });
+const row = (fields: Partial<Heartbeat> = {}): HostRow => heartbeat(newRow("h1", 3, now), beat(fields), now);
+const host = (id: string, fields: Partial<FleetHost> = {}): FleetHost => ({ id, name: `name of ${id}`, region: "local", publicKey: "", revoked: false, ...fields });
+
+describe("rows", () => {
+  test("a new row is connected and knows nothing else", () => {
+    expect(newRow("h1", 3, now)).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now, relays: [], draining: false, generation: 0, gpus: 0, replicas: [] });
+  });
+
+  test("a heartbeat replaces everything the agent says, and keeps the GPUs when it does not say them", () => {
+    const first = heartbeat(newRow("h1", 3, now), beat({ facts: { gpus: 4, cpus: 1, memoryBytes: 1 } }), now + 1);
+    expect(first).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now + 1, relays: [0, 1], draining: false, generation: 2, gpus: 4, replicas: [replica(1)] });
+    expect(heartbeat(first, beat({ replicas: [], relays: [1], draining: true, generation: 3 }), now + 2)).toEqual({ ...first, heardAt: now + 2, relays: [1], draining: true, generation: 3, replicas: [] });
+  });
+
+  test("a report changes one replica, known or new, and leaves the others", () => {
+    const before = row({ replicas: [replica(1), replica(2)] });
+    const after = report(before, replica(2, { phase: "unhealthy" }), now + 5);
+    expect(after.replicas).toEqual([replica(1), replica(2, { phase: "unhealthy" })]);
+    expect(after.heardAt).toBe(now + 5);
+    expect(report(before, replica(3), now).replicas.map(({ number }) => number)).toEqual([1, 2, 3]);
+    expect(before.replicas).toEqual([replica(1), replica(2)]);
+  });
+});
+
+describe("substance()", () => {
+  test.each<[string, Partial<Heartbeat>]>([
+    ["a load", { replicas: [replica(1, { load: { running: 5, queueDepth: 1 } })] }],
+    ["requests in flight", { replicas: [replica(1, { inFlight: 7 })] }],
+    ["the time of a phase", { replicas: [replica(1, { since: 99 })] }],
+  ])("is not %s", (_, fields) => {
+    expect(substance(row(fields))).toBe(substance(row()));
+  });
+
+  test("is not when the host was heard", () => {
+    expect(substance({ ...row(), heardAt: now + 1 })).toBe(substance(row()));
+  });
+
+  test.each<[string, Partial<HostRow>]>([
+    ["a phase", { replicas: [replica(1, { phase: "unhealthy" })] }],
+    ["a reason", { replicas: [replica(1, { reason: "out of memory" })] }],
+    ["a restart", { replicas: [replica(1, { restarts: 1 })] }],
+    ["another replica", { replicas: [replica(1), replica(2)] }],
+    ["a replica less", { replicas: [] }],
+    ["a relay", { relays: [0] }],
+    ["draining", { draining: true }],
+    ["the generation", { generation: 9 }],
+    ["the link", { linkUp: false }],
+    ["the session", { epoch: 4 }],
+    ["GPUs", { gpus: 1 }],
+  ])("is %s", (_, fields) => {
+    expect(substance({ ...row(), ...fields })).not.toBe(substance(row()));
+  });
+});
+
+describe("isLost()", () => {
+  const awakeSince = now;
+
+  test("from the first millisecond beyond the lease", () => {
+    const heard = { ...row(), heardAt: now + 1_000 };
+    expect(isLost(heard, heard.heardAt + linkTimes.leaseMs, awakeSince)).toBe(false);
+    expect(isLost(heard, heard.heardAt + linkTimes.leaseMs + 1, awakeSince)).toBe(true);
+  });
+
+  test("nobody is lost before a Hub that woke has had the time to hear anyone", () => {
+    for (const known of [undefined, { ...row(), heardAt: 0 }]) {
+      expect(isLost(known, awakeSince + linkTimes.leaseMs, awakeSince)).toBe(false);
+      expect(isLost(known, awakeSince + linkTimes.leaseMs + 1, awakeSince)).toBe(true);
+    }
+  });
+});
+
+describe("snapshot()", () => {
+  test("is dated, and has every host and every replica that is not over", () => {
+    const replicas = phases.map((phase, i) => replica(i + 1, { phase }));
+    const copy = snapshot([row({ replicas }), newRow("h2", 1, now - 5)], "local", now + 7);
+    expect(copy.takenAt).toBe(now + 7);
+    expect(copy.hosts).toEqual([
+      { id: "h1", relays: [0, 1], heardAt: now, linkUp: true, draining: false },
+      { id: "h2", relays: [], heardAt: now - 5, linkUp: true, draining: false },
+    ]);
+    expect(copy.replicas.map(({ phase }) => phase)).toEqual(phases.filter((phase) => !isOver(phase)));
+    expect(copy.replicas.every((one) => one.host === "h1")).toBe(true);
+  });
+
+  test("an unknown load stays unknown", () => {
+    const { replicas } = snapshot([row({ replicas: [replica(1), replica(2, { load: { running: 0, queueDepth: 0 } })] })], "local", now);
+    expect(Object.hasOwn(replicas[0] ?? {}, "load")).toBe(false);
+    expect(replicas[1]?.load).toEqual({ running: 0, queueDepth: 0 });
+  });
+});
+
+describe("status()", () => {
+  const facts = (fields: Partial<StatusFacts> = {}): StatusFacts => ({
+    rows: new Map([["h1", row()]]), hosts: [host("h1"), host("h2")], generations: new Map([["h1", 4]]), region: "local", bundleVersion: 8, unplaced: [], awakeSince: 0, ...fields,
+  });
+
+  test("shows every host that is enrolled here, heard or not", () => {
+    const { hosts, bundleVersion, takenAt } = status(facts({ hosts: [host("h1"), host("h2"), host("h3", { region: "weur" }), host("h4", { revoked: true })] }), now);
+    expect({ bundleVersion, takenAt }).toEqual({ bundleVersion: 8, takenAt: now });
+    expect(hosts).toEqual([
+      { id: "h1", name: "name of h1", region: "local", relays: [0, 1], heardAt: now, linkUp: true, draining: false, generation: 4, appliedGeneration: 2 },
+      { id: "h2", name: "name of h2", region: "local", relays: [], heardAt: 0, linkUp: false, draining: false, generation: 0, appliedGeneration: 0 },
+    ]);
+  });
+
+  test("shows a failed replica with its reason, and no stopped one", () => {
+    const rows = new Map([["h1", row({ replicas: [replica(1, { phase: "failed", reason: "setup exited with 1" }), replica(2, { phase: "stopped" })] })]]);
+    expect(status(facts({ rows }), now).replicas).toMatchObject([{ id: "chat.local.1", phase: "failed", reason: "setup exited with 1", host: "h1", hostName: "name of h1", region: "local" }]);
+  });
+
+  test("a silent host is the reason that matters, then a link that is down", () => {
+    const rows = (fields: Partial<HostRow>) => new Map([["h1", { ...row({ replicas: [replica(1, { reason: "warming up" })] }), ...fields }]]);
+    const why = (fields: Partial<HostRow>, at: number) => status(facts({ rows: rows(fields) }), at).replicas[0]?.reason;
+    expect(why({}, now)).toBe("warming up");
+    expect(why({ linkUp: false }, now)).toBe("its host's link is down");
+    expect(why({ linkUp: false }, now + linkTimes.leaseMs + 1)).toBe("its host is silent beyond its lease");
+  });
+
+  test("leaves out replicas of hosts that are revoked or enrolled elsewhere", () => {
+    expect(status(facts({ hosts: [host("h1", { revoked: true })] }), now)).toMatchObject({ hosts: [], replicas: [] });
+    expect(status(facts({ hosts: [host("h1", { region: "weur" })] }), now)).toMatchObject({ hosts: [], replicas: [] });
+  });
+});

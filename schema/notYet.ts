@@ -1,0 +1,72 @@
+import type { Path, Report } from "./problem.ts";
+import { alternatives, gpuCounts } from "./resources.ts";
+import { isExternal } from "./serviceRules.ts";
+import type { ServiceYaml } from "./serviceYaml.ts";
+import type { TaskYaml } from "./taskYaml.ts";
+
+/** Say what a file asks for and this version accepts without acting on it, so that nobody relies on it. */
+export function warnNotYet(task: TaskYaml, report: Report): void {
+  const warn = (path: Path, message: string) => report("warning", path, message);
+  if (task.service != null) {
+    warnService(task.service, warn);
+    warnRouting(task.service, warn);
+  }
+  warnTask(task, warn);
+}
+
+type Warn = (path: Path, message: string) => void;
+
+function warnService(service: ServiceYaml, warn: Warn): void {
+  const policy = service.replica_policy;
+  const at = ["service", "replica_policy"];
+  const min = service.replicas ?? policy?.min_replicas;
+  if (policy?.max_replicas != null && policy.max_replicas > policy.min_replicas) warn([...at, "max_replicas"], `is not acted on yet: the service keeps min_replicas, ${policy.min_replicas}`);
+  if (min === 0) warn(service.replicas === 0 ? ["service", "replicas"] : [...at, "min_replicas"], "is 0, and this version starts no replica when requests come");
+  for (const field of ["num_overprovision", "spot_placer", "dynamic_ondemand_fallback", "base_ondemand_fallback_replicas"] as const) {
+    if (policy?.[field]) warn([...at, field], "is not acted on yet");
+  }
+  const balancing = service.load_balancing_policy;
+  if (balancing != null && balancing !== "least_load") warn(["service", "load_balancing_policy"], `${balancing} is not acted on yet: requests go to the replica with the least load`);
+  if (service.load_balancer?.stream_timeout_seconds != null) warn(["service", "load_balancer"], "is not acted on yet; routing.timeouts bounds requests");
+  if (service.tls != null) warn(["service", "tls"], "is not needed: the edge serves HTTPS by itself");
+  if (service.scale_from_zero != null) warn(["service", "scale_from_zero"], "is not acted on yet");
+  if (service.rollout != null) warn(["service", "rollout"], "is not acted on yet: updates are rolling");
+  for (const field of ["rpm", "tpm", "max_concurrency"] as const) if (service.limits?.[field] != null) warn(["service", "limits", field], "is not acted on yet");
+  const probe = service.readiness_probe;
+  for (const [name, value] of Object.entries(typeof probe === "object" ? (probe?.headers ?? {}) : {})) {
+    if (/^(authorization|x-api-key|cookie)$/i.test(name) && !value.includes("$")) {
+      warn(["service", "readiness_probe", "headers", name], "is written in clear: put it under secrets: and refer to it as $NAME");
+    }
+  }
+}
+
+function warnRouting({ providers, routing }: ServiceYaml, warn: Warn): void {
+  if (routing?.strategy != null) warn(["service", "routing", "strategy"], `${routing.strategy} is not acted on yet: replicas come first, then providers in order`);
+  if (routing?.hedge != null) warn(["service", "routing", "hedge"], "is not acted on yet");
+  if (routing?.retries != null) warn(["service", "routing", "retries"], "is not acted on yet");
+  if (routing?.on_stream_loss != null) warn(["service", "routing", "on_stream_loss"], "is not acted on yet");
+  for (const field of ["connect", "idle"] as const) if (routing?.timeouts?.[field] != null) warn(["service", "routing", "timeouts", field], "is not acted on yet; ttft and total are");
+  (providers ?? []).forEach((provider, i) => {
+    for (const field of ["price", "weight", "timeouts", "headers", "supports"] as const) {
+      if (provider[field] != null) warn(["service", "providers", i, field], "is not acted on yet");
+    }
+    if (provider.fallback === false && isExternal(provider)) warn(["service", "providers", i, "fallback"], "false is not acted on yet: every provider takes over when those before it fail");
+  });
+  const own = (providers ?? []).find((provider) => !isExternal(provider))?.name;
+  if (own !== undefined && (routing?.fallback_chain?.indexOf(own) ?? -1) > 0) warn(["service", "routing", "fallback_chain"], `replicas come first: "${own}" is not acted on in another place yet`);
+}
+
+const placing = ["infra", "cloud", "region", "zone", "instance_type", "cpus", "memory", "disk_size", "disk_tier", "local_disk", "network_tier"] as const;
+
+function warnTask(task: TaskYaml, warn: Warn): void {
+  const machines = alternatives(task.resources);
+  const ignored = placing.filter((field) => machines.some((machine) => machine[field] != null));
+  if (ignored.length > 0) warn(["resources"], `${ignored.join(", ")}: not acted on yet, a replica goes to any host of the fleet with enough GPUs`);
+  if (machines.some((machine) => machine.use_spot === true)) warn(["resources", "use_spot"], "is not acted on yet: replicas run on the hosts that have enrolled");
+  if (machines.some((machine) => machine.image_id != null)) warn(["resources", "image_id"], "is not acted on yet: setup and run are processes on the host");
+  const counts = machines.flatMap((machine) => gpuCounts(machine.accelerators));
+  if (new Set(counts).size > 1) warn(["resources", "accelerators"], `name machines with different numbers of GPUs; the first, ${counts[0]}, is used: hosts are told apart by number only`);
+  if ((task.num_nodes ?? 1) > 1) warn(["num_nodes"], "is not acted on yet: a replica is one host");
+  if (typeof task.workdir === "object" && task.workdir !== null) warn(["workdir"], "from a repository is not acted on yet: use a folder on the host");
+  for (const field of ["file_mounts", "volumes"] as const) if (task[field] != null && Object.keys(task[field]).length > 0) warn([field], "is not acted on yet: have the files on the host");
+}

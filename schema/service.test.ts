@@ -1,0 +1,303 @@
+import { describe, expect, test } from "vitest";
+import { parseService, type ParseOptions } from "./service.ts";
+
+/** `LINE LEVEL FIELD: MESSAGE`, one a problem. */
+function problems(yaml: string, options: ParseOptions = {}): string[] {
+  return parseService(yaml, options).problems.map(({ line, level, field, message }) => `${line} ${level} ${field}: ${message}`);
+}
+
+/** A file whose `service:` section is the given YAML in one line. */
+const withService = (service: string, rest = "run: serve --port $PORT") => `name: chat\nservice: ${service}\n${rest}\n`;
+
+const shapes: Record<string, string> = {
+  "1 minimal": `
+service:
+  readiness_probe: /
+  replicas: 1
+resources: {ports: 8080, cpus: 2+}
+run: python -m http.server 8080
+`,
+  "2 an LLM probed by a real request": `
+envs: {MODEL_NAME: meta-llama/Meta-Llama-3-8B-Instruct}
+secrets:
+  HF_TOKEN: null
+service:
+  replicas: 2
+  readiness_probe:
+    path: /v1/chat/completions
+    post_data:
+      model: $MODEL_NAME
+      messages: [{role: user, content: [{type: text, text: Hello}]}]
+      max_tokens: 1
+resources:
+  accelerators: {L4:8, A10g:8, A100}
+  disk_tier: best
+  ports: 8081
+setup: pip install vllm
+run: vllm serve $MODEL_NAME --tensor-parallel-size $SKYPILOT_NUM_GPUS_PER_NODE --port 8081
+`,
+  "3 a full spot policy": `
+service:
+  readiness_probe: {path: /health, initial_delay_seconds: 60}
+  replica_policy:
+    min_replicas: 1
+    max_replicas: 3
+    target_qps_per_replica: 10
+    num_overprovision: 1
+    dynamic_ondemand_fallback: true
+    spot_placer: dynamic_fallback
+resources:
+  ports: 8080
+  use_spot: true
+  any_of: [{infra: aws}, {infra: gcp/*/us-central1-a}]
+run: serve
+`,
+  "4 several kinds of machine": `
+service:
+  readiness_probe: /health
+  load_balancing_policy: Instance_Aware_Least_Load
+  replica_policy:
+    min_replicas: 1
+    max_replicas: 4
+    target_qps_per_replica: {"H100:1": 2.5, "A10:1": 0.5, A100-80GB: 1}
+resources:
+  ports: 8000
+  ordered: [{instance_type: p5, accelerators: H100:1}, {accelerators: A10:1}]
+run: serve
+`,
+  "5 several ports": `
+service: {ports: 8080}
+resources: {ports: [8080, 8081, 9000-9010]}
+run: serve
+`,
+  "6 TLS and keys": `
+envs: {KEYFILE: /k.pem, CERTFILE: /c.pem}
+secrets: {AUTH_TOKEN: null}
+service:
+  tls: {keyfile: $KEYFILE, certfile: $CERTFILE}
+  readiness_probe:
+    path: /v1/models
+    headers: {Authorization: Bearer $AUTH_TOKEN}
+resources: {ports: 8080}
+run: vllm serve m --api-key $AUTH_TOKEN --port 8080
+`,
+  "odd but legal": `
+name: Some.Name
+service:
+  replica_policy: {min_replicas: 3}
+  readiness_probe:
+resources: {cpus: 2+, memory: 20+, infra: gcp/*/us-central1-a, accelerators: A100:1, disk_tier:}
+num_nodes: 2
+workdir: ~/x
+file_mounts: {/a: s3://b}
+config: {kubernetes: {}}
+experimental: {}
+run: serve --port $PORT
+`,
+  "min 0 and no target, which SkyServe refuses": `
+service: {replica_policy: {min_replicas: 0, max_replicas: 2}}
+resources: {ports: 80}
+run: serve
+`,
+  "spot mixed with on-demand, which SkyServe refuses": `
+service: {replica_policy: {min_replicas: 1, base_ondemand_fallback_replicas: 1}}
+resources: {ports: 80, any_of: [{use_spot: true}, {use_spot: false}]}
+run: serve
+`,
+  "a pool": "pool: {workers: 2}\nsetup: pip install x\n",
+  "a growing pool inside service": "service: {pool: true, max_workers: 3, min_workers: 1, queue_length_threshold: 2}\nsetup: x\n",
+};
+
+test.each(Object.entries(shapes))("parseService() accepts SkyServe's shape: %s", (_name, yaml) => {
+  expect(problems(yaml).filter((line) => line.includes(" error "))).toEqual([]);
+});
+
+describe("parseService() reads", () => {
+  const cases: [string, string, ParseOptions, unknown][] = [
+    ["the defaults", withService("{}"), {}, { name: "chat", models: ["chat"], hasModel: false, replicas: { min: 1, max: 1 }, providers: [], timeouts: { ttftMs: 120_000, totalMs: 600_000 }, bodyBytesMax: 20_971_520 }],
+    ["SkyServe's probe defaults", withService("{readiness_probe: /up}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } } }],
+    ["every probe field", withService("{readiness_probe: {path: /up, initial_delay_seconds: 1, timeout_seconds: 2.5, endpoint_probe_interval_seconds: 3, consecutive_failure_threshold_timeout: 4, post_data: '{\"a\":1}', headers: {X: y}}}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1000, timeoutMs: 2500, intervalMs: 3000, failureThresholdMs: 4000, postBody: '{"a":1}', headers: { X: "y" } } } }],
+    ["several models", withService("{model: [a, b, a]}"), {}, { models: ["a", "b"], hasModel: true }],
+    ["min and max", shapes["3 a full spot policy"] ?? "", {}, { replicas: { min: 1, max: 3 } }],
+    ["a name given beside the file", withService("{}"), { name: "other" }, { name: "other" }],
+    ["the file's name", "service: {}\nrun: a $PORT", { file: "dir/My Model.v2.yaml" }, { name: "my-model.v2" }],
+    ["timeouts and the body's size", withService("{routing: {timeouts: {ttft: 2m, total: 1h}}, limits: {max_body_bytes: 1000}}"), {}, { timeouts: { ttftMs: 120_000, totalMs: 3_600_000 }, bodyBytesMax: 1000 }],
+    ["a fixed port from resources", withService("{}", "resources: {ports: '8080'}\nrun: serve"), {}, { task: { fixedPort: 8080 } }],
+    ["service.ports among several", shapes["5 several ports"] ?? "", {}, { task: { fixedPort: 8080 } }],
+    ["GPUs of a set: the first", shapes["2 an LLM probed by a real request"] ?? "", {}, { task: { gpus: 8 } }],
+    ["GPUs as text", withService("{}", "resources: {accelerators: A100:4}\nrun: a $PORT"), {}, { task: { gpus: 4 } }],
+    ["a TPU as no GPU", withService("{}", "resources: {accelerators: tpu-v5e-8}\nrun: a $PORT"), {}, { task: { gpus: 0 } }],
+    ["envs as they are written", withService("{}", "envs: {A: 1.10, B: 0123, C: true, D: 'x'}\nrun: a $PORT"), {}, { task: { envs: { A: "1.10", B: "0123", C: "true", D: "x" } } }],
+    ["values that override and add", withService("{}", "envs: {A: 1}\nrun: a $PORT"), { envs: { A: "2", B: "3" } }, { task: { envs: { A: "2", B: "3" } } }],
+    ["names in service, quotes and all", withService("{model: '${M}-x'}", "envs: {M: 'a\"b'}\nrun: a $PORT"), {}, { models: ['a"b-x'] }],
+    ["names in run as the shell's own", withService("{}", "envs: {M: x}\nrun: a $M $PORT"), {}, { task: { run: "a $M $PORT" } }],
+    ["external providers alone", withService("{providers: [{type: external, name: p, endpoint: 'https://a.example/v1', model: up}]}", ""), {}, { providers: [{ name: "p", endpoint: "https://a.example/v1", dialect: "openai", model: "up" }], replicas: { min: 0, max: 0 } }],
+    ["providers in the chain's order", withService("{providers: [{name: a, endpoint: 'https://a.example'}, {name: b, endpoint: 'https://b.example'}, {type: skypilot, name: gpus}], routing: {fallback_chain: [gpus, b, a]}}"), {}, { providers: [{ name: "b" }, { name: "a" }] }],
+  ];
+  test.each(cases)("%s", (_name, yaml, options, expected) => {
+    const { service, problems: found } = parseService(yaml, options);
+    expect(found.filter(({ level }) => level === "error")).toEqual([]);
+    expect(service).toMatchObject(expected as object);
+  });
+
+  test.each(["$PORT", "${PORT}", "$FAIRLEAD_PORT", "${FAIRLEAD_PORT}", "${PORT:-80}"])("%s in run as leave to choose the port", (written) => {
+    expect(parseService(withService("{}", `resources: {ports: 8080}\nrun: serve ${written}`)).service?.task?.fixedPort).toBeUndefined();
+  });
+
+  test.each(["$PORTS", "PORT", "$MY_PORT"])("%s in run as nothing of the kind", (written) => {
+    expect(parseService(withService("{}", `resources: {ports: 8080}\nrun: serve ${written}`)).service?.task?.fixedPort).toBe(8080);
+  });
+
+  test("a PORT that the file itself sets as a fixed one", () => {
+    expect(parseService(withService("{}", "envs: {PORT: 8080}\nresources: {ports: 8080}\nrun: serve $PORT")).service?.task?.fixedPort).toBe(8080);
+  });
+});
+
+describe("parseService() refuses", () => {
+  const cases: [string, string, string][] = [
+    ["text that is not YAML", "a: [1\nb: 2", "is not YAML"],
+    ["an empty file", "", "1 error : is empty"],
+    ["a list", "- a", "1 error : must be a group of fields"],
+    ["a second document", "service: {}\nrun: a $PORT\n---\nb: 1", "is one service"],
+    ["a file without service", "run: a", "1 error : has no service: section"],
+    ["an unknown field, with its line and the nearest name", "service:\n  replicas: 1\n  readyness_probe: /\nrun: a $PORT", "3 error service.readyness_probe: is not a known field; did you mean readiness_probe?"],
+    ["an unknown field in a policy", "service:\n  replica_policy:\n    min_replicas: 1\n    max_replica: 2\nrun: a $PORT", "4 error service.replica_policy.max_replica: is not a known field; did you mean max_replicas?"],
+    ["an unknown top-level field", "service: {}\nenv: {A: b}\nrun: a $PORT", "2 error env: is not a known field; did you mean envs?"],
+    ["an unknown field of resources", withService("{}", "resources:\n  accelerator: L4\nrun: a $PORT"), "4 error resources.accelerator: is not a known field; did you mean accelerators?"],
+    ["an auth field, which SkyServe has not either", withService("{auth: x}"), "2 error service.auth: is not a known field"],
+    ["a probe path without a slash", withService("{readiness_probe: v1}"), "service.readiness_probe: must be a path that starts with /"],
+    ["a probe without a path", withService("{readiness_probe: {timeout_seconds: 1}}"), "service.readiness_probe.path: is missing"],
+    ["post_data that is not JSON", withService("{readiness_probe: {path: /, post_data: '{a'}}"), "service.readiness_probe.post_data: is not JSON"],
+    ["text for a number", withService("{replicas: two}"), "2 error service.replicas: must be a number"],
+    ["a broken number", withService("{replicas: 1.5}"), "service.replicas: must be a whole number"],
+    ["fewer than none", withService("{replicas: -1}"), "service.replicas: must be at least 0"],
+    ["replicas beside replica_policy", withService("{replicas: 1, replica_policy: {min_replicas: 1}}"), "service.replicas: cannot stand beside replica_policy"],
+    ["a policy without a minimum", withService("{replica_policy: {max_replicas: 2}}"), "service.replica_policy.min_replicas: is missing"],
+    ["max below min", withService("{replica_policy: {min_replicas: 3, max_replicas: 2}}"), "service.replica_policy.max_replicas: is 2, below min_replicas, which is 3"],
+    ["target_qps without max", withService("{replica_policy: {min_replicas: 1, target_qps_per_replica: 1}}"), "target_qps_per_replica: needs max_replicas"],
+    ["target_qps by accelerator without its policy", withService("{replica_policy: {min_replicas: 1, max_replicas: 2, target_qps_per_replica: {L4: 1}}}"), "needs load_balancing_policy: instance_aware_least_load"],
+    ["that policy without target_qps by accelerator", withService("{load_balancing_policy: instance_aware_least_load}"), "service.load_balancing_policy: instance_aware_least_load needs"],
+    ["an unknown balancing policy", withService("{load_balancing_policy: random}"), "must be one of round_robin, least_load, instance_aware_least_load"],
+    ["an unknown spot placer", withService("{replica_policy: {min_replicas: 1, spot_placer: best}}"), "spot_placer: must be dynamic_fallback"],
+    ["a fallback without spot", withService("{replica_policy: {min_replicas: 1, dynamic_ondemand_fallback: true}}"), "dynamic_ondemand_fallback: needs use_spot: true"],
+    ["a spot placer over unlike machines", withService("{replica_policy: {min_replicas: 1, spot_placer: dynamic_fallback}}", "resources: {use_spot: true, any_of: [{cpus: 2}, {cpus: 4}]}\nrun: a $PORT"), "spot_placer: needs entries of any_of that differ in cloud, region and zone only"],
+    ["job_recovery", withService("{}", "resources: {job_recovery: failover}\nrun: a $PORT"), "resources.job_recovery: cannot be used in a service"],
+    ["half of tls", withService("{tls: {keyfile: a}}"), "service.tls.certfile: is missing"],
+    ["a port out of range", withService("{ports: 70000}"), "service.ports: must be at most 65535"],
+    ["a port that resources does not name", withService("{ports: 80}", "resources: {ports: [81, 82]}\nrun: a"), "service.ports: is 80, which resources.ports does not name"],
+    ["several ports without a main one", withService("{}", "resources: {ports: [81, 82]}\nrun: a"), "resources.ports: names 81, 82: say with service.ports"],
+    ["no port at all", withService("{}", "run: a"), "3 error run: names no port: listen on $PORT"],
+    ["no run", withService("{}", "resources: {ports: 80}"), "error run: is missing"],
+    ["service beside pool", "service: {}\npool: {workers: 1}\nrun: a $PORT", "2 error pool: cannot stand beside service"],
+    ["a pool with replicas", withService("{workers: 1, replicas: 2}", ""), "service.replicas: cannot be used with a pool"],
+    ["a pool probed by a request", withService("{workers: 1, readiness_probe: {path: /, post_data: {}}}", ""), "service.readiness_probe.post_data: cannot be used with a pool"],
+    ["a pool of no size", "pool: {min_workers: 1}", "pool: needs workers or max_workers"],
+    ["min_workers above max_workers", "pool: {min_workers: 3, max_workers: 2}", "pool.min_workers: is 3, above max_workers, which is 2"],
+    ["a queue length without max_workers", "pool: {workers: 1, queue_length_threshold: 2}", "pool.queue_length_threshold: needs max_workers"],
+    ["an external provider without endpoint", withService("{providers: [{type: external, name: p}]}"), 'service.providers[0]: provider "p" needs an endpoint'],
+    ["a provider twice", withService("{providers: [{name: p, endpoint: 'https://a.example'}, {name: p, endpoint: 'https://b.example'}]}"), 'service.providers[1].name: "p" is given twice'],
+    ["an endpoint that is no URL", withService("{providers: [{name: p, endpoint: api.example.com}]}"), "service.providers[0].endpoint: must be a URL"],
+    ["a password in an endpoint", withService("{providers: [{name: p, endpoint: 'https://u:p@a.example'}]}"), "must not hold a password"],
+    ["a chain of unknown names", withService("{providers: [{name: p, endpoint: 'https://a.example'}], routing: {fallback_chain: [q]}}"), 'service.routing.fallback_chain[0]: "q" is none of the providers: p'],
+    ["an unknown strategy", withService("{routing: {strategy: best}}"), "service.routing.strategy: must be one of cost_optimized"],
+    ["a duration without a unit", withService("{routing: {timeouts: {ttft: '3'}}}"), "service.routing.timeouts.ttft: must be a duration such as 250ms"],
+    ["a name that cannot be a service's", "name: 'a b'\nservice: {}\nrun: a $PORT", '1 error name: "a b" is not a service name'],
+    ["an env that is no name", withService("{}", "envs: {a-b: c}\nrun: a $PORT"), "error envs.a-b: is not a name of an environment variable"],
+    ["a secret in an endpoint", withService("{providers: [{name: p, endpoint: 'https://$S'}]}", "secrets: {S: a.example}\nrun: a $PORT"), "service.providers[0].endpoint: cannot use the secret S"],
+  ];
+  test.each(cases)("%s", (_name, yaml, expected) => {
+    const found = problems(yaml).filter((line) => line.includes(" error "));
+    expect(found.join("\n")).toContain(expected);
+    expect(parseService(yaml).service).toBeUndefined();
+  });
+
+  test("every unknown field at once", () => {
+    expect(problems(withService("{a: 1, b: 2}")).filter((line) => line.includes("is not a known field"))).toHaveLength(2);
+  });
+
+  test("a file of aliases upon aliases, quickly", () => {
+    const bomb = ["a: &a [x,x,x,x,x,x,x,x,x]", ..."bcdefghi".split("").map((name, i) => `${name}: &${name} [${Array(9).fill(`*${"abcdefgh"[i]}`).join(",")}]`)].join("\n");
+    expect(problems(bomb).join()).toContain("is not YAML");
+  });
+});
+
+describe("parseService() warns of", () => {
+  const cases: [string, string, string][] = [
+    ["room to grow", withService("{replica_policy: {min_replicas: 1, max_replicas: 3, target_qps_per_replica: 1}}"), "max_replicas: is not acted on yet: the service keeps min_replicas, 1"],
+    ["max above min without a target", withService("{replica_policy: {min_replicas: 1, max_replicas: 3}}"), "SkyServe refuses this"],
+    ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: is not acted on yet"],
+    ["files to mount", withService("{}", "file_mounts: {/a: /b}\nrun: a $PORT"), "file_mounts: is not acted on yet"],
+    ["strategies", withService("{routing: {strategy: weighted}}"), "service.routing.strategy: weighted is not acted on yet"],
+    ["hedging", withService("{routing: {hedge: {after: 2s}}}"), "service.routing.hedge: is not acted on yet"],
+    ["a fixed port with several replicas", withService("{replicas: 2}", "resources: {ports: 80}\nrun: a"), "only one replica fits on a host while run insists on port 80; listen on $PORT"],
+    ["a pool", "pool: {workers: 1}", "pool: is a pool of workers, which this version does not run yet"],
+    ["a secret that nobody supplied", withService("{}", "secrets: {T: }\nrun: a $PORT"), "secrets.T: has no value: give it by --secret T=…"],
+    ["a credential in clear", withService("{readiness_probe: {path: /, headers: {Authorization: Bearer x}}}"), "headers.Authorization: is written in clear"],
+    ["capitals in a name", "name: Chat\nservice: {}\nrun: a $PORT", '1 warning name: "Chat" becomes "chat"'],
+  ];
+  test.each(cases)("%s", (_name, yaml, expected) => {
+    expect(problems(yaml).filter((line) => line.includes(" warning ")).join("\n")).toContain(expected);
+    expect(problems(yaml).filter((line) => line.includes(" error "))).toEqual([]);
+  });
+});
+
+describe("parseService() for up", () => {
+  const up = (yaml: string, options: ParseOptions = {}) => problems(yaml, { purpose: "up", ...options }).filter((line) => line.includes(" error "));
+  const provider = withService("{providers: [{name: p, endpoint: 'https://$HOST/v1', api_key: '${KEY}'}]}", "");
+
+  test("refuses names that endpoint and api_key need and nobody gives", () => {
+    expect(up(provider).join()).toMatch(/endpoint: refers to HOST, which has no value.*api_key: refers to KEY/);
+    expect(problems(provider).every((line) => line.includes(" warning "))).toBe(true);
+  });
+
+  test("takes them from the environment, and keeps the key out of the spec", () => {
+    const { service, secrets } = parseService(provider, { purpose: "up", environment: { HOST: "a.example", KEY: "k-1" } });
+    expect(service?.providers[0]?.endpoint).toBe("https://a.example/v1");
+    expect(secrets).toEqual({ replica: {}, apiKeys: { p: "k-1" } });
+    expect(JSON.stringify(service)).not.toContain("k-1");
+  });
+
+  test("refuses null envs and secrets, and takes them from wherever they are supplied", () => {
+    const yaml = withService("{}", "envs: {A: }\nsecrets: {B: }\nrun: a $PORT");
+    expect(up(yaml)).toHaveLength(2);
+    const { service, secrets } = parseService(yaml, { purpose: "up", envs: { A: "1" }, environment: { B: "2" } });
+    expect([service?.task?.envs, secrets?.replica]).toEqual([{ A: "1" }, { B: "2" }]);
+  });
+
+  test("keeps a name that was declared secret secret, however it is supplied", () => {
+    const { service, secrets } = parseService(withService("{}", "secrets: {B: }\nrun: a $PORT"), { envs: { B: "2" } });
+    expect([service?.task?.envs, secrets?.replica]).toEqual([{}, { B: "2" }]);
+  });
+
+  test("leaves secrets in the probe by name, for the agent to put in", () => {
+    const yaml = withService("{readiness_probe: {path: /, headers: {A: Bearer $T, B: $E}}}", "envs: {E: plain}\nsecrets: {T: shh}\nrun: a $PORT");
+    const { service, secrets } = parseService(yaml, { purpose: "up" });
+    expect(service?.task?.probe.headers).toEqual({ A: "Bearer $T", B: "plain" });
+    expect(secrets?.replica).toEqual({ T: "shh" });
+  });
+
+  test("treats what the probe takes from the caller's environment as a secret, and gives replicas nothing else of it", () => {
+    const { service, secrets } = parseService(withService("{readiness_probe: {path: /, headers: {A: $T}}}"), { purpose: "up", environment: { T: "shh", OTHER: "x" } });
+    expect(service?.task?.probe.headers).toEqual({ A: "$T" });
+    expect(secrets?.replica).toEqual({ T: "shh" });
+  });
+
+  test("refuses a pool and a workdir that is relative", () => {
+    expect(up("name: a\npool: {workers: 1}").join()).toContain("does not run yet");
+    expect(up(withService("{}", "workdir: .\nrun: a $PORT")).join()).toContain('workdir: is ".", relative to nowhere');
+  });
+
+  test("never repeats a value that may be a secret", () => {
+    expect(up(provider, { secrets: { KEY: "s3cret" }, environment: { HOST: "not a host s3cret" } }).join()).not.toContain("s3cret");
+  });
+});
+
+describe("parseService() strict", () => {
+  test.each(["min 0 and no target, which SkyServe refuses", "spot mixed with on-demand, which SkyServe refuses"])("refuses %s", (name) => {
+    expect(problems(shapes[name] ?? "", { strict: true }).join()).toContain(" error ");
+  });
+
+  test("refuses what only Fairlead knows", () => {
+    expect(problems(withService("{model: x}"), { strict: true }).join()).toContain("service.model: is Fairlead's");
+  });
+});

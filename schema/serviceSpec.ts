@@ -1,0 +1,150 @@
+import { z } from "zod";
+import { providerSchema, timeoutsSchema } from "./bundle.ts";
+import { mentionsPort, namesIn, type Environment } from "./environment.ts";
+import type { Report } from "./problem.ts";
+import { alternatives, gpuCounts, portsOf } from "./resources.ts";
+import { isExternal, isPool } from "./serviceRules.ts";
+import type { ServiceYaml } from "./serviceYaml.ts";
+import { taskSchema, type Probe } from "./task.ts";
+import type { TaskYaml } from "./taskYaml.ts";
+
+/** A service as control keeps it: what its file says, resolved, without any secret. */
+export const serviceSpecSchema = z.object({
+  name: z.string(),
+  models: z.array(z.string()).min(1),
+  /** Whether the file names a model: /v1/models lists the service then. */
+  hasModel: z.boolean(),
+  /** What a replica runs; absent for a service of external providers only. */
+  task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true }).optional(),
+  /** `max` above `min` is where an autoscaler may go. */
+  replicas: z.object({ min: z.number().int().nonnegative(), max: z.number().int().nonnegative() }),
+  providers: z.array(providerSchema.omit({ sealedApiKey: true })),
+  timeouts: timeoutsSchema,
+  bodyBytesMax: z.number().int().positive(),
+});
+export type ServiceSpec = z.infer<typeof serviceSpecSchema>;
+type SpecTask = NonNullable<ServiceSpec["task"]>;
+
+/** Defaults that SkyServe's users rely on (facts/skyserve-compat.md §2), and ours. Seconds and milliseconds by their names. */
+const defaults = { initialDelayS: 1200, timeoutS: 15, intervalS: 10, failureThresholdS: 180, drainMs: 120_000, ttftMs: 120_000, totalMs: 600_000, bodyBytesMax: 20 * 1024 * 1024 };
+
+export interface SpecOptions {
+  name: string;
+  resolved: Environment;
+  purpose: "validate" | "up";
+  report: Report;
+}
+
+/** The spec of a file whose shape and rules are sound, or undefined after an error was reported. */
+export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | undefined {
+  const { name, purpose, report } = options;
+  const pool = task.pool != null || (task.service != null && isPool(task.service));
+  if (pool) {
+    report(purpose === "up" ? "error" : "warning", [task.pool != null ? "pool" : "service"], "is a pool of workers, which this version does not run yet");
+    return undefined;
+  }
+  if (task.service == null) {
+    report("error", [], "has no service: section; an empty one is written as service: {}");
+    return undefined;
+  }
+  const { service } = task;
+  const providers = service.providers ?? [];
+  const external = providers.filter(isExternal);
+  const externalOnly = external.length > 0 && external.length === providers.length;
+  if (externalOnly && task.run != null) report("warning", ["run"], "is not used: every provider is external; add {type: self-hosted, name: …} to run replicas too");
+  const specTask = externalOnly ? undefined : buildTask(task, service, options);
+  if (specTask === undefined && !externalOnly) return undefined;
+
+  const models = service.model == null ? [name] : [service.model].flat();
+  const min = externalOnly ? 0 : (service.replicas ?? service.replica_policy?.min_replicas ?? 1);
+  if (min > 1 && specTask?.fixedPort !== undefined) {
+    report("warning", [service.replicas == null ? "service" : "service", service.replicas == null ? "replica_policy" : "replicas"], `is ${min}, and only one replica fits on a host while run insists on port ${specTask.fixedPort}; listen on $PORT instead`);
+  }
+  return {
+    name,
+    models: [...new Set(models)],
+    hasModel: service.model != null,
+    ...(specTask === undefined ? {} : { task: specTask }),
+    replicas: { min, max: Math.max(min, service.replica_policy?.max_replicas ?? min) },
+    providers: buildProviders(service, options),
+    timeouts: { ttftMs: service.routing?.timeouts?.ttft ?? defaults.ttftMs, totalMs: service.routing?.timeouts?.total ?? defaults.totalMs },
+    bodyBytesMax: service.limits?.max_body_bytes ?? defaults.bodyBytesMax,
+  };
+}
+
+function buildTask(task: TaskYaml, service: ServiceYaml, { resolved, purpose, report }: SpecOptions): SpecTask | undefined {
+  if (task.run == null || task.run.trim() === "") {
+    report("error", ["run"], "is missing: a service with replicas needs a command to run");
+    return undefined;
+  }
+  const workdir = typeof task.workdir === "string" && task.workdir !== "" ? task.workdir : undefined;
+  if (purpose === "up" && workdir !== undefined && !workdir.startsWith("/")) {
+    report("error", ["workdir"], `is "${workdir}", relative to nowhere: give the whole path (fairlead up does)`);
+  }
+  const port = choosePort(task, service, resolved, report);
+  if (port === undefined) return undefined;
+  return {
+    ...(task.setup == null ? {} : { setup: task.setup }),
+    run: task.run,
+    ...(workdir === undefined ? {} : { workdir }),
+    envs: resolved.envs,
+    ...(port === "any" ? {} : { fixedPort: port }),
+    probe: buildProbe(service.readiness_probe),
+    drainMs: defaults.drainMs,
+    gpus: alternatives(task.resources).flatMap((machine) => gpuCounts(machine.accelerators))[0] ?? 0,
+  };
+}
+
+/** The port that `run` insists on, or `any` when it listens where `$PORT` says; undefined after an error was reported. */
+function choosePort(task: TaskYaml, service: ServiceYaml, { envs, secrets }: Environment, report: Report): number | "any" | undefined {
+  // a PORT of the file's own is a fixed port by another name
+  const ownPort = ["PORT", "FAIRLEAD_PORT"].some((name) => Object.hasOwn(envs, name) || Object.hasOwn(secrets, name));
+  if (!ownPort && mentionsPort(`${task.setup ?? ""}\n${task.run ?? ""}`)) return "any";
+  const byMachine = alternatives(task.resources).map((machine) => portsOf(machine) ?? []);
+  const ports = [...new Set(byMachine.flat())];
+  if (service.ports != null) {
+    const lacking = ports.length > 0 && byMachine.some((own) => !own.includes(service.ports ?? 0));
+    if (lacking) report("error", ["service", "ports"], `is ${service.ports}, which resources.ports does not name`);
+    return service.ports;
+  }
+  const [port] = ports;
+  if (port === undefined) report("error", task.resources == null ? ["run"] : ["resources"], "names no port: listen on $PORT in run, or say which port with resources.ports");
+  else if (ports.length > 1) report("error", ["resources", "ports"], `names ${ports.join(", ")}: say with service.ports which one answers requests`);
+  return port;
+}
+
+function buildProbe(probe: ServiceYaml["readiness_probe"]): Probe {
+  const fields = typeof probe === "string" ? { path: probe } : (probe ?? { path: "/" });
+  const post = "post_data" in fields ? fields.post_data : undefined;
+  return {
+    path: fields.path,
+    initialDelayMs: (("initial_delay_seconds" in fields ? fields.initial_delay_seconds : null) ?? defaults.initialDelayS) * 1000,
+    timeoutMs: (("timeout_seconds" in fields ? fields.timeout_seconds : null) ?? defaults.timeoutS) * 1000,
+    intervalMs: (("endpoint_probe_interval_seconds" in fields ? fields.endpoint_probe_interval_seconds : null) ?? defaults.intervalS) * 1000,
+    failureThresholdMs: (("consecutive_failure_threshold_timeout" in fields ? fields.consecutive_failure_threshold_timeout : null) ?? defaults.failureThresholdS) * 1000,
+    ...(post == null ? {} : { postBody: typeof post === "string" ? post : JSON.stringify(post) }),
+    headers: ("headers" in fields ? fields.headers : null) ?? {},
+  };
+}
+
+/** External providers in the order in which they are tried: the fallback chain's, then the file's. */
+function buildProviders(service: ServiceYaml, { purpose, report }: SpecOptions): ServiceSpec["providers"] {
+  const chain = service.routing?.fallback_chain ?? [];
+  const rank = (name: string) => (chain.includes(name) ? chain.indexOf(name) : chain.length);
+  const out: ServiceSpec["providers"] = [];
+  (service.providers ?? []).forEach((provider, i) => {
+    if (!isExternal(provider)) return;
+    const at = ["service", "providers", i];
+    if (provider.dialect != null && provider.dialect !== "openai") {
+      report(purpose === "up" ? "error" : "warning", [...at, "dialect"], `${provider.dialect} is not spoken yet; openai is`);
+    }
+    const endpoint = provider.endpoint ?? "";
+    if (namesIn(endpoint).length === 0) {
+      const url = URL.parse(endpoint);
+      if (url === null || !/^https?:$/.test(url.protocol)) report("error", [...at, "endpoint"], "must be a URL, as in https://api.example.com/v1");
+      else if (url.username !== "" || url.password !== "") report("error", [...at, "endpoint"], "must not hold a password: use api_key");
+    }
+    out.push({ name: provider.name, endpoint, dialect: "openai", ...(provider.model == null ? {} : { model: provider.model }) });
+  });
+  return out.sort((a, b) => rank(a.name) - rank(b.name));
+}

@@ -1,0 +1,106 @@
+import { z } from "zod";
+import { parseDuration } from "./units.ts";
+
+/**
+ * The `service:` section as people write it: SkyServe's fields with SkyServe's meaning, and Fairlead's (`fairleadFields`).
+ * A field without a value counts as absent.
+ */
+const count = z.number().int().min(0).nullish();
+const amount = z.number().min(0).nullish();
+
+const durationSchema = z.string().transform((text, context) => {
+  const ms = parseDuration(text);
+  if (ms !== undefined && ms > 0) return ms;
+  context.addIssue({ code: "custom", message: "must be a duration such as 250ms, 3s, 2m or 1h" });
+  return z.NEVER;
+});
+
+const probePathSchema = z.string().startsWith("/", "must be a path that starts with /");
+
+const probeYamlSchema = z.strictObject({
+  path: probePathSchema,
+  initial_delay_seconds: amount,
+  timeout_seconds: z.number().positive().nullish(),
+  endpoint_probe_interval_seconds: z.number().positive().nullish(),
+  consecutive_failure_threshold_timeout: amount,
+  post_data: z.union([z.string(), z.record(z.string(), z.unknown())]).nullish(),
+  headers: z.record(z.string(), z.string()).nullish(),
+});
+
+export const balancingPolicies = ["round_robin", "least_load", "instance_aware_least_load"] as const;
+
+const replicaPolicySchema = z.strictObject({
+  min_replicas: z.number().int().min(0),
+  max_replicas: count,
+  num_overprovision: count,
+  target_qps_per_replica: z.union([z.number().min(0), z.record(z.string(), z.number().min(0))]).nullish(),
+  upscale_delay_seconds: amount,
+  downscale_delay_seconds: amount,
+  dynamic_ondemand_fallback: z.boolean().nullish(),
+  base_ondemand_fallback_replicas: count,
+  spot_placer: z.literal("dynamic_fallback").nullish(),
+});
+
+const poolFields = {
+  workers: count,
+  min_workers: count,
+  max_workers: count,
+  queue_length_threshold: z.number().int().min(1).nullish(),
+  upscale_delay_seconds: amount,
+  downscale_delay_seconds: amount,
+};
+export const poolYamlSchema = z.strictObject(poolFields);
+
+const providerSchema = z.strictObject({
+  type: z.enum(["self-hosted", "skypilot", "external"]).nullish(),
+  name: z.string().min(1).max(64),
+  endpoint: z.string().nullish(),
+  api_key: z.string().nullish(),
+  dialect: z.enum(["openai", "anthropic"]).nullish(),
+  model: z.string().min(1).nullish(),
+  price: z.strictObject({ input: amount, cached_input: amount, output: amount }).nullish(),
+  weight: amount,
+  fallback: z.boolean().nullish(),
+  timeouts: z.strictObject({ connect: durationSchema.nullish(), ttft: durationSchema.nullish(), idle: durationSchema.nullish(), total: durationSchema.nullish() }).nullish(),
+  headers: z.record(z.string(), z.string()).nullish(),
+  supports: z.strictObject({ continuation: z.enum(["none", "text", "tokens"]).nullish() }).nullish(),
+});
+export type ProviderYaml = z.infer<typeof providerSchema>;
+
+const routingSchema = z.strictObject({
+  strategy: z.enum(["cost_optimized", "latency_optimized", "availability_first", "least_load", "round_robin", "weighted", "prefix_affinity", "instance_aware_least_load"]).nullish(),
+  fallback_chain: z.array(z.string()).nullish(),
+  timeouts: z.strictObject({ connect: durationSchema.nullish(), ttft: durationSchema.nullish(), idle: durationSchema.nullish(), total: durationSchema.nullish() }).nullish(),
+  retries: z.strictObject({ attempts: z.number().int().min(1).max(10).nullish() }).nullish(),
+  on_stream_loss: z.enum(["exact", "continue", "error"]).nullish(),
+  hedge: z.strictObject({ after: durationSchema }).nullish(),
+});
+
+const modelName = z.string().min(1).max(200);
+const limit = z.number().int().positive().nullish();
+
+/** What Fairlead adds to SkyServe's section. */
+const fairlead = {
+  model: z.union([modelName, z.array(modelName).min(1)]).nullish(),
+  providers: z.array(providerSchema).nullish(),
+  routing: routingSchema.nullish(),
+  limits: z.strictObject({ rpm: limit, tpm: limit, max_concurrency: limit, max_body_bytes: limit }).nullish(),
+  scale_from_zero: z.strictObject({ hold: durationSchema.nullish(), fallback: z.boolean().nullish() }).nullish(),
+  rollout: z.looseObject({}).nullish(),
+};
+export const fairleadFields = Object.keys(fairlead);
+
+export const serviceYamlSchema = z.strictObject({
+  readiness_probe: z.union([probePathSchema, probeYamlSchema]).nullish(),
+  load_balancer: z.strictObject({ stream_timeout_seconds: z.number().positive().nullish() }).nullish(),
+  // in any case, as SkyServe's own schema compares
+  load_balancing_policy: z.string().toLowerCase().pipe(z.enum(balancingPolicies)).nullish(),
+  replicas: count,
+  replica_policy: replicaPolicySchema.nullish(),
+  ports: z.union([z.number(), z.string().regex(/^\d+$/, "must be a port number").transform(Number)]).pipe(z.number().int().min(1).max(65535)).nullish(),
+  tls: z.strictObject({ keyfile: z.string(), certfile: z.string() }).nullish(),
+  pool: z.union([z.boolean(), z.number().int().min(0), poolYamlSchema]).nullish(),
+  ...poolFields,
+  ...fairlead,
+});
+export type ServiceYaml = z.infer<typeof serviceYamlSchema>;

@@ -1,0 +1,71 @@
+import { index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import type { rights } from "./bundle.ts";
+import type { Region } from "./region.ts";
+import type { ServiceSpec } from "./serviceSpec.ts";
+
+/** Control's database. Times are ms since the epoch. Nothing here is readable to who only has the file: keys are digests, secrets are encrypted. */
+export const services = sqliteTable("services", {
+  name: text().primaryKey(),
+  /** Counts on through deletion, so that a replica of a deleted service is never taken for one of its successor. */
+  version: integer().notNull(),
+  /** As its author wrote it, without secrets. */
+  yaml: text().notNull(),
+  spec: text({ mode: "json" }).$type<ServiceSpec>().notNull(),
+  /** `ServiceSecrets` as JSON, encrypted. */
+  secrets: text().notNull(),
+  createdAt: integer().notNull(),
+  updatedAt: integer().notNull(),
+  deletedAt: integer(),
+});
+export type ServiceRow = typeof services.$inferSelect;
+
+export const keys = sqliteTable("keys", {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  /** Hex HMAC-SHA-256 (`schema/key.ts`). */
+  digest: text().notNull(),
+  account: text().notNull(),
+  rights: text({ mode: "json" }).$type<(typeof rights)[number][]>().notNull(),
+  /** Absent: all services. */
+  services: text({ mode: "json" }).$type<string[]>(),
+  createdAt: integer().notNull(),
+  expiresAt: integer(),
+  revokedAt: integer(),
+});
+export type KeyRow = typeof keys.$inferSelect;
+
+export const adminKeys = sqliteTable("admin_keys", {
+  id: text().primaryKey(),
+  digest: text().notNull(),
+  createdAt: integer().notNull(),
+});
+
+export const hosts = sqliteTable("hosts", {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  region: text().$type<Region>().notNull(),
+  /** Ed25519, raw, base64. */
+  publicKey: text().notNull(),
+  /** X25519, raw, base64. */
+  sealKey: text().notNull(),
+  createdAt: integer().notNull(),
+  revokedAt: integer(),
+});
+export type HostRow = typeof hosts.$inferSelect;
+
+export const invites = sqliteTable("invites", {
+  id: text().primaryKey(),
+  digest: text().notNull(),
+  region: text().$type<Region>().notNull(),
+  /** The host's name, where the operator gave one. */
+  name: text(),
+  expiresAt: integer().notNull(),
+  usedAt: integer(),
+});
+export type InviteRow = typeof invites.$inferSelect;
+
+/** Replicas that people asked to have replaced. */
+export const removed = sqliteTable("removed", { id: text().primaryKey(), removedAt: integer().notNull() }, (table) => [index("removed_by_age").on(table.removedAt)]);
+
+/** One row a setting; `bundleVersion` is the number of the published configuration. */
+export const settings = sqliteTable("settings", { name: text().primaryKey(), value: integer().notNull() });
