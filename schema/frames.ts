@@ -66,7 +66,11 @@ export interface ResetReason {
 const headerBytes = 13;
 /** A frame's payload at most: one coalesced read, well under the WebSocket limit of 32 MiB. */
 export const payloadBytesMax = 1 << 20;
-/** What a side may have in flight per stream and direction before it must wait for credit. */
+/**
+ * What a side may have in flight per stream and direction before it must wait for credit. A stream begins with so much in each
+ * direction; the window frame by which an agent acknowledges a request comes on top of it. A grant comes in quarters, so one
+ * WebSocket message of a service can be at most three quarters of this long.
+ */
 export const windowBytes = 256 * 1024;
 
 const encoder = new TextEncoder();

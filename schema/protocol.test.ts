@@ -61,6 +61,10 @@ describe("what an agent reads", () => {
   ])("not %s", (_, bad) => {
     expect(assignSchema.safeParse({ type: "assign", generation: 3, tasks: [bad], replicas: [] }).success).toBe(false);
   });
+
+  test.each(["", ".", "..", "../chat", "a/b", "a\\b", "a\n", "A", "-rf", "a b", "a".repeat(161)])("no replica whose name is no safe file name: %j", (id) => {
+    expect(assignSchema.safeParse({ type: "assign", generation: 3, tasks: [], replicas: [{ id, service: "chat", number: 1, version: 1, digest: "d" }] }).success).toBe(false);
+  });
 });
 
 describe("signed texts", () => {

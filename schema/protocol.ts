@@ -6,7 +6,7 @@ import { taskSchema } from "./task.ts";
  * The number of the agent protocol, and its diary. Fields are added, never re-meant; unknown fields are ignored; a Hub speaks
  * with agents down to `protocolMin`.
  *
- * - 1 (2026-11-21): challenge, hello, welcome, heartbeat, assign, report, goodbye; frames open, data, end, reset, window, text.
+ * - 1 (2026-11-21): challenge, hello, welcome, heartbeat, assign, report, tickets, relays, goodbye; frames open, data, end, reset, window, text.
  */
 export const protocol = 1;
 export const protocolMin = 1;
@@ -29,6 +29,8 @@ export const linkBytesMax = { beforeHello: 4 * 1024, afterHello: 1024 * 1024 } a
 /** Close codes of a control or data link. 1008 is RFC 6455's "policy violation": a malformed or forbidden message. */
 export const closeCodes = {
   policy: 1008,
+  /** The Hub cannot judge yet (IANA's "try again later"): the usual backoff. */
+  tryAgainLater: 1013,
   /** The host's key is unknown, revoked or its proof is wrong: wait 60 s or more before trying again. */
   unauthorized: 4401,
   /** A newer connection of the same host has taken over. */
@@ -132,7 +134,8 @@ export const goodbyeSchema = z.object({ type: z.literal("goodbye"), epoch: z.num
 export const ticketsSchema = z.object({ type: z.literal("tickets"), epoch: z.number().int() });
 
 export const assignedReplicaSchema = z.object({
-  id: z.string(),
+  /** `replicaId`; it names files on the host. */
+  id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,159}$/),
   service: z.string(),
   number: z.number().int().nonnegative(),
   version: z.number().int().positive(),

@@ -4,7 +4,7 @@ import { circle, importsOf, isExecutable, namedIn, reached, read, walk, withoutC
 
 const files = walk();
 const sources = files.filter((path) => /\.(ts|mjs)$/.test(path));
-const isTest = (path: string): boolean => /\.test\.ts$/.test(path) || path.startsWith("test/");
+const isTest = (path: string): boolean => path.endsWith(".test.ts") || path.startsWith("test/");
 /** This file holds samples, which are no imports. */
 const self = "test/tidy.test.ts";
 const imports: Import[] = [...sources.filter((path) => path !== self).flatMap((path) => importsOf(path)), { from: self, to: "test/tidy/tree.ts", typeOnly: false }];
@@ -50,6 +50,8 @@ const isOurs = (path: string): boolean => files.includes(path);
 
 interface Rule {
   rule: string;
+  /** An import that it forbids. */
+  such: { from: string; to: string };
   because: string;
   forbids: (edge: Import) => boolean;
 }
@@ -57,74 +59,82 @@ interface Rule {
 const rules: Rule[] = [
   {
     rule: "schema imports nothing of ours but schema",
+    such: { from: "schema/frames.ts", to: "edge/relay/mux.ts" },
     because: "it is the ground floor: every part speaks its words, so it can depend on none of them",
     forbids: ({ from, to }) => inPart("schema")(from) && isOurs(to) && !inPart("schema")(to),
   },
   ...["edge", "agent", "control"].flatMap((part) =>
     ["edge", "agent", "control"].filter((other) => other !== part).map((other): Rule => ({
       rule: `${part} does not import ${other}`,
+      such: { from: `${part}/x.ts`, to: `${other}/y.ts` },
       because: "they run in different places and are deployed apart: they share words (schema), not code",
       forbids: ({ from, to }) => inPart(part)(from) && inPart(other)(to),
     })),
   ),
   {
     rule: "nothing that ships imports test/ or scripts/",
+    such: { from: "edge/view.ts", to: "scripts/up.ts" },
     because: "they are not there when the parts run",
     forbids: ({ from, to }) => !isTest(from) && !inPart("scripts")(from) && (inPart("test")(to) || inPart("scripts")(to)),
   },
   {
     rule: "nobody imports a test file",
+    such: { from: "test/tidy/tree.ts", to: "schema/frames.test.ts" },
     because: "its tests would run twice, or outside a test",
     forbids: ({ to }) => to.endsWith(".test.ts"),
   },
   {
     rule: "a pure file imports schema and pure files of its own part only",
+    such: { from: "edge/route/route.ts", to: "edge/view.ts" },
     because: "what decides is kept apart from what acts, so that it can be tested and simulated without either",
     forbids: ({ from, to, typeOnly }) => isPure(from) && isOurs(to) && !inPart("schema")(to) && !isPure(to) && !(typeOnly && inPart(from.split("/")[0] ?? "")(to)),
   },
   {
     rule: "a pure file imports no platform: neither node: nor cloudflare: modules",
+    such: { from: "edge/relay/mux.ts", to: "cloudflare:workers" },
     because: "it runs in workerd, in Node and in a simulator alike",
     forbids: ({ from, to }) => isPure(from) && /^(node|cloudflare):/.test(to),
   },
   {
     rule: "cloudflare: modules are the edge's",
+    such: { from: "schema/frames.ts", to: "cloudflare:workers" },
     because: "they exist in workerd only",
     forbids: ({ from, to }) => to.startsWith("cloudflare:") && !inPart("edge")(from) && !inPart("test/worker")(from),
   },
   {
     rule: "the edge imports no node: module",
+    such: { from: "edge/view.ts", to: "node:fs" },
     because: "workerd runs it without Node's compatibility layer",
     forbids: ({ from, to }) => inPart("edge")(from) && !isTest(from) && to.startsWith("node:"),
   },
   {
     rule: "a Durable Object is reached by its stub: only its entry imports its class",
+    such: { from: "edge/view.ts", to: "edge/hub/hub.ts" },
     because: "two objects in one isolate must not share memory by accident; a type may be imported for the binding",
     forbids: ({ from, to, typeOnly }) => durableObjects.has(to) && !typeOnly && from !== "edge/fleet.ts" && !isTest(from),
   },
   {
     rule: "edge/http is imported by app.ts, the entries and itself only",
+    such: { from: "edge/hub/hub.ts", to: "edge/http/body.ts" },
     because: "it is the top floor of the edge: what others need of it belongs below",
     forbids: ({ from, to }) => inPart("edge/http")(to) && !inPart("edge/http")(from) && from !== "edge/app.ts" && !edgeEntries.has(from) && !isTest(from),
   },
   {
     rule: "app.ts is imported by its entry only, and entries by nobody",
+    such: { from: "edge/http/models.ts", to: "edge/app.ts" },
     because: "what mounts everything depends on everything",
     forbids: ({ from, to }) =>
       !isTest(from) && ((to === "edge/app.ts" && from !== "edge/router.ts") || edgeEntries.has(to) || (to === "control/app.ts" && from !== "control/start.ts" && from !== "control/server.ts" && from !== "control/worker.ts")),
   },
   {
     rule: "control/queries imports schema and the database only",
+    such: { from: "control/queries/keys.ts", to: "control/publish.ts" },
     because: "a query is a question to the database, not a decision",
     forbids: ({ from, to }) => inPart("control/queries")(from) && !isTest(from) && isOurs(to) && !inPart("schema")(to) && !inPart("control/queries")(to) && to !== "control/db.ts",
   },
   {
-    rule: "control/cli takes types only from the rest of control",
-    because: "it runs on another machine and speaks to control over HTTP",
-    forbids: ({ from, to, typeOnly }) => inPart("control/cli")(from) && !isTest(from) && inPart("control")(to) && !inPart("control/cli")(to) && !typeOnly,
-  },
-  {
     rule: "schema/tables.ts is control's",
+    such: { from: "agent/index.ts", to: "schema/tables.ts" },
     because: "edge and agents have no database; what they need comes in a bundle",
     forbids: ({ from, to }) => to === "schema/tables.ts" && !inPart("control")(from) && !inPart("schema")(from) && !isTest(from) && from !== "drizzle.config.ts",
   },
@@ -149,11 +159,17 @@ describe("imports", () => {
     expect(circle(edges)).toBeUndefined();
   });
 
-  test("what runs in workerd reaches neither Node's modules, nor a database, nor a YAML parser", () => {
-    const edges = new Map<string, string[]>();
-    for (const { from, to, typeOnly } of imports) if (!typeOnly) edges.set(from, [...(edges.get(from) ?? []), to]);
-    const packages = [...reached(edgeEntries, edges)].filter((to) => !isOurs(to));
-    expect(packages.filter((name) => /^(node:|drizzle-orm|yaml$|@libsql|undici|ws$|commander)/.test(name))).toEqual([]);
+  const running = new Map<string, string[]>();
+  for (const { from, to, typeOnly } of imports) if (!typeOnly) running.set(from, [...(running.get(from) ?? []), to]);
+
+  test.each([
+    { who: "what runs in workerd", from: ["edge/router.ts", "edge/fleet.ts"], never: /^(node:|drizzle-orm|yaml$|@libsql\/|undici$|ws$|commander$)/, because: "it has none of them, and a request pays for every module of a cold isolate" },
+    { who: "the agent", from: ["agent/index.ts"], never: /^(drizzle-orm|@libsql\/|hono|@hono\/)/, because: "it dials out, serves nobody and keeps no database" },
+    { who: "the fairlead command", from: ["control/cli/main.ts"], never: /^(@libsql\/|hono|@hono\/|control\/(db|app|start|server|change|publish|edge)\.ts$|control\/queries\/)/, because: "it runs on another machine and speaks to control over HTTP" },
+    { who: "schema", from: sources.filter((path) => isPure(path) && path.startsWith("schema/")), never: /^(?!zod$|yaml$|drizzle-orm\/sqlite-core$|schema\/)/, because: "it describes; it does nothing" },
+  ])("$who does not reach what it must do without: $because", ({ from, never }) => {
+    expect(from.filter((path) => !isOurs(path))).toEqual([]);
+    expect([...reached(from, running)].filter((to) => never.test(to))).toEqual([]);
   });
 });
 
@@ -181,12 +197,11 @@ describe("files", () => {
     const edges = new Map<string, string[]>();
     for (const { from, to } of imports) edges.set(from, [...(edges.get(from) ?? []), to]);
     // what starts: bins, Workers, configurations, shell scripts and whatever those name; a file that a source starts is named in it
-    const starters = files.filter((path) => path === "package.json" || /\.config\.ts$/.test(path) || /^(wrangler[\w.]*|test\/worker\/wrangler)\.toml$/.test(path) || (/^(scripts|\.ci)\//.test(path) && /^#!/.test(read(path))));
+    const starters = files.filter((path) => path === "package.json" || path.endsWith(".config.ts") || /^(wrangler[\w.]*|test\/worker\/wrangler)\.toml$/.test(path) || (/^(scripts|\.ci)\//.test(path) && read(path).startsWith("#!")));
     const runs = new Map(edges);
     for (const path of [...sources.filter((path) => path !== self), ...starters]) runs.set(path, [...(edges.get(path) ?? []), ...namedIn(path).filter((named) => named !== path && isOurs(named))]);
     const tested = reached(sources.filter((path) => path.endsWith(".test.ts")), runs);
     const started = reached(starters, runs);
-    for (const path of ["test/worker/main.ts"]) started.add(path);
     const lonely = sources.filter((path) => !started.has(path) && !(isTest(path) && (tested.has(path) || path.endsWith(".test.ts"))));
     // a stand-in lives beside what it stands in for, and is for tests only
     expect(lonely.filter((path) => !(path.endsWith("StandIn.ts") && tested.has(path)))).toEqual([]);
@@ -198,15 +213,17 @@ describe("files", () => {
     expect(files.filter((path) => path.split("/").some((name) => words(name).some((word) => empty.test(word))))).toEqual([]);
   });
 
+  /** Words that must not stand in this file either. */
+  const whole = (parts: readonly string[]): string => parts.join("");
   const texts = files.filter((path) => path !== "package-lock.json" && !/\.(png|svg|ico|woff2?|gz|zip|bin)$/.test(path));
 
   test("none leaves work for later in a comment", () => {
-    const marks = new RegExp(`\\b(${["TO" + "DO", "FIX" + "ME", "XX" + "X"].join("|")})\\b`);
+    const marks = new RegExp(`\\b(${[["TO", "DO"], ["FIX", "ME"], ["XX", "X"]].map(whole).join("|")})\\b`);
     expect(texts.flatMap((path) => read(path).split("\n").flatMap((line, i) => (marks.test(line) ? [`${path}:${i + 1}: ${line.trim()}`] : [])))).toEqual([]);
   });
 
   test("none names a place that only one machine has", () => {
-    const place = new RegExp(`(?<![\\w.:/-])/(?:${["ho" + "me/\\w", "Us" + "ers/\\w", "ro" + "ot/", "wo" + "rk/"].join("|")})`);
+    const place = new RegExp(`(?<![\\w.:/-])/(?:${[["ho", "me/\\w"], ["Us", "ers/\\w"], ["ro", "ot/"], ["wo", "rk/"]].map(whole).join("|")})`);
     expect(texts.flatMap((path) => read(path).split("\n").flatMap((line, i) => (place.test(line) ? [`${path}:${i + 1}: ${line.trim()}`] : [])))).toEqual([]);
   });
 
@@ -251,8 +268,11 @@ export const l = "not from \\"./l.ts\\"";
     expect(namedIn("scripts/bench/children.ts", 'spawn(join(import.meta.dirname, "load.ts"))')).toContain("scripts/bench/load.ts");
   });
 
-  test("each rule forbids something: the parts it speaks of are there", () => {
-    for (const part of ["schema/", "edge/", "agent/", "control/", "edge/http/", "control/cli/", "control/queries/"]) expect(sources.some((path) => path.startsWith(part)), part).toBe(true);
+  test.each(rules)("forbids: $rule", ({ such, forbids }) => {
+    expect(forbids({ ...such, typeOnly: false })).toBe(true);
+  });
+
+  test("knows the Durable Objects", () => {
     expect([...durableObjects].sort()).toEqual(expect.arrayContaining(["edge/hub/hub.ts", "edge/relay/relay.ts"]));
   });
 });

@@ -9,6 +9,7 @@ import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
+import { fleetMetrics } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { signTicket } from "./ticket.ts";
@@ -111,6 +112,13 @@ export class Hub extends DurableObject<FleetEnv> {
     );
   }
 
+  /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
+  async metrics(): Promise<{ text: string; contentType: string }> {
+    const others = regionsOf(this.env).filter((region) => region !== this.#region);
+    const answers = await Promise.allSettled(others.map((region) => this.env.HUB.getByName(region).status()));
+    return fleetMetrics([this.status(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
+  }
+
   /** Other regions' snapshots: the first time is waited for, later ones are fetched behind the answer. */
   async #exchange(): Promise<void> {
     const others = regionsOf(this.env).filter((region) => region !== this.#region);
@@ -171,7 +179,9 @@ export class Hub extends DurableObject<FleetEnv> {
   }
 
   async #hello(socket: WebSocket, challenge: Challenge, hello: Hello): Promise<void> {
-    const host = this.#bundle?.fleet.hosts.find(({ id }) => id === hello.host);
+    // a Hub that has been told nothing yet cannot tell a stranger from a friend: come again soon
+    if (this.#bundle === undefined) return closeQuietly(socket, closeCodes.tryAgainLater, "no bundle has reached this hub yet");
+    const host = this.#bundle.fleet.hosts.find(({ id }) => id === hello.host);
     const verdict = await checkHello(challenge, hello, host);
     if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const now = Date.now();

@@ -1,5 +1,4 @@
-import type { Target } from "./load.ts";
-import { poster } from "./post.ts";
+import { poster, type Target } from "./post.ts";
 import { quantile } from "./quantile.ts";
 
 /** `connections` requests are always in flight, for `seconds` or until `requests` were sent. */

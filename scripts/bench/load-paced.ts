@@ -1,6 +1,5 @@
 import { Worker } from "node:worker_threads";
-import type { Target } from "./load.ts";
-import { poster } from "./post.ts";
+import { poster, type Target } from "./post.ts";
 import { quantile } from "./quantile.ts";
 import type { Tick, TickerOptions } from "./ticker.ts";
 

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { chunksPerStream } from "./exchange.ts";
-import type { Target } from "./load.ts";
-import { poster } from "./post.ts";
+import { poster, type Target } from "./post.ts";
 import { quantile } from "./quantile.ts";
 
 /**

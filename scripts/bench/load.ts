@@ -6,12 +6,6 @@ import { runClosed, type ClosedJob } from "./load-closed.ts";
 import { runPaced, type PacedJob } from "./load-paced.ts";
 import { runStreams, type StreamsJob } from "./load-streams.ts";
 
-export interface Target {
-  /** Full URL of the chat completions endpoint. */
-  url: string;
-  headers: Record<string, string>;
-}
-
 export type Job = ClosedJob | PacedJob | StreamsJob;
 
 function run(job: Job): Promise<unknown> {

@@ -1,6 +1,11 @@
 import { Pool } from "undici";
 import { requestBody } from "./exchange.ts";
-import type { Target } from "./load.ts";
+
+export interface Target {
+  /** Full URL of the chat completions endpoint. */
+  url: string;
+  headers: Record<string, string>;
+}
 
 /** A request that does not move for this long has failed, in ms. */
 const timeoutMs = 30_000;

@@ -1,0 +1,71 @@
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { countVitest, type Counts } from "./counts.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+/** Vitest projects; each runs as a process of its own. */
+const projects = ["unit", "worker", "e2e", "chaos", "engines"] as const;
+type Project = (typeof projects)[number];
+
+export const suites = [...projects, "bench-smoke", "smoke", "all"] as const;
+export type Suite = (typeof suites)[number];
+
+/** One command, and how its result is counted. */
+export interface Step {
+  name: string;
+  command: [string, ...string[]];
+  count: (exitCode: number) => Counts;
+}
+
+/** A check that is right or wrong as a whole. */
+function check(name: string, ...command: [string, ...string[]]): Step {
+  return { name, command, count: (exitCode) => ({ passed: exitCode === 0 ? 1 : 0, failed: exitCode === 0 ? 0 : 1, skipped: 0 }) };
+}
+
+function vitest(project: Project, folder: string): Step {
+  const report = join(folder, `${project}.json`);
+  return {
+    name: project,
+    command: ["vitest", "run", "--project", project, "--passWithNoTests", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
+    count: (exitCode) => countVitest(existsSync(report) ? readFileSync(report, "utf8") : undefined, exitCode),
+  };
+}
+
+function statics(folder: string): Step[] {
+  const examples = readdirSync(join(root, "examples")).filter((name) => /\.ya?ml$/.test(name)).sort().map((name) => join("examples", name));
+  const cli = "control/cli/fairlead.mjs";
+  return [
+    check("lint", "oxlint", "--type-aware", "--deny-warnings"),
+    check("types", "tsc", "-p", "tsconfig.json"),
+    check("types of the edge", "tsc", "-p", "edge/tsconfig.json"),
+    ...["wrangler.toml", "wrangler.fleet.toml"].map((config) => check(`bundle of ${config}`, "wrangler", "deploy", "--dry-run", "--outdir", join(folder, config), "-c", config)),
+    ...(existsSync(join(root, cli)) && examples.length > 0 ? [check("examples", "node", cli, "validate", ...examples)] : []),
+  ];
+}
+
+/** A project that the configuration does not have yet has nothing to fail. */
+function exists(project: Project): boolean {
+  return readFileSync(join(root, "vitest.config.ts"), "utf8").includes(`name: "${project}"`);
+}
+
+/** @param folder where reports and bundles go */
+export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
+  const steps = chosen.flatMap((suite) => {
+    switch (suite) {
+      case "all":
+        return [...statics(folder), ...(["unit", "worker", "e2e", "chaos"] as const).map((project) => vitest(project, folder))];
+      case "bench-smoke":
+        return [check("bench-smoke", "scripts/bench/edge", "--quick", "--peers", "fairlead")];
+      case "smoke":
+        return [check("smoke", "scripts/ci/smoke")];
+      case "unit":
+      case "worker":
+      case "e2e":
+      case "chaos":
+      case "engines":
+        return exists(suite) ? [vitest(suite, folder)] : [];
+    }
+  });
+  return steps.filter(({ name }, i) => steps.findIndex((one) => one.name === name) === i);
+}
