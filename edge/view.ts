@@ -156,7 +156,8 @@ export function getView(env: RouterEnv, request: Request, waitUntil: (work: Prom
 export async function newsFor(env: RouterEnv, request: Request, before: View): Promise<View> {
   const latest = (): View => current ?? before;
   if (latest() !== before || Date.now() - before.fetchedAt < newsMsMin) return latest();
-  while (askingSince > 0 && Date.now() - askingSince < hubWaitMs) {
+  const asking = (): boolean => askingSince > 0 && Date.now() - askingSince < hubWaitMs;
+  while (asking()) {
     await scheduler.wait(newsLookMs);
     if (latest() !== before) return latest();
   }

@@ -276,3 +276,11 @@ export const l = "not from \\"./l.ts\\"";
     expect([...durableObjects].sort()).toEqual(expect.arrayContaining(["edge/hub/hub.ts", "edge/relay/relay.ts"]));
   });
 });
+
+test("the lock file names the optional packages of every platform (`npm run lock` adds what npm left out)", () => {
+  const lock = JSON.parse(read("package-lock.json")) as { packages: Record<string, { optionalDependencies?: Record<string, string> }> };
+  const lacking = Object.entries(lock.packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter((name) => lock.packages[`node_modules/${name}`] === undefined && lock.packages[`${path}/node_modules/${name}`] === undefined),
+  );
+  expect(lacking).toEqual([]);
+});

@@ -1,25 +1,40 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FairleadError } from "../../schema/errors.ts";
-import { atBoundary, comment, errorEvent, isEventStream, orSilence, silenceMs } from "./silence.ts";
+import { comment, errorEvent, EventBoundary, isEventStream, orSilence, silenceMs } from "./silence.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-describe("atBoundary()", () => {
-  test.each(["", "\n\n", "data: {}\n\n", "data: {}\r\n\r\n", ": \n\n", "\r\n\r\n"])("%j ends between two events", (text) => {
-    expect(atBoundary(bytes(text))).toBe(true);
+/** Where a stream of these chunks stands at its end. */
+function reached(...chunks: Uint8Array[]): boolean {
+  const boundary = new EventBoundary();
+  for (const chunk of chunks) boundary.push(chunk);
+  return boundary.reached;
+}
+
+describe("EventBoundary", () => {
+  test.each(["\n\n", "data: {}\n\n", "data: {}\r\n\r\n", ": \n\n", "\r\n\r\n"])("%j ends between two events", (text) => {
+    expect(reached(bytes("data: x"), bytes(text))).toBe(true);
   });
 
   test.each(["data: {}", "data: {}\n", "data: {}\r\n", "data: {}\r", "\n", "\r\n", "data: \n\nx", "data: {}\n\r\nd", "\r\r", " \n"])("%j does not", (text) => {
-    expect(atBoundary(bytes(text))).toBe(false);
+    expect(reached(bytes("data: x"), bytes(text))).toBe(false);
   });
 
   test("a comment may follow a comment", () => {
-    expect(atBoundary(comment)).toBe(true);
+    expect(reached(comment)).toBe(true);
+    expect(reached(comment, comment)).toBe(true);
+  });
+
+  test("a stream begins between two events, and line ends count over the seam of two chunks", () => {
+    expect(reached()).toBe(true);
+    expect(reached(bytes("data: x\n"), bytes("\n"))).toBe(true);
+    expect(reached(bytes("data: x\r\n\r"), bytes("\n"))).toBe(true);
+    expect(reached(bytes("data: x\n"), bytes("y\n"))).toBe(false);
   });
 });
 
 test.each([
-  ["text/event-stream", true], ["text/event-stream; charset=utf-8", true], ["application/json", false], ["application/x-text/event-stream", false], ["", false], [null, false], [undefined, false],
+  ["text/event-stream", true], ["text/event-stream; charset=utf-8", true], ["Text/Event-Stream", true], ["application/json", false], ["application/x-text/event-stream", false], ["", false], [null, false], [undefined, false],
 ])("isEventStream() of %j is %j", (type, is) => {
   expect(isEventStream(type)).toBe(is);
 });

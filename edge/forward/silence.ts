@@ -17,14 +17,33 @@ export function errorEvent(error: FairleadError): Uint8Array {
 }
 
 export function isEventStream(contentType: string | null | undefined): boolean {
-  return contentType?.startsWith("text/event-stream") ?? false;
+  return contentType?.toLowerCase().startsWith("text/event-stream") ?? false;
 }
 
-/** Whether a stream whose last bytes are these stands between two events, where a comment may go. */
-export function atBoundary(lastBytes: Uint8Array): boolean {
-  const n = lastBytes.byteLength;
-  if (n === 0 || lastBytes[n - 1] !== 0x0a) return n === 0;
-  return lastBytes[n - 2] === 0x0a || (lastBytes[n - 2] === 0x0d && lastBytes[n - 3] === 0x0a);
+/**
+ * Where a stream stands: between two events, where a comment may go, or within one. Chunks may be cut anywhere; only their ends
+ * are looked at. A lone carriage return, which the standard also takes for a line end, is not: no engine sends one.
+ */
+export class EventBoundary {
+  /** Line ends in a row at the end of what has passed; a stream begins between two events. */
+  #lineEnds = 2;
+
+  push(chunk: Uint8Array): void {
+    let at = chunk.byteLength;
+    let lineEnds = 0;
+    while (at > 0 && lineEnds < 2) {
+      const byte = chunk[at - 1];
+      if (byte === 0x0a) lineEnds++;
+      else if (byte !== 0x0d) break;
+      at--;
+    }
+    // the whole chunk was line ends: they go on from those before
+    this.#lineEnds = at === 0 ? this.#lineEnds + lineEnds : lineEnds;
+  }
+
+  get reached(): boolean {
+    return this.#lineEnds >= 2;
+  }
 }
 
 /** A promise that gives way to a timer. */

@@ -1,5 +1,5 @@
 import { FairleadError } from "../../schema/errors.ts";
-import { atBoundary, comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
+import { comment, EventBoundary, errorEvent, orSilence, silenceMs } from "./silence.ts";
 
 type WaitUntil = (work: Promise<unknown>) => void;
 
@@ -32,10 +32,10 @@ async function copy(body: ReadableStream<Uint8Array>, writable: WritableStream<U
   const reader = body.getReader();
   const writer = writable.getWriter();
   let writtenAt = Date.now();
-  let boundary = true;
+  const boundary = new EventBoundary();
   let failed: unknown;
   const timer = setInterval(() => {
-    if (!boundary || Date.now() - writtenAt < silenceMs) return;
+    if (!boundary.reached || Date.now() - writtenAt < silenceMs) return;
     writtenAt = Date.now();
     writer.write(comment).catch((error: unknown) => {
       failed = error;
@@ -45,7 +45,7 @@ async function copy(body: ReadableStream<Uint8Array>, writable: WritableStream<U
   }, silenceMs / 2);
   try {
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
-      boundary = atBoundary(read.value);
+      boundary.push(read.value);
       writtenAt = Date.now();
       await writer.write(read.value);
     }

@@ -2,7 +2,7 @@ import { FairleadError } from "../../schema/errors.ts";
 import { frameKinds, noPayload, readClose, readReset, readResponseHead, readWindow, windowBytes, windowFrame, type Frame, type ResetReason, type ResponseHead } from "../../schema/frames.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import { carriageHeader, type CarriageFailure } from "../forward/outcome.ts";
-import { atBoundary, comment, errorEvent, silenceMs } from "../forward/silence.ts";
+import { comment, errorEvent, EventBoundary, isEventStream, silenceMs } from "../forward/silence.ts";
 import { ReceiveCredit, SendCredit } from "./mux.ts";
 
 /** What a stream needs of its Relay. */
@@ -37,7 +37,7 @@ export class CarriedStream {
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #wantPull: (() => void) | undefined;
   #events = false;
-  #boundary = true;
+  readonly #boundary = new EventBoundary();
   #lastSentAt = 0;
   #creditWaiter: (() => void) | undefined;
   #socket: WebSocket | undefined;
@@ -117,7 +117,7 @@ export class CarriedStream {
       }
     }
     if (status === 101) return this.#openSocket(headers, protocol);
-    this.#events = headers.get("content-type")?.startsWith("text/event-stream") ?? false;
+    this.#events = isEventStream(headers.get("content-type"));
     this.#lastSentAt = now;
     if (bodiless.has(status)) {
       this.#answer(new Response(null, { status, headers }));
@@ -149,7 +149,7 @@ export class CarriedStream {
     if (controller === undefined || this.#over || payload.byteLength === 0) return;
     controller.enqueue(payload);
     this.#lastSentAt = now;
-    if (this.#events) this.#boundary = atBoundary(payload);
+    if (this.#events) this.#boundary.push(payload);
     this.#grant();
     if (this.#receive.outstanding < windowBytes / 2) this.#wantPull?.();
   }
@@ -225,7 +225,7 @@ export class CarriedStream {
     if (controller === undefined) return;
     try {
       if (!this.#events) return controller.error(new Error(`the answer broke off: ${message}`));
-      if (!this.#boundary) controller.enqueue(new TextEncoder().encode("\n\n"));
+      if (!this.#boundary.reached) controller.enqueue(new TextEncoder().encode("\n\n"));
       controller.enqueue(errorEvent(new FairleadError("provider_unreachable", "Cannot go on with the answer: the upstream was lost")));
       controller.close();
     } catch {
@@ -252,7 +252,7 @@ export class CarriedStream {
   /** What time brings: a missing first sign of the agent, a comment into a silent stream. */
   tick(now: number, ackMs: number): void {
     if (!this.#arrived && now - this.#openedAt > ackMs) return this.fail("no_ack", `the agent said nothing for ${now - this.#openedAt} ms`);
-    if (!this.#events || !this.#boundary || this.#over || this.#controller === undefined) return;
+    if (!this.#events || !this.#boundary.reached || this.#over || this.#controller === undefined) return;
     if (now - this.#lastSentAt < silenceMs || (this.#controller.desiredSize ?? 0) <= 0) return;
     this.#controller.enqueue(comment);
     this.#lastSentAt = now;

@@ -452,3 +452,11 @@ describe("place(), whatever has happened", () => {
     );
   });
 });
+
+test.each(["stopped", "reclaimed"] as const)("place() gives another, with a new number, for a replica that is %s", (phase) => {
+  const fleet = new Fleet().on(host("a")).want(task("chat", "d1"), 1);
+  fleet.plan();
+  const [first] = fleet.assigned.get("a") ?? [];
+  fleet.set(phase, first?.id ?? "").plan();
+  expect(fleet.assigned.get("a")?.map(({ number }) => number)).toEqual([2]);
+});

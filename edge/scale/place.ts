@@ -48,6 +48,12 @@ function isReady(facts: PlaceFacts, replica: Held): boolean {
   return facts.states.get(replica.id)?.phase === "ready";
 }
 
+/** Ended without having failed: its host took it back or its agent left. Another takes its place, under a new number. */
+function hasGone(facts: PlaceFacts, replica: Held): boolean {
+  const phase = facts.states.get(replica.id)?.phase;
+  return phase === "stopped" || phase === "reclaimed";
+}
+
 /** What a replica takes of its host: a fixed port, GPUs. */
 function takes(facts: PlaceFacts, replica: AssignedReplica): { port: number | undefined; gpus: number } {
   const task = facts.tasks.get(replica.digest);
@@ -106,7 +112,7 @@ function placeService(facts: PlaceFacts, task: PlaceService["task"], count: numb
   const others = all.filter((replica) => replica.service !== task.service);
   const mine = all.filter((replica) => replica.service === task.service);
   // a config-only change: the same processes under a new version
-  const current = mine.filter((replica) => replica.digest === task.digest).map((replica) => ({ ...replica, version: task.version }));
+  const current = mine.filter((replica) => replica.digest === task.digest && !hasGone(facts, replica)).map((replica) => ({ ...replica, version: task.version }));
   const old = mine.filter((replica) => replica.digest !== task.digest && !isOver(facts.states.get(replica.id)?.phase ?? "pending"));
 
   // too many: those that serve least go first, then the newest

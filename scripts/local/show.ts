@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 
-const colours = process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined;
+const colours = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
 const style = (format: Parameters<typeof styleText>[0], text: string): string => (colours ? styleText(format, text) : text);
 
 /** One finished step. */
