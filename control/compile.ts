@@ -45,6 +45,8 @@ function routeService({ name, version, spec, createdAt }: ServiceRow, sealed: Se
     }),
     selfHosted: spec.task !== undefined,
     timeouts: spec.timeouts,
+    routing: spec.routing,
+    replicas: spec.own,
     bodyBytesMax: spec.bodyBytesMax,
   };
 }

@@ -4,6 +4,21 @@ import { taskSchema } from "./task.ts";
 
 const regionSchema = z.enum(Object.keys(regions) as [Region, ...Region[]]);
 
+/** What decides among upstreams that could all answer. `availability_first`: the fallback chain's order, replicas by load. */
+export const strategies = ["cost_optimized", "latency_optimized", "availability_first", "least_load", "round_robin", "weighted", "prefix_affinity", "instance_aware_least_load"] as const;
+export type Strategy = (typeof strategies)[number];
+
+/** What an upstream costs: integer micro-USD per million tokens. */
+export const priceSchema = z.object({
+  inputMicroUsd: z.number().int().nonnegative(),
+  cachedInputMicroUsd: z.number().int().nonnegative(),
+  outputMicroUsd: z.number().int().nonnegative(),
+});
+export type Price = z.infer<typeof priceSchema>;
+
+/** How an upstream can go on with an answer that another began: not at all, from text (assistant prefill), from token ids. */
+export const continuationSchema = z.enum(["none", "text", "tokens"]);
+
 /** An external vendor of inference, as the edge needs it. */
 export const providerSchema = z.object({
   name: z.string().min(1).max(64),
@@ -13,14 +28,46 @@ export const providerSchema = z.object({
   sealedApiKey: z.string().optional(),
   /** The upstream's own name for the model; the client's when absent. */
   model: z.string().optional(),
+  /** Its share under `weighted`. */
+  weight: z.number().nonnegative().default(1),
+  /** Used only when those that are no fallback cannot answer. */
+  fallback: z.boolean().default(false),
+  price: priceSchema.optional(),
+  continuation: continuationSchema.default("none"),
+  /** Sent with every request, beside the credential. */
+  headers: z.record(z.string(), z.string()).default({}),
 });
 export type Provider = z.infer<typeof providerSchema>;
 
 export const timeoutsSchema = z.object({
-  /** Until response headers. */
+  /** Until the first byte of the answer. */
   ttftMs: z.number().positive(),
+  /** Between two pieces of a begun stream (facts/failures.md §2: the watchdog's cap). */
+  idleMs: z.number().positive().default(15_000),
   /** From the request to the end of its answer. */
   totalMs: z.number().positive(),
+});
+
+export const routingSchema = z.object({
+  strategy: z.enum(strategies).default("availability_first"),
+  /** Names of upstreams, in the order in which one takes over from another; `replicas.name` stands for all replicas. */
+  fallbackChain: z.array(z.string()).default([]),
+  /** Attempts in all, the first one included. */
+  attempts: z.number().int().min(1).max(10).default(3),
+  onStreamLoss: z.enum(["exact", "continue", "error"]).default("continue"),
+  /** A second attempt when the first has said nothing for so long; off when absent. */
+  hedgeAfterMs: z.number().positive().optional(),
+});
+export type Routing = z.infer<typeof routingSchema>;
+
+/** What a service's own replicas are as an upstream: as a provider's fields. */
+export const ownReplicasSchema = z.object({
+  /** Their name in the fallback chain and in answers' headers. */
+  name: z.string().default("replicas"),
+  weight: z.number().nonnegative().default(1),
+  fallback: z.boolean().default(false),
+  price: priceSchema.optional(),
+  continuation: continuationSchema.default("none"),
 });
 
 /** A service as the edge routes it. */
@@ -35,6 +82,8 @@ export const routeServiceSchema = z.object({
   /** Whether it has replicas of its own, ready or not. */
   selfHosted: z.boolean(),
   timeouts: timeoutsSchema,
+  routing: routingSchema.default(routingSchema.parse({})),
+  replicas: ownReplicasSchema.default(ownReplicasSchema.parse({})),
   /** The largest request body, in bytes. */
   bodyBytesMax: z.number().int().positive(),
 });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { providerSchema, timeoutsSchema } from "./bundle.ts";
+import { ownReplicasSchema, providerSchema, routingSchema, timeoutsSchema, type Price } from "./bundle.ts";
 import { mentionsPort, namesIn, type Environment } from "./environment.ts";
 import type { Report } from "./problem.ts";
 import { alternatives, gpuCounts, portsOf } from "./resources.ts";
@@ -20,13 +20,15 @@ export const serviceSpecSchema = z.object({
   replicas: z.object({ min: z.number().int().nonnegative(), max: z.number().int().nonnegative() }),
   providers: z.array(providerSchema.omit({ sealedApiKey: true })),
   timeouts: timeoutsSchema,
+  routing: routingSchema.default(routingSchema.parse({})),
+  own: ownReplicasSchema.default(ownReplicasSchema.parse({})),
   bodyBytesMax: z.number().int().positive(),
 });
 export type ServiceSpec = z.infer<typeof serviceSpecSchema>;
 type SpecTask = NonNullable<ServiceSpec["task"]>;
 
 /** Defaults that SkyServe's users rely on (facts/skyserve-compat.md §2), and ours. Seconds and milliseconds by their names. */
-const defaults = { initialDelayS: 1200, timeoutS: 15, intervalS: 10, failureThresholdS: 180, drainMs: 120_000, ttftMs: 120_000, totalMs: 600_000, bodyBytesMax: 20 * 1024 * 1024 };
+const defaults = { initialDelayS: 1200, timeoutS: 15, intervalS: 10, failureThresholdS: 180, drainMs: 120_000, ttftMs: 120_000, idleMs: 15_000, totalMs: 600_000, bodyBytesMax: 20 * 1024 * 1024 };
 
 export interface SpecOptions {
   name: string;
@@ -67,7 +69,15 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
     ...(specTask === undefined ? {} : { task: specTask }),
     replicas: { min, max: Math.max(min, service.replica_policy?.max_replicas ?? min) },
     providers: buildProviders(service, options),
-    timeouts: { ttftMs: service.routing?.timeouts?.ttft ?? defaults.ttftMs, totalMs: service.routing?.timeouts?.total ?? defaults.totalMs },
+    timeouts: { ttftMs: service.routing?.timeouts?.ttft ?? defaults.ttftMs, idleMs: service.routing?.timeouts?.idle ?? defaults.idleMs, totalMs: service.routing?.timeouts?.total ?? defaults.totalMs },
+    routing: routingSchema.parse({
+      strategy: service.routing?.strategy ?? service.load_balancing_policy ?? undefined,
+      fallbackChain: service.routing?.fallback_chain ?? undefined,
+      attempts: service.routing?.retries?.attempts ?? undefined,
+      onStreamLoss: service.routing?.on_stream_loss ?? undefined,
+      hedgeAfterMs: service.routing?.hedge?.after ?? undefined,
+    }),
+    own: buildOwn(service),
     bodyBytesMax: service.limits?.max_body_bytes ?? defaults.bodyBytesMax,
   };
 }
@@ -127,6 +137,19 @@ function buildProbe(probe: ServiceYaml["readiness_probe"]): Probe {
   };
 }
 
+/** US dollars per million tokens as people write them, as integer micro-USD. Cached input costs as input unless it is said. */
+function buildPrice(price: NonNullable<ServiceYaml["providers"]>[number]["price"]): Price | undefined {
+  if (price == null) return undefined;
+  const micro = (usd: number | null | undefined): number => Math.round((usd ?? 0) * 1_000_000);
+  return { inputMicroUsd: micro(price.input), cachedInputMicroUsd: micro(price.cached_input ?? price.input), outputMicroUsd: micro(price.output) };
+}
+
+/** The service's own replicas, as the entry of type self-hosted says. */
+function buildOwn(service: ServiceYaml): ServiceSpec["own"] {
+  const own = (service.providers ?? []).find((provider) => !isExternal(provider));
+  return ownReplicasSchema.parse({ name: own?.name, weight: own?.weight ?? undefined, fallback: own?.fallback ?? undefined, price: buildPrice(own?.price), continuation: own?.supports?.continuation ?? undefined });
+}
+
 /** External providers in the order in which they are tried: the fallback chain's, then the file's. */
 function buildProviders(service: ServiceYaml, { purpose, report }: SpecOptions): ServiceSpec["providers"] {
   const chain = service.routing?.fallback_chain ?? [];
@@ -144,7 +167,19 @@ function buildProviders(service: ServiceYaml, { purpose, report }: SpecOptions):
       if (url === null || !/^https?:$/.test(url.protocol)) report("error", [...at, "endpoint"], "must be a URL, as in https://api.example.com/v1");
       else if (url.username !== "" || url.password !== "") report("error", [...at, "endpoint"], "must not hold a password: use api_key");
     }
-    out.push({ name: provider.name, endpoint, dialect: "openai", ...(provider.model == null ? {} : { model: provider.model }) });
+    out.push(
+      providerSchema.omit({ sealedApiKey: true, endpoint: true }).extend({ endpoint: z.string() }).parse({
+        name: provider.name,
+        endpoint,
+        dialect: "openai",
+        model: provider.model ?? undefined,
+        weight: provider.weight ?? undefined,
+        fallback: provider.fallback ?? undefined,
+        price: buildPrice(provider.price),
+        continuation: provider.supports?.continuation ?? undefined,
+        headers: provider.headers ?? undefined,
+      }),
+    );
   });
   return out.sort((a, b) => rank(a.name) - rank(b.name));
 }

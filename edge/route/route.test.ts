@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { RouteService } from "../../schema/bundle.ts";
+import { routeServiceSchema } from "../../schema/bundle.ts";
 import { seeded } from "../../schema/clock.ts";
 import { linkTimes, type Load } from "../../schema/protocol.ts";
 import { phases } from "../../schema/replica.ts";
@@ -9,10 +9,10 @@ import { route, unusable, type RouteFacts } from "./route.ts";
 
 const takenAt = 1_000_000;
 
-const service: RouteService = {
+const service = routeServiceSchema.parse({
   name: "chat", version: 1, models: ["chat"], listed: true, createdAt: 0, selfHosted: true, timeouts: { ttftMs: 1, totalMs: 1 }, bodyBytesMax: 1,
   providers: [{ name: "first", endpoint: "https://a.example/v1", dialect: "openai" }, { name: "second", endpoint: "https://b.example/v1", dialect: "openai" }],
-};
+});
 
 type Row = RouteFacts["replicas"][number];
 

@@ -1,5 +1,6 @@
 import { env, exports } from "cloudflare:workers";
-import type { Bundle, RouteService } from "../../schema/bundle.ts";
+import { routeServiceSchema, type Bundle, type RouteService } from "../../schema/bundle.ts";
+import type { z } from "zod";
 import { decodeFrames, encodeFrames, type Frame } from "../../schema/frames.ts";
 import { keyDigest, newKey, pepperKey } from "../../schema/key.ts";
 import { helloText, type AgentMessage, type Assign, type Challenge, type HubMessage, type ReplicaState, type Welcome } from "../../schema/protocol.ts";
@@ -39,8 +40,8 @@ export async function testKey(): Promise<{ key: string; record: Bundle["route"][
   return { key, record: { id, digest: await keyDigest(key, await pepperKey(world.FAIRLEAD_KEY_PEPPER)), account: "default", rights: ["inference"] } };
 }
 
-export function routeService(name: string, more: Partial<RouteService> = {}): RouteService {
-  return { name, version: 1, models: [name], listed: true, createdAt: 1_700_000_000_000, providers: [], selfHosted: true, timeouts: { ttftMs: 5_000, totalMs: 60_000 }, bodyBytesMax: 1_000_000, ...more };
+export function routeService(name: string, more: Partial<z.input<typeof routeServiceSchema>> = {}): RouteService {
+  return routeServiceSchema.parse({ name, version: 1, models: [name], listed: true, createdAt: 1_700_000_000_000, providers: [], selfHosted: true, timeouts: { ttftMs: 5_000, totalMs: 60_000 }, bodyBytesMax: 1_000_000, ...more });
 }
 
 export function fleetService(name: string, count: number, more: Partial<Bundle["fleet"]["services"][number]["task"]> = {}, region: Region = "local"): Bundle["fleet"]["services"][number] {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import type { Bundle } from "../../../schema/bundle.ts";
+import { routeServiceSchema, type Bundle } from "../../../schema/bundle.ts";
 import { keyDigest, newKey, pepperKey } from "../../../schema/key.ts";
 import { encrypt, sharedKey } from "../../../schema/seal.ts";
 import { buildWorkers, type BuiltWorker, type WorkerName } from "../../local/workers.ts";
@@ -28,7 +28,7 @@ async function benchBundle(upstreamUrl: string): Promise<{ bundle: Bundle; key: 
   const digest = await keyDigest(key, await pepperKey(values.FAIRLEAD_KEY_PEPPER));
   const sealedApiKey = await encrypt(await sharedKey(values.FAIRLEAD_SHARED_KEY), "provider:bench:upstream", "sk-upstream");
   const provider = { name: "upstream", endpoint: `${upstreamUrl}/v1`, dialect: "openai" as const, sealedApiKey };
-  const service = { name: "bench", version: 1, models: [model], listed: true, createdAt: 1, providers: [provider], selfHosted: false, timeouts: { ttftMs: 120_000, totalMs: 600_000 }, bodyBytesMax: 1_000_000 };
+  const service = routeServiceSchema.parse({ name: "bench", version: 1, models: [model], listed: true, createdAt: 1, providers: [provider], selfHosted: false, timeouts: { ttftMs: 120_000, totalMs: 600_000 }, bodyBytesMax: 1_000_000 });
   return {
     key,
     bundle: { route: { version: 1, publishedAt: 1, services: [service], keys: [{ id, digest, account: "bench", rights: ["inference"] }] }, fleet: { hosts: [], services: [], removed: [] } },
