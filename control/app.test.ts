@@ -1,7 +1,9 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sql } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { DecisionRecord } from "../schema/decision.ts";
 import { keyDigest, keyId, newKey, pepperKey } from "../schema/key.ts";
 import { enrolText } from "../schema/protocol.ts";
 import { toBase64 } from "../schema/seal.ts";
@@ -55,6 +57,11 @@ function replica(number: number, more: Partial<StatusReplica> = {}): StatusRepli
   return { id: `chat.local.${number}`, service: "chat", number, version: 1, phase: "ready", host: "h1", hostName: "box", since: 1, inFlight: 0, region: "local", restarts: 0, ...more };
 }
 
+const decision: DecisionRecord = {
+  requestId: "req_1", at: 1, service: "chat", model: "m", account: "default", strategy: "availability_first", saturated: false, candidates: [{ id: "chat.local.1", upstream: "replicas" }],
+  filtered: {}, attempts: [{ id: "chat.local.1", outcome: "answer", ms: 5 }], status: 200, upstream: "chat.local.1", ms: 6,
+};
+
 function hubWith(...replicas: StatusReplica[]): void {
   edge.regions = [{ region: "local", takenAt: 0, bundleVersion: 1, hosts: [], replicas, unplaced: [] }];
 }
@@ -73,7 +80,7 @@ describe("who may call", () => {
     ["another secret under a known id", { authorization: `Bearer fla_${admin.id}_${stranger.slice(15)}` }, "is not known"],
     ["another scheme", { authorization: `Basic ${admin.key}` }, "without an admin key"],
   ])("%s: 401", async (_name, headers, message) => {
-    for (const [method, path] of [["GET", "/v1/services"], ["PUT", "/v1/services/chat"], ["GET", "/v1/status"], ["POST", "/v1/keys"], ["POST", "/v1/hosts/invites"], ["POST", "/v1/validate"]] as const) {
+    for (const [method, path] of [["GET", "/v1/services"], ["PUT", "/v1/services/chat"], ["GET", "/v1/status"], ["POST", "/v1/keys"], ["POST", "/v1/hosts/invites"], ["POST", "/v1/validate"], ["GET", "/v1/explain/req_1"], ["POST", "/v1/explain"]] as const) {
       const { status, body, headers: answered } = await call(method, path, method === "GET" ? undefined : {}, headers);
       expect([status, body.error.code, answered.get("x-should-retry")]).toEqual([401, "invalid_api_key", "false"]);
       expect(body.error.message).toContain(message);
@@ -139,22 +146,42 @@ describe("services", () => {
 
   test("keep their secrets: not in the database, an answer, or the bundle", async () => {
     const secret = "s3cr3t-value";
-    const file = `service:\n  providers: [{name: p, endpoint: 'https://a.example/v1', api_key: ${secret}-1}, {type: self-hosted, name: g}]\n  readiness_probe: {path: /, headers: {A: $T}}\nsecrets: {T: ${secret}-2, U: }\nrun: a $PORT`;
+    const file = `service:\n  providers: [{name: p, endpoint: 'https://a.example/v1', api_key: ${secret}-1, headers: {X-Org: '$T', Authorization: ${secret}-4}}, {type: self-hosted, name: g}]\n  readiness_probe: {path: /, headers: {A: $T}}\nsecrets: {T: ${secret}-2, U: }\nrun: a $PORT`;
     const put = await call("PUT", "/v1/services/chat", { yaml: file, secrets: { U: `${secret}-3` } });
     expect(put.status).toBe(201);
     const shown = await call("GET", "/v1/services/chat");
     const disk = (await Promise.all(["control.db", "control.db-wal"].map((name) => readFile(join(folder, name), "latin1").catch(() => "")))).join("");
     expect(disk).toContain("a.example");
     for (const text of [JSON.stringify(put.body), JSON.stringify(shown.body), JSON.stringify(edge.bundles), disk]) expect(text).not.toContain(secret);
-    expect(edge.bundles.at(-1)?.route.services[0]?.providers[0]?.sealedApiKey).toBeTypeOf("string");
+    expect(edge.bundles.at(-1)?.route.services[0]?.providers[0]).toMatchObject({ headers: {}, sealedApiKey: expect.any(String), sealedHeaders: expect.any(String) });
     // a new secret is a new version, whose replicas start again
     expect((await call("PUT", "/v1/services/chat", { yaml: file, secrets: { U: "other" } })).body).toMatchObject({ version: 2, changed: true, replaces: true });
   });
 
   test("are kept though the edge refuses or is away, and the caller is told", async () => {
     edge.answers = [refuse(422, "invalid_bundle", "no"), take];
-    expect((await call("PUT", "/v1/services/chat", { yaml })).body).toMatchObject({ changed: true, published: false, reason: "no" });
+    expect((await call("PUT", "/v1/services/chat", { yaml })).body).toMatchObject({ changed: true, published: false, refused: true, reason: "no" });
     expect((await call("GET", "/v1/services")).body.services).toHaveLength(1);
+  });
+
+  test("are not stored with an endpoint that the edge does not call", async () => {
+    edge.refused.set("https://10.0.0.1/v1", "10.0.0.1 is a private address");
+    const provider = (endpoint: string) => `service: {providers: [{name: ok, endpoint: 'https://a.example/v1'}, {name: inside, endpoint: '${endpoint}'}]}`;
+    expect(await call("PUT", "/v1/services/chat", { yaml: provider("https://10.0.0.1/v1") })).toMatchObject({ status: 400, body: { error: { message: 'Cannot use the file of service "chat": provider "inside" has an endpoint that the edge does not call: 10.0.0.1 is a private address' } } });
+    expect((await call("GET", "/v1/services")).body.services).toEqual([]);
+    expect((await call("PUT", "/v1/services/chat", { yaml: provider("https://b.example/v1") })).body).toMatchObject({ created: true, published: true });
+  });
+
+  test("of an earlier version, whose specs lack what came later, are read with defaults and published", async () => {
+    await call("PUT", "/v1/services/chat", { yaml: "service: {model: m, providers: [{name: p, endpoint: 'https://a.example/v1'}, {name: gpus, type: self-hosted}]}\nrun: a $PORT" });
+    const { spec } = (await call("GET", "/v1/services/chat")).body;
+    const { routing: _routing, own: _own, ...old } = spec;
+    const stored = { ...old, timeouts: { ttftMs: 1_000, totalMs: 2_000 }, providers: [{ name: "p", endpoint: "https://a.example/v1", dialect: "openai" }] };
+    await db.rows.run(sql`update services set spec = ${JSON.stringify(stored)}`);
+    await call("POST", "/v1/keys", { name: "another change" });
+    expect(edge.bundles.at(-1)?.route.services[0]).toMatchObject({
+      timeouts: { ttftMs: 1_000, idleMs: 15_000, totalMs: 2_000 }, routing: { strategy: "availability_first", attempts: 3 }, replicas: { name: "replicas" }, providers: [{ weight: 1, fallback: false, headers: {} }],
+    });
   });
 
   test("name the lines of all errors", async () => {
@@ -262,6 +289,30 @@ describe("status", () => {
     const { body } = await call("GET", "/v1/status");
     expect(performance.now() - started).toBeLessThan(1000);
     expect(body).toMatchObject({ edge: { reachable: false, reason: expect.stringContaining("no answer") }, services: [{ name: "chat", version: 1, status: "UNKNOWN" }] });
+  });
+});
+
+describe("explain", () => {
+  test("tells of a request what the edge remembers", async () => {
+    edge.decisions.set("req_1", decision);
+    expect(await call("GET", "/v1/explain/req_1")).toMatchObject({ status: 200, body: decision });
+    expect(await call("GET", "/v1/explain/req_2")).toMatchObject({ status: 404, body: { error: { code: "not_found", param: "requestId", message: 'Cannot explain request "req_2": no hub remembers it' } } });
+  });
+
+  test("has a request weighed that is not sent", async () => {
+    const asked: unknown[] = [];
+    edge.dryRun = (request) => {
+      asked.push(request);
+      return { service: "chat", model: "m", account: "acme", strategy: "least_load", saturated: true, candidates: [], filtered: { a: "b" } };
+    };
+    expect(await call("POST", "/v1/explain", { body: { model: "m" }, account: "acme" })).toMatchObject({ status: 200, body: { strategy: "least_load", saturated: true, filtered: { a: "b" } } });
+    expect(asked).toEqual([{ body: { model: "m" }, account: "acme" }]);
+    expect(await call("POST", "/v1/explain", { model: "m" })).toMatchObject({ status: 400, body: { error: { code: "invalid_request" } } });
+  });
+
+  test("says that the edge is away", async () => {
+    await edge.close();
+    expect(await call("GET", "/v1/explain/req_1")).toMatchObject({ status: 503, body: { error: { code: "not_ready", message: expect.stringContaining("Cannot ask the edge: no answer from") } } });
   });
 });
 

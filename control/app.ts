@@ -5,6 +5,7 @@ import { requireAdmin } from "./auth.ts";
 import { bodyBytesMax } from "./body.ts";
 import type { Context } from "./context.ts";
 import { enrolRoutes } from "./routes/enrol.ts";
+import { explainRoutes } from "./routes/explain.ts";
 import { hostRoutes } from "./routes/hosts.ts";
 import { keyRoutes } from "./routes/keys.ts";
 import { logRoutes } from "./routes/logs.ts";
@@ -39,6 +40,7 @@ export function createApp(context: Context): Hono {
   app.route("/v1/services", replicaRoutes(context));
   app.route("/v1/services", logRoutes(context));
   app.route("/v1/status", statusRoutes(context));
+  app.route("/v1/explain", explainRoutes(context));
   app.route("/v1/keys", keyRoutes(context));
   app.route("/v1/hosts", hostRoutes(context));
   app.route("/v1/validate", validateRoutes());

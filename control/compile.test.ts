@@ -22,7 +22,7 @@ function compiled(published: Partial<Published>, sealed: Record<string, SealedSe
   return bundleSchema.parse(bundle);
 }
 
-const sealed = { digest: "d", hosts: { h1: "sealed" }, apiKeys: { p: "locked" } };
+const sealed = { digest: "d", hosts: { h1: "sealed" }, apiKeys: { p: "locked" }, headers: { p: "locked too" } };
 const run = "run: serve --port $PORT";
 
 test("compile() resolves a service for the edge and for the hubs", () => {
@@ -34,8 +34,10 @@ test("compile() resolves a service for the edge and for the hubs", () => {
     keys: [],
     services: [
       {
-        name: "chat", version: 3, models: ["m"], listed: true, createdAt: 5, selfHosted: true, timeouts: { ttftMs: 120_000, totalMs: 600_000 }, bodyBytesMax: 20_971_520,
-        providers: [{ name: "p", endpoint: "https://a.example/v1", dialect: "openai", sealedApiKey: "locked" }],
+        name: "chat", version: 3, models: ["m"], listed: true, createdAt: 5, selfHosted: true, timeouts: { ttftMs: 120_000, idleMs: 15_000, totalMs: 600_000 }, bodyBytesMax: 20_971_520,
+        routing: { strategy: "availability_first", fallbackChain: [], attempts: 3, onStreamLoss: "continue" },
+        replicas: { name: "g", weight: 1, fallback: false, continuation: "none" },
+        providers: [{ name: "p", endpoint: "https://a.example/v1", dialect: "openai", weight: 1, fallback: false, continuation: "none", headers: {}, sealedApiKey: "locked", sealedHeaders: "locked too" }],
       },
     ],
   });
@@ -44,8 +46,44 @@ test("compile() resolves a service for the edge and for the hubs", () => {
   expect(bundle.fleet.services[0]).toMatchObject({ task: { service: "chat", version: 3, digest: "d", run: "serve --port $PORT", gpus: 0 }, replicas: { enam: 1 }, sealedSecrets: { h1: "sealed" } });
 });
 
+test("compile() brings every field of providers and routing to the edge", () => {
+  const row = service(`
+service:
+  load_balancing_policy: round_robin
+  routing:
+    strategy: weighted
+    fallback_chain: [gpus, b, a]
+    timeouts: {ttft: 30s, idle: 5s, total: 2m}
+    retries: {attempts: 4}
+    on_stream_loss: error
+    hedge: {after: 2s}
+  providers:
+    - {name: a, endpoint: 'https://a.example/v1', model: up, price: {input: 0.15, cached_input: 0.075, output: 0.6}, weight: 3, headers: {X-Title: Fairlead}, supports: {continuation: text}}
+    - {name: b, endpoint: 'https://b.example/v1', fallback: true, price: {input: 1, output: 2}}
+    - {name: gpus, type: self-hosted, weight: 5, fallback: true, price: {input: 0.01, output: 0.02}, supports: {continuation: tokens}}
+${run}`);
+  const [routed] = compiled({ services: [row] }).route.services;
+  expect(routed).toMatchObject({
+    timeouts: { ttftMs: 30_000, idleMs: 5_000, totalMs: 120_000 },
+    routing: { strategy: "weighted", fallbackChain: ["gpus", "b", "a"], attempts: 4, onStreamLoss: "error", hedgeAfterMs: 2_000 },
+    replicas: { name: "gpus", weight: 5, fallback: true, price: { inputMicroUsd: 10_000, cachedInputMicroUsd: 10_000, outputMicroUsd: 20_000 }, continuation: "tokens" },
+    providers: [
+      { name: "b", fallback: true, weight: 1, price: { inputMicroUsd: 1_000_000, cachedInputMicroUsd: 1_000_000, outputMicroUsd: 2_000_000 } },
+      { name: "a", model: "up", fallback: false, weight: 3, price: { inputMicroUsd: 150_000, cachedInputMicroUsd: 75_000, outputMicroUsd: 600_000 }, headers: { "X-Title": "Fairlead" }, continuation: "text" },
+    ],
+  });
+});
+
+test.each([
+  ["load_balancing_policy when it stands alone", "{load_balancing_policy: Round_Robin}", "round_robin"],
+  ["routing.strategy before load_balancing_policy", "{load_balancing_policy: round_robin, routing: {strategy: least_load}}", "least_load"],
+  ["availability_first else", "{}", "availability_first"],
+])("compile() takes as strategy %s", (_name, section, strategy) => {
+  expect(compiled({ services: [service(`service: ${section}\n${run}`)] }).route.services[0]?.routing.strategy).toBe(strategy);
+});
+
 test("compile() asks for no replica of a service of providers only", () => {
-  const bundle = compiled({ services: [service("service: {providers: [{name: p, endpoint: 'https://a.example/v1'}]}")] }, { chat: { hosts: {}, apiKeys: {} } });
+  const bundle = compiled({ services: [service("service: {providers: [{name: p, endpoint: 'https://a.example/v1'}]}")] }, { chat: { hosts: {}, apiKeys: {}, headers: {} } });
   expect(bundle.route.services[0]?.selfHosted).toBe(false);
   expect(bundle.fleet.services).toEqual([]);
 });

@@ -41,7 +41,8 @@ function routeService({ name, version, spec, createdAt }: ServiceRow, sealed: Se
     createdAt,
     providers: spec.providers.map((provider) => {
       const key = sealed?.apiKeys[provider.name];
-      return { ...provider, ...(key === undefined ? {} : { sealedApiKey: key }) };
+      const headers = sealed?.headers[provider.name];
+      return { ...provider, ...(key === undefined ? {} : { sealedApiKey: key }), ...(headers === undefined ? {} : { sealedHeaders: headers }) };
     }),
     selfHosted: spec.task !== undefined,
     timeouts: spec.timeouts,

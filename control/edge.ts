@@ -1,4 +1,6 @@
 import { bundleBytesMax, type Bundle } from "../schema/bundle.ts";
+import type { DecisionRecord, DryRun, DryRunAnswer } from "../schema/decision.ts";
+import { errorCodes, FairleadError, type ErrorCode } from "../schema/errors.ts";
 import type { RegionStatus } from "../schema/snapshot.ts";
 
 /** What the edge said to a new bundle. */
@@ -17,7 +19,16 @@ export interface Edge {
   status(timeoutMs: number): Promise<RegionStatus[]>;
   /** The log of a replica as a stream of bytes. @throws Error in words */
   logs(host: string, replica: string, options: { tail: number; follow: boolean; signal: AbortSignal }): Promise<ReadableStream<Uint8Array>>;
+  /** Why it would not call each of these endpoints; null for one that it would. @throws Error in words */
+  refusals(endpoints: readonly string[]): Promise<(string | null)[]>;
+  /** What became of a request. @throws FairleadError: the edge's own, or `not_ready` when it does not answer */
+  explain(requestId: string): Promise<DecisionRecord>;
+  /** What would become of one. @throws FairleadError as `explain` */
+  dryRun(request: DryRun): Promise<DryRunAnswer>;
 }
+
+/** How long the edge is given for a question, in ms. */
+const askMs = 5_000;
 
 export function connectEdge(url: string, token: string): Edge {
   const base = url.replace(/\/+$/, "");
@@ -47,7 +58,26 @@ export function connectEdge(url: string, token: string): Edge {
       const answer = await reach(`${base}/internal/logs/${encodeURIComponent(host)}/${encodeURIComponent(replica)}?${query.toString()}`, { headers, signal });
       return answer.body ?? new Blob([]).stream();
     },
+    async refusals(endpoints) {
+      const answer = await reach(`${base}/internal/endpoints`, { method: "POST", headers, body: JSON.stringify({ endpoints }), signal: AbortSignal.timeout(askMs) });
+      return ((await answer.json()) as { reasons: (string | null)[] }).reasons;
+    },
+    explain: (requestId) => ask<DecisionRecord>("GET", `/internal/explain/${encodeURIComponent(requestId)}`),
+    dryRun: (request) => ask<DryRunAnswer>("POST", "/internal/explain", request),
   };
+
+  /** A question whose errors are the asker's to read as they are. */
+  async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const init = { method, headers, signal: AbortSignal.timeout(askMs), ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+    const answer = await fetch(`${base}${path}`, init).catch((error: unknown) => {
+      throw new FairleadError("not_ready", `Cannot ask the edge: no answer from ${base}: ${causeOf(error)}`, { cause: error });
+    });
+    if (answer.ok) return (await answer.json()) as T;
+    const { message, code, param = null } = await errorOf(answer);
+    // a token that the edge does not take is no fault of whoever asked
+    const known = code !== undefined && Object.hasOwn(errorCodes, code) && answer.status !== 401;
+    throw known ? new FairleadError(code as ErrorCode, message, { param }) : new FairleadError("not_ready", `Cannot ask the edge: ${base} answered ${answer.status}: ${message}`);
+  }
 }
 
 async function reach(url: string, init: RequestInit): Promise<Response> {
@@ -61,14 +91,18 @@ async function reach(url: string, init: RequestInit): Promise<Response> {
 
 /** The message of an error answer; anything else is cut short. */
 async function wordsOf(answer: Response): Promise<string> {
+  return (await errorOf(answer)).message;
+}
+
+async function errorOf(answer: Response): Promise<{ message: string; code?: string; param?: string | null }> {
   const text = await answer.text().catch(() => "");
   try {
-    const message = (JSON.parse(text) as { error?: { message?: unknown } }).error?.message;
-    if (typeof message === "string") return message;
+    const { message, code, param } = (JSON.parse(text) as { error: Record<string, unknown> }).error;
+    if (typeof message === "string") return { message, ...(typeof code === "string" ? { code } : {}), ...(typeof param === "string" ? { param } : {}) };
   } catch {
     // not JSON: some proxy's page
   }
-  return text.slice(0, 200);
+  return { message: text.slice(0, 200) };
 }
 
 function causeOf(error: unknown): string {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { bundleSchema, type Bundle } from "../schema/bundle.ts";
+import type { DecisionRecord, DryRunAnswer } from "../schema/decision.ts";
 import type { RegionStatus } from "../schema/snapshot.ts";
 
 /** A real HTTP server that stands in for the edge in tests, and keeps what it was sent. */
@@ -11,6 +12,11 @@ export interface EdgeStandIn {
   regions: RegionStatus[] | (() => RegionStatus[]) | undefined;
   /** Log text by replica id; each is streamed as one piece, and held open when followed. */
   logs: Map<string, string>;
+  /** What `/internal/explain` knows, by request id; and what it answers to a request that is weighed only. */
+  decisions: Map<string, DecisionRecord>;
+  dryRun: (request: unknown) => DryRunAnswer;
+  /** Why endpoints are not called. */
+  refused: Map<string, string>;
   /** How the next bundles are answered; the last way stays. */
   answers: ((bundle: Bundle, response: ServerResponse) => void)[];
   /** The first bundle, sent or to come, that is as wanted. */
@@ -39,6 +45,9 @@ export async function startEdge(token: string): Promise<EdgeStandIn> {
     bundles: [],
     regions: [],
     logs: new Map(),
+    decisions: new Map(),
+    dryRun: () => ({ service: "chat", model: "m", account: "default", strategy: "availability_first", saturated: false, candidates: [], filtered: {} }),
+    refused: new Map(),
     answers: [take],
     bundle: (wanted) =>
       new Promise((resolve) => {
@@ -74,8 +83,15 @@ export async function startEdge(token: string): Promise<EdgeStandIn> {
       if (url.searchParams.get("follow") !== "1") response.end();
       return;
     }
+    const explained = /^\/internal\/explain\/([^/]+)$/.exec(url.pathname)?.[1];
+    if (explained !== undefined) {
+      const decision = edge.decisions.get(explained);
+      return decision === undefined ? answer(response, 404, { error: { message: `Cannot explain request "${explained}": no hub remembers it`, type: "", param: "requestId", code: "not_found" } }) : answer(response, 200, decision);
+    }
     let body = "";
     for await (const chunk of request) body += String(chunk);
+    if (url.pathname === "/internal/explain") return answer(response, 200, edge.dryRun(JSON.parse(body)));
+    if (url.pathname === "/internal/endpoints") return answer(response, 200, { reasons: (JSON.parse(body) as { endpoints: string[] }).endpoints.map((endpoint) => edge.refused.get(endpoint) ?? null) });
     const bundle = bundleSchema.parse(JSON.parse(body));
     const respond = edge.answers.length > 1 ? edge.answers.shift() : edge.answers[0];
     edge.bundles.push(bundle);

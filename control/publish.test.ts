@@ -76,7 +76,7 @@ test("an edge that is away is tried again until it answers", async () => {
 
 test("a bundle that the edge refuses is sent again only after the next change", async () => {
   edge.answers = [refuse(422, "invalid_bundle", "route.services: is bad"), take];
-  expect(await publisher.reached(await change(), 5000)).toEqual({ published: false, reason: "route.services: is bad" });
+  expect(await publisher.reached(await change(), 5000)).toEqual({ published: false, refused: true, reason: "route.services: is bad" });
   expect(edge.bundles).toHaveLength(1);
   expect(await publisher.reached(await change(), 5000)).toEqual({ published: true });
 });

@@ -9,6 +9,8 @@ import { sealService, type SealedService, type Vault } from "./secrets.ts";
 /** Whether a change has reached the edge, and if not, why. */
 export interface Publication {
   published: boolean;
+  /** The edge will not take it, however often it is sent: something must change first. */
+  refused?: boolean;
   reason?: string;
 }
 
@@ -119,7 +121,8 @@ export function createPublisher({ db, edge, vault, regions, clock, random = Math
         };
         const look = () => {
           if (taken >= version) finish({ published: true });
-          else if (refused >= version || closing.signal.aborted) finish({ published: false, reason });
+          else if (refused >= version) finish({ published: false, refused: true, reason });
+          else if (closing.signal.aborted) finish({ published: false, reason });
         };
         const timer = setTimeout(() => finish({ published: false, reason }), timeoutMs);
         watchers.push(look);

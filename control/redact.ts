@@ -1,8 +1,14 @@
 import { isMap, isScalar, isSeq, parseDocument, type Node } from "yaml";
+import { isCredentialHeader } from "../schema/vendorHeaders.ts";
+
+/** Whether a value is text with something in it beside names to be filled in, and perhaps a scheme. */
+function isInClear(node: unknown): boolean {
+  return isScalar(node) && typeof node.value === "string" && !/^([A-Za-z]+ +)?\$(\w+|\{\w+\})$/.test(node.value);
+}
 
 /**
  * A service file without the secrets written in it, everything else as its author wrote it: values under `secrets:` become
- * `null` (to be supplied), and an `api_key` written in clear becomes a `${NAME}`.
+ * `null` (to be supplied), and an `api_key` or a header with a credential, written in clear, becomes a `${NAME}`.
  */
 export function redactYaml(text: string): string {
   const document = parseDocument(text);
@@ -20,7 +26,13 @@ export function redactYaml(text: string): string {
       const key = provider.get("api_key", true);
       const named: unknown = provider.get("name");
       const name = (typeof named === "string" ? named : "provider").toUpperCase().replace(/\W/g, "_");
-      if (isScalar(key) && typeof key.value === "string" && !/^\$\{?\w+\}?$/.test(key.value)) cut(key, `\${${name}_API_KEY}`);
+      if (isInClear(key)) cut(key, `\${${name}_API_KEY}`);
+      const headers = provider.get("headers");
+      if (!isMap(headers)) continue;
+      for (const { key: header, value } of headers.items) {
+        const called = isScalar(header) ? String(header.value) : "";
+        if (isCredentialHeader(called) && isInClear(value)) cut(value, `\${${name}_${called.toUpperCase().replace(/\W/g, "_")}}`);
+      }
     }
   }
   cuts.sort((a, b) => b.from - a.from);

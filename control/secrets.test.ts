@@ -5,7 +5,7 @@ import type { ServiceRow } from "../schema/tables.ts";
 import { lockSecrets, openVault, sealService, taskDigest, unlockSecrets } from "./secrets.ts";
 
 const vault = await openVault("a shared secret of some length");
-const secrets = { replica: { T: "shh" }, apiKeys: { p: "sk-1" } };
+const secrets = { replica: { T: "shh" }, apiKeys: { p: "sk-1" }, headers: { p: { "x-org": "shh" } } };
 
 function taskOf(yaml: string) {
   const task = parseService(yaml, { name: "chat" }).service?.task;
@@ -31,6 +31,7 @@ test("sealService() seals for each host that is not revoked, and keys for the ed
   expect(Object.keys(sealed.hosts)).toEqual(["h"]);
   expect(await openSealed(pair.privateKey, "secrets:chat", sealed.hosts["h"] ?? "")).toBe('{"T":"shh"}');
   expect(await decrypt(await sharedKey("a shared secret of some length"), "provider:chat:p", sealed.apiKeys["p"] ?? "")).toBe("sk-1");
+  expect(await decrypt(await sharedKey("a shared secret of some length"), "provider-headers:chat:p", sealed.headers["p"] ?? "")).toBe('{"x-org":"shh"}');
 });
 
 const base = "service: {}\nenvs: {A: 1, B: 2}\nrun: a $PORT";

@@ -40,6 +40,8 @@ export interface SealedService {
   hosts: Record<string, string>;
   /** Encrypted API keys by provider name. */
   apiKeys: Record<string, string>;
+  /** Encrypted headers by provider name, a JSON object each. */
+  headers: Record<string, string>;
 }
 
 /**
@@ -52,12 +54,13 @@ export function taskDigest(vault: Vault, task: NonNullable<ServiceSpec["task"]>,
   return keyDigest(JSON.stringify(what), vault.digest);
 }
 
-/** Seal one service for the hosts that may run it, and its API keys for the edge. */
+/** Seal one service for the hosts that may run it, and its API keys and secret headers for the edge. */
 export async function sealService(vault: Vault, row: ServiceRow, hosts: readonly HostRow[]): Promise<SealedService> {
   const secrets = await unlockSecrets(vault, row.name, row.secrets);
   const { task } = row.spec;
-  const sealed: SealedService = { hosts: {}, apiKeys: {} };
+  const sealed: SealedService = { hosts: {}, apiKeys: {}, headers: {} };
   for (const [provider, key] of Object.entries(secrets.apiKeys)) sealed.apiKeys[provider] = await encrypt(vault.edge, `provider:${row.name}:${provider}`, key);
+  for (const [provider, headers] of Object.entries(secrets.headers ?? {})) sealed.headers[provider] = await encrypt(vault.edge, `provider-headers:${row.name}:${provider}`, JSON.stringify(headers));
   if (task === undefined) return sealed;
   sealed.digest = await taskDigest(vault, task, secrets.replica);
   if (Object.keys(secrets.replica).length === 0) return sealed;

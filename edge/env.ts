@@ -21,6 +21,8 @@ export interface RouterEnv {
   FAIRLEAD_SHARED_KEY: string;
   /** "1" in a world on one machine: metrics need no key, and simulators' headers pass to replicas. */
   FAIRLEAD_LOCAL?: string;
+  /** Provider endpoints that an operator grants beside public https ones, comma-separated: `host`, `host:port` or `scheme://host:port`. */
+  FAIRLEAD_ALLOWED_ENDPOINTS?: string;
   CONFIG: KVNamespace;
   HUB: DurableObjectNamespace<Hub>;
   RELAY: DurableObjectNamespace<Relay>;

@@ -23,8 +23,6 @@ export interface Routes {
   keys: ReadonlyMap<string, RouteKey>;
   /** Whole keys that were verified against this bundle: what makes authentication free on a warm isolate. */
   verified: Map<string, RouteKey>;
-  /** Opened provider keys, by service and provider. */
-  providerKeys: Map<string, string>;
 }
 
 /** An isolate's copy of bundle and snapshots: immutable, replaced whole. */
@@ -50,7 +48,6 @@ export function indexRoutes(bundle: RouteBundle): Routes {
     byName: new Map(bundle.services.map((service) => [service.name, service])),
     keys: new Map(bundle.keys.map((key) => [key.id, key])),
     verified: new Map(),
-    providerKeys: new Map(),
   };
 }
 

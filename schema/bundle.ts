@@ -36,6 +36,8 @@ export const providerSchema = z.object({
   continuation: continuationSchema.default("none"),
   /** Sent with every request, beside the credential. */
   headers: z.record(z.string(), z.string()).default({}),
+  /** More of them, that hold a credential: a JSON object, encrypted as `sealedApiKey` is, for `provider-headers:SERVICE:PROVIDER`. */
+  sealedHeaders: z.string().optional(),
 });
 export type Provider = z.infer<typeof providerSchema>;
 

@@ -26,7 +26,11 @@ function warnService(service: ServiceYaml, warn: Warn): void {
     if (policy?.[field]) warn([...at, field], "is not acted on yet");
   }
   const balancing = service.load_balancing_policy;
-  if (balancing != null && balancing !== "least_load") warn(["service", "load_balancing_policy"], `${balancing} is not acted on yet: requests go to the replica with the least load`);
+  const strategy = service.routing?.strategy;
+  if (balancing != null && strategy != null && balancing !== strategy) warn(["service", "load_balancing_policy"], `is ${balancing}, and routing.strategy, ${strategy}, is what counts`);
+  if ((strategy ?? balancing) === "instance_aware_least_load") {
+    warn(strategy == null ? ["service", "load_balancing_policy"] : ["service", "routing", "strategy"], "instance_aware_least_load takes all replicas for alike: hosts do not say yet which accelerators they have");
+  }
   if (service.load_balancer?.stream_timeout_seconds != null) warn(["service", "load_balancer"], "is not acted on yet; routing.timeouts bounds requests");
   if (service.tls != null) warn(["service", "tls"], "is not needed: the edge serves HTTPS by itself");
   if (service.scale_from_zero != null) warn(["service", "scale_from_zero"], "is not acted on yet");
@@ -40,20 +44,35 @@ function warnService(service: ServiceYaml, warn: Warn): void {
   }
 }
 
+/** The edge begins no more attempts for one request, whatever people set (`edge/forward/attempts.ts`). */
+const attemptsMaxEver = 6;
+
 function warnRouting({ providers, routing }: ServiceYaml, warn: Warn): void {
-  if (routing?.strategy != null) warn(["service", "routing", "strategy"], `${routing.strategy} is not acted on yet: replicas come first, then providers in order`);
-  if (routing?.hedge != null) warn(["service", "routing", "hedge"], "is not acted on yet");
-  if (routing?.retries != null) warn(["service", "routing", "retries"], "is not acted on yet");
-  if (routing?.on_stream_loss != null) warn(["service", "routing", "on_stream_loss"], "is not acted on yet");
-  for (const field of ["connect", "idle"] as const) if (routing?.timeouts?.[field] != null) warn(["service", "routing", "timeouts", field], "is not acted on yet; ttft and total are");
-  (providers ?? []).forEach((provider, i) => {
-    for (const field of ["price", "weight", "timeouts", "headers", "supports"] as const) {
-      if (provider[field] != null) warn(["service", "providers", i, field], "is not acted on yet");
+  const at = ["service", "routing"];
+  if (routing?.on_stream_loss === "exact" || routing?.on_stream_loss === "continue") {
+    warn([...at, "on_stream_loss"], `${routing.on_stream_loss} is not acted on yet: a lost stream is not taken up elsewhere, it ends as with on_stream_loss: error`);
+  }
+  const attempts = routing?.retries?.attempts ?? 0;
+  if (attempts > attemptsMaxEver) warn([...at, "retries", "attempts"], `is ${attempts}, and a request makes ${attemptsMaxEver} at most`);
+  if (routing?.timeouts?.connect != null) warn([...at, "timeouts", "connect"], "is not acted on: the edge's platform opens connections by itself; ttft bounds it");
+  const all = providers ?? [];
+  const unpriced = all.filter(({ price }) => price?.input == null && price?.output == null);
+  if (routing?.strategy === "cost_optimized" && all.length > 1 && unpriced.length > 0) {
+    warn([...at, "strategy"], `cost_optimized weighs prices, and ${unpriced.map(({ name }) => `"${name}"`).join(", ")} ${unpriced.length === 1 ? "has" : "have"} none`);
+  }
+  const entry = all.findIndex((provider) => !isExternal(provider));
+  all.forEach((provider, i) => {
+    const here = ["service", "providers", i];
+    if (provider.timeouts != null) warn([...here, "timeouts"], "is not acted on: routing.timeouts holds for every upstream");
+    if (provider.supports?.continuation != null && provider.supports.continuation !== "none") warn([...here, "supports", "continuation"], "is kept, and not acted on until streams resume");
+    if (provider.price != null && provider.price.input == null) warn([...here, "price"], "says nothing of input, which counts as free");
+    if (isExternal(provider)) return;
+    if (i !== entry) warn(here, `is not used: the service's replicas are "${all[entry]?.name}"`);
+    if (provider.type === "skypilot") warn([...here, "type"], "skypilot is not acted on yet: replicas run on the hosts that have enrolled");
+    for (const field of ["api_key", "dialect", "model", "headers"] as const) {
+      if (provider[field] != null) warn([...here, field], "is not used: it belongs to external providers, and this is the service's own replicas");
     }
-    if (provider.fallback === false && isExternal(provider)) warn(["service", "providers", i, "fallback"], "false is not acted on yet: every provider takes over when those before it fail");
   });
-  const own = (providers ?? []).find((provider) => !isExternal(provider))?.name;
-  if (own !== undefined && (routing?.fallback_chain?.indexOf(own) ?? -1) > 0) warn(["service", "routing", "fallback_chain"], `replicas come first: "${own}" is not acted on in another place yet`);
 }
 
 const placing = ["infra", "cloud", "region", "zone", "instance_type", "cpus", "memory", "disk_size", "disk_tier", "local_disk", "network_tier"] as const;

@@ -9,6 +9,9 @@ function problems(yaml: string, options: ParseOptions = {}): string[] {
 /** A file whose `service:` section is the given YAML in one line. */
 const withService = (service: string, rest = "run: serve --port $PORT") => `name: chat\nservice: ${service}\n${rest}\n`;
 
+/** A file with the given entries of providers, and perhaps more of the section. */
+const withProviders = (entries: string, more = "") => withService(`{providers: [${entries}]${more === "" ? "" : `, ${more}`}}`);
+
 const shapes: Record<string, string> = {
   "1 minimal": `
 service:
@@ -114,7 +117,9 @@ test.each(Object.entries(shapes))("parseService() accepts SkyServe's shape: %s",
 
 describe("parseService() reads", () => {
   const cases: [string, string, ParseOptions, unknown][] = [
-    ["the defaults", withService("{}"), {}, { name: "chat", models: ["chat"], hasModel: false, replicas: { min: 1, max: 1 }, providers: [], timeouts: { ttftMs: 120_000, totalMs: 600_000 }, bodyBytesMax: 20_971_520 }],
+    ["the defaults", withService("{}"), {}, { name: "chat", models: ["chat"], hasModel: false, replicas: { min: 1, max: 1 }, providers: [], timeouts: { ttftMs: 120_000, idleMs: 15_000, totalMs: 600_000 }, routing: { strategy: "availability_first", fallbackChain: [], attempts: 3, onStreamLoss: "continue" }, own: { name: "replicas", weight: 1, fallback: false, continuation: "none" }, bodyBytesMax: 20_971_520 }],
+    ["a chain that names its replicas by default", withService("{routing: {fallback_chain: [replicas]}}"), {}, { routing: { fallbackChain: ["replicas"] } }],
+    ["a price that says nothing as none", withProviders("{name: p, endpoint: 'https://a.example', price: {}}"), {}, { providers: [{ name: "p", price: undefined }] }],
     ["SkyServe's probe defaults", withService("{readiness_probe: /up}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } } }],
     ["every probe field", withService("{readiness_probe: {path: /up, initial_delay_seconds: 1, timeout_seconds: 2.5, endpoint_probe_interval_seconds: 3, consecutive_failure_threshold_timeout: 4, post_data: '{\"a\":1}', headers: {X: y}}}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1000, timeoutMs: 2500, intervalMs: 3000, failureThresholdMs: 4000, postBody: '{"a":1}', headers: { X: "y" } } } }],
     ["several models", withService("{model: [a, b, a]}"), {}, { models: ["a", "b"], hasModel: true }],
@@ -199,6 +204,12 @@ describe("parseService() refuses", () => {
     ["an endpoint that is no URL", withService("{providers: [{name: p, endpoint: api.example.com}]}"), "service.providers[0].endpoint: must be a URL"],
     ["a password in an endpoint", withService("{providers: [{name: p, endpoint: 'https://u:p@a.example'}]}"), "must not hold a password"],
     ["a chain of unknown names", withService("{providers: [{name: p, endpoint: 'https://a.example'}], routing: {fallback_chain: [q]}}"), 'service.routing.fallback_chain[0]: "q" is none of the providers: p'],
+    ["a chain with a typing error", withProviders("{name: vendor, endpoint: 'https://a.example'}, {name: gpus, type: self-hosted}", "routing: {fallback_chain: [gpus, vender]}"), '2 error service.routing.fallback_chain[1]: "vender" is none of the providers: vendor, gpus; did you mean vendor?'],
+    ["a chain that names one twice", withProviders("{name: p, endpoint: 'https://a.example'}", "routing: {fallback_chain: [p, p]}"), 'service.routing.fallback_chain[1]: "p" is named twice'],
+    ["a chain of a service without providers", withService("{routing: {fallback_chain: [gpus]}}"), '"gpus" is none of the providers: replicas'],
+    ["a header with a name that is none", withProviders("{name: p, endpoint: 'https://a.example', headers: {'a b': c}}"), "providers[0].headers.a b: is not the name of a header"],
+    ["a header that belongs to the request", withProviders("{name: p, endpoint: 'https://a.example', headers: {Host: c}}"), "providers[0].headers.Host: cannot be set"],
+    ["a header of two lines", withProviders("{name: p, endpoint: 'https://a.example', headers: {a: \"b\\nc\"}}"), "providers[0].headers.a: holds a character that no header may hold"],
     ["an unknown strategy", withService("{routing: {strategy: best}}"), "service.routing.strategy: must be one of cost_optimized"],
     ["a duration without a unit", withService("{routing: {timeouts: {ttft: '3'}}}"), "service.routing.timeouts.ttft: must be a duration such as 250ms"],
     ["a name that cannot be a service's", "name: 'a b'\nservice: {}\nrun: a $PORT", '1 error name: "a b" is not a service name'],
@@ -227,8 +238,17 @@ describe("parseService() warns of", () => {
     ["max above min without a target", withService("{replica_policy: {min_replicas: 1, max_replicas: 3}}"), "SkyServe refuses this"],
     ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: is not acted on yet"],
     ["files to mount", withService("{}", "file_mounts: {/a: /b}\nrun: a $PORT"), "file_mounts: is not acted on yet"],
-    ["strategies", withService("{routing: {strategy: weighted}}"), "service.routing.strategy: weighted is not acted on yet"],
-    ["hedging", withService("{routing: {hedge: {after: 2s}}}"), "service.routing.hedge: is not acted on yet"],
+    ["streams that should go on", withService("{routing: {on_stream_loss: exact}}"), "service.routing.on_stream_loss: exact is not acted on yet: a lost stream is not taken up elsewhere"],
+    ["continuation", withProviders("{name: p, endpoint: 'https://a.example', supports: {continuation: text}}"), "providers[0].supports.continuation: is kept, and not acted on until streams resume"],
+    ["a limit on connecting", withService("{routing: {timeouts: {connect: 1s}}}"), "service.routing.timeouts.connect: is not acted on: the edge's platform opens connections"],
+    ["more attempts than are made", withService("{routing: {retries: {attempts: 9}}}"), "service.routing.retries.attempts: is 9, and a request makes 6 at most"],
+    ["timeouts of one provider", withProviders("{name: p, endpoint: 'https://a.example', timeouts: {ttft: 1s}}"), "providers[0].timeouts: is not acted on: routing.timeouts holds for every upstream"],
+    ["cost without prices", withProviders("{name: p, endpoint: 'https://a.example', price: {input: 1, output: 1}}, {name: gpus, type: self-hosted}", "routing: {strategy: cost_optimized}"), 'routing.strategy: cost_optimized weighs prices, and "gpus" has none'],
+    ["a price without input", withProviders("{name: p, endpoint: 'https://a.example', price: {output: 1}}"), "providers[0].price: says nothing of input"],
+    ["two policies at once", withService("{load_balancing_policy: round_robin, routing: {strategy: least_load}}"), "load_balancing_policy: is round_robin, and routing.strategy, least_load, is what counts"],
+    ["instances that cannot be told apart", withService("{routing: {strategy: instance_aware_least_load}}"), "routing.strategy: instance_aware_least_load takes all replicas for alike"],
+    ["a second entry of its own replicas", withProviders("{name: a, type: self-hosted}, {name: b, type: self-hosted}"), `providers[1]: is not used: the service's replicas are "a"`],
+    ["a vendor's field on its own replicas", withProviders("{name: a, type: self-hosted, model: m}"), "providers[0].model: is not used"],
     ["a fixed port with several replicas", withService("{replicas: 2}", "resources: {ports: 80}\nrun: a"), "only one replica fits on a host while run insists on port 80; listen on $PORT"],
     ["a pool", "pool: {workers: 1}", "pool: is a pool of workers, which this version does not run yet"],
     ["a secret that nobody supplied", withService("{}", "secrets: {T: }\nrun: a $PORT"), "secrets.T: has no value: give it by --secret T=…"],
@@ -285,6 +305,32 @@ describe("parseService() for up", () => {
   test("refuses a pool and a workdir that is relative", () => {
     expect(up("name: a\npool: {workers: 1}").join()).toContain("does not run yet");
     expect(up(withService("{}", "workdir: .\nrun: a $PORT")).join()).toContain('workdir: is ".", relative to nowhere');
+  });
+
+  describe("keeps providers' headers", () => {
+    const headers = (written: string) => withProviders(`{name: p, endpoint: 'https://a.example', headers: {${written}}}`);
+
+    test.each<[string, string, ParseOptions, Record<string, string>, Record<string, string> | undefined]>([
+      ["that anyone may read in the spec", "X-Title: Fairlead", {}, { "X-Title": "Fairlead" }, undefined],
+      ["with a secret out of it", "X-Org: 'org-$T', X-Title: a", { secrets: { T: "shh" } }, { "X-Title": "a" }, { "X-Org": "org-shh" }],
+      ["with an env out of it", "X-Org: $T", { envs: { T: "shh" } }, {}, { "X-Org": "shh" }],
+      ["with a value of the caller's environment out of it", "X-Org: $T", { environment: { T: "shh" } }, {}, { "X-Org": "shh" }],
+      ["with a credential in clear out of it", "x-goog-api-key: shh, Authorization: Bearer shh", {}, {}, { "x-goog-api-key": "shh", Authorization: "Bearer shh" }],
+    ])("%s", (_name, written, options, open, secret) => {
+      const { service, secrets, problems: found } = parseService(headers(written), { purpose: "up", ...options });
+      expect(found.filter(({ level }) => level === "error")).toEqual([]);
+      expect(service?.providers[0]?.headers).toEqual(open);
+      expect(secrets?.headers?.["p"]).toEqual(secret);
+    });
+
+    test("and refuses names that nobody gives", () => {
+      expect(up(headers("X-Org: $T")).join()).toContain("providers[0].headers.X-Org: refers to T, which has no value");
+      expect(problems(headers("X-Org: $T")).join()).toContain("2 warning service.providers[0].headers.X-Org: refers to T");
+    });
+
+    test("and never repeats what is in them", () => {
+      expect(up(headers("X-Org: $T"), { secrets: { T: "s3cret\n" } }).join()).not.toContain("s3cret");
+    });
   });
 
   test("never repeats a value that may be a secret", () => {

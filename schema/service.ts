@@ -8,6 +8,7 @@ import { checkRules, isExternal } from "./serviceRules.ts";
 import { buildSpec, type ServiceSpec } from "./serviceSpec.ts";
 import { substituteService } from "./substitution.ts";
 import { taskYamlSchema, type TaskYaml } from "./taskYaml.ts";
+import { splitHeaders } from "./vendorHeaders.ts";
 import { readYaml } from "./yamlTree.ts";
 
 /** The secrets of a service, kept apart from its spec. */
@@ -16,6 +17,8 @@ export interface ServiceSecrets {
   replica: Record<string, string>;
   /** By provider name. */
   apiKeys: Record<string, string>;
+  /** Headers that hold a credential, by provider name; absent where an earlier version stored them. */
+  headers?: Record<string, Record<string, string>>;
 }
 
 export interface ParseOptions {
@@ -71,7 +74,7 @@ export function parseService(text: string, options: ParseOptions = {}): ParsedSe
       report(purpose === "up" ? "error" : "warning", [kind, name], `has no value: give it by ${flag} ${name}=… or in the environment of fairlead up`);
     }
     const fields: Record<string, unknown> = { ...root };
-    const { service, probeSecrets } = substituteService(fields["service"], { resolved, environment, purpose, report });
+    const { service, probeSecrets, filledHeaders } = substituteService(fields["service"], { resolved, environment, purpose, report });
     if (service !== undefined) fields["service"] = service;
     if (typeof fields["workdir"] === "string") fields["workdir"] = substitute(fields["workdir"], (name) => own(resolved.envs, name));
     const shape = taskYamlSchema.safeParse(fields);
@@ -82,10 +85,12 @@ export function parseService(text: string, options: ParseOptions = {}): ParsedSe
     checkRules(shape.data, strict, report);
     warnNotYet(shape.data, report);
     const name = chooseName(shape.data, options, report);
-    const spec = name === undefined ? undefined : buildSpec(shape.data, { name, resolved, purpose, report });
+    const headers = splitHeaders(shape.data.service?.providers ?? [], filledHeaders);
+    const spec = name === undefined ? undefined : buildSpec(shape.data, { name, resolved, headers: headers.open, purpose, report });
     if (spec === undefined) return undefined;
     const replica = spec.task === undefined ? {} : { ...resolved.secrets, ...probeSecrets };
-    return { service: spec, secrets: { replica, apiKeys: apiKeysOf(shape.data) } };
+    const secret = Object.keys(headers.secret).length > 0 ? { headers: headers.secret } : {};
+    return { service: spec, secrets: { replica, apiKeys: apiKeysOf(shape.data), ...secret } };
   }
 }
 

@@ -1,4 +1,5 @@
-import type { Path, Report } from "./problem.ts";
+import { ownReplicasSchema } from "./bundle.ts";
+import { nearestName, type Path, type Report } from "./problem.ts";
 import { alternatives, portsOf } from "./resources.ts";
 import { fairleadFields, type ServiceYaml } from "./serviceYaml.ts";
 import type { ResourceYaml, TaskYaml } from "./taskYaml.ts";
@@ -74,11 +75,30 @@ function checkProviders({ providers, routing }: ServiceYaml, report: Report): vo
     const at = ["service", "providers", i];
     if (names.indexOf(provider.name) !== i) report("error", [...at, "name"], `"${provider.name}" is given twice`);
     if (isExternal(provider) && provider.endpoint == null) report("error", at, `provider "${provider.name}" needs an endpoint, as in https://api.example.com/v1`);
+    checkHeaders(provider.headers ?? {}, [...at, "headers"], report);
     if (!isExternal(provider) && provider.endpoint != null) report("error", [...at, "endpoint"], "belongs to external providers; this one is self-hosted");
   });
-  (routing?.fallback_chain ?? []).forEach((name, i) => {
-    if (!names.includes(name)) report("error", ["service", "routing", "fallback_chain", i], `"${name}" is none of the providers${names.length > 0 ? `: ${names.join(", ")}` : ""}`);
+  const chain = routing?.fallback_chain ?? [];
+  // replicas that no entry names go by this one
+  const known = names.length > 0 ? names : [ownReplicasSchema.parse({}).name];
+  chain.forEach((name, i) => {
+    const at = ["service", "routing", "fallback_chain", i];
+    const nearest = nearestName(name, known);
+    if (!known.includes(name)) report("error", at, `"${name}" is none of the providers: ${known.join(", ")}${nearest === undefined ? "" : `; did you mean ${nearest}?`}`);
+    else if (chain.indexOf(name) !== i) report("error", at, `"${name}" is named twice`);
   });
+}
+
+/** What HTTP itself, or the edge, says of a request. */
+const ownHeaders = /^(host|connection|content-length|content-type|content-encoding|transfer-encoding|keep-alive|te|trailer|upgrade|expect)$/i;
+
+function checkHeaders(headers: Readonly<Record<string, string>>, at: Path, report: Report): void {
+  for (const [name, value] of Object.entries(headers)) {
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) report("error", [...at, name], "is not the name of a header");
+    else if (ownHeaders.test(name)) report("error", [...at, name], "cannot be set: it belongs to the request itself");
+    // the value may be a secret: it is not repeated
+    else if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) report("error", [...at, name], "holds a character that no header may hold, such as a line break");
+  }
 }
 
 /** Whether a provider is a vendor; the others are the service's own replicas. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ownReplicasSchema, providerSchema, routingSchema, timeoutsSchema, type Price } from "./bundle.ts";
-import { mentionsPort, namesIn, type Environment } from "./environment.ts";
+import { mentionsPort, namesIn, own, type Environment } from "./environment.ts";
 import type { Report } from "./problem.ts";
 import { alternatives, gpuCounts, portsOf } from "./resources.ts";
 import { isExternal, isPool } from "./serviceRules.ts";
@@ -18,7 +18,8 @@ export const serviceSpecSchema = z.object({
   task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true }).optional(),
   /** `max` above `min` is where an autoscaler may go. */
   replicas: z.object({ min: z.number().int().nonnegative(), max: z.number().int().nonnegative() }),
-  providers: z.array(providerSchema.omit({ sealedApiKey: true })),
+  /** What of them is secret is in `ServiceSecrets`. */
+  providers: z.array(providerSchema.omit({ sealedApiKey: true, sealedHeaders: true })),
   timeouts: timeoutsSchema,
   routing: routingSchema.default(routingSchema.parse({})),
   own: ownReplicasSchema.default(ownReplicasSchema.parse({})),
@@ -33,6 +34,8 @@ const defaults = { initialDelayS: 1200, timeoutS: 15, intervalS: 10, failureThre
 export interface SpecOptions {
   name: string;
   resolved: Environment;
+  /** Providers' headers without those that are secret, by provider name. */
+  headers: Readonly<Record<string, Record<string, string>>>;
   purpose: "validate" | "up";
   report: Report;
 }
@@ -139,19 +142,20 @@ function buildProbe(probe: ServiceYaml["readiness_probe"]): Probe {
 
 /** US dollars per million tokens as people write them, as integer micro-USD. Cached input costs as input unless it is said. */
 function buildPrice(price: NonNullable<ServiceYaml["providers"]>[number]["price"]): Price | undefined {
-  if (price == null) return undefined;
+  // a group without a number says nothing; a price of nothing would win every comparison
+  if (price == null || [price.input, price.cached_input, price.output].every((usd) => usd == null)) return undefined;
   const micro = (usd: number | null | undefined): number => Math.round((usd ?? 0) * 1_000_000);
   return { inputMicroUsd: micro(price.input), cachedInputMicroUsd: micro(price.cached_input ?? price.input), outputMicroUsd: micro(price.output) };
 }
 
 /** The service's own replicas, as the entry of type self-hosted says. */
 function buildOwn(service: ServiceYaml): ServiceSpec["own"] {
-  const own = (service.providers ?? []).find((provider) => !isExternal(provider));
-  return ownReplicasSchema.parse({ name: own?.name, weight: own?.weight ?? undefined, fallback: own?.fallback ?? undefined, price: buildPrice(own?.price), continuation: own?.supports?.continuation ?? undefined });
+  const entry = (service.providers ?? []).find((provider) => !isExternal(provider));
+  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), continuation: entry?.supports?.continuation ?? undefined });
 }
 
 /** External providers in the order in which they are tried: the fallback chain's, then the file's. */
-function buildProviders(service: ServiceYaml, { purpose, report }: SpecOptions): ServiceSpec["providers"] {
+function buildProviders(service: ServiceYaml, { headers, purpose, report }: SpecOptions): ServiceSpec["providers"] {
   const chain = service.routing?.fallback_chain ?? [];
   const rank = (name: string) => (chain.includes(name) ? chain.indexOf(name) : chain.length);
   const out: ServiceSpec["providers"] = [];
@@ -168,7 +172,7 @@ function buildProviders(service: ServiceYaml, { purpose, report }: SpecOptions):
       else if (url.username !== "" || url.password !== "") report("error", [...at, "endpoint"], "must not hold a password: use api_key");
     }
     out.push(
-      providerSchema.omit({ sealedApiKey: true, endpoint: true }).extend({ endpoint: z.string() }).parse({
+      providerSchema.omit({ sealedApiKey: true, sealedHeaders: true, endpoint: true }).extend({ endpoint: z.string() }).parse({
         name: provider.name,
         endpoint,
         dialect: "openai",
@@ -177,7 +181,7 @@ function buildProviders(service: ServiceYaml, { purpose, report }: SpecOptions):
         fallback: provider.fallback ?? undefined,
         price: buildPrice(provider.price),
         continuation: provider.supports?.continuation ?? undefined,
-        headers: provider.headers ?? undefined,
+        headers: own(headers, provider.name),
       }),
     );
   });

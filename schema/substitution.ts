@@ -1,5 +1,13 @@
 import { mapTexts, own, substitute, type Environment } from "./environment.ts";
-import type { Path, Report } from "./problem.ts";
+import { fieldName, type Path, type Report } from "./problem.ts";
+
+export interface Substituted {
+  service: unknown;
+  /** Values that the readiness probe takes from the caller's environment, by name. */
+  probeSecrets: Record<string, string>;
+  /** Headers of providers that name something, as fields of `service:`. */
+  filledHeaders: string[];
+}
 
 export interface Scope {
   resolved: Environment;
@@ -11,12 +19,13 @@ export interface Scope {
 /**
  * Replace `$NAME` in a parsed `service:` section: on the tree, so that a value with a quote in it breaks nothing.
  *
- * A secret may only reach places that keep it: a provider's `api_key`, which is stored encrypted, and the readiness probe, where the
- * name stays and the replica's agent, which holds the secrets, puts the value in. A value from the environment of whoever runs
- * `fairlead up` may be a credential, and is treated as one there (`probeSecrets`).
+ * A secret may only reach places that keep it: a provider's `api_key` and `headers`, which are stored encrypted, and the readiness
+ * probe, where the name stays and the replica's agent, which holds the secrets, puts the value in. A value from the environment of
+ * whoever runs `fairlead up` may be a credential, and is treated as one there (`probeSecrets`).
  */
-export function substituteService(service: unknown, { resolved, environment, purpose, report }: Scope): { service: unknown; probeSecrets: Record<string, string> } {
+export function substituteService(service: unknown, { resolved, environment, purpose, report }: Scope): Substituted {
   const probeSecrets: Record<string, string> = {};
+  const filledHeaders: string[] = [];
   const reported = new Set(resolved.missing.map(({ name }) => name));
   const out = mapTexts(service, (text, path) =>
     substitute(text, (name) => {
@@ -24,7 +33,8 @@ export function substituteService(service: unknown, { resolved, environment, pur
       const env = own(resolved.envs, name);
       const secret = own(resolved.secrets, name);
       const ambient = own(environment, name);
-      if (place === "api_key") {
+      if (place === "header") filledHeaders.push(fieldName(path));
+      if (place === "api_key" || place === "header") {
         const value = secret ?? env ?? ambient;
         if (value === undefined) unknown(name, path, purpose === "up" ? "error" : "warning");
         return value;
@@ -43,7 +53,7 @@ export function substituteService(service: unknown, { resolved, environment, pur
       return ambient;
     }),
   );
-  return { service: out, probeSecrets };
+  return { service: out, probeSecrets, filledHeaders };
 
   function unknown(name: string, path: Path, level: "error" | "warning"): void {
     if (reported.has(name)) return;
@@ -52,8 +62,8 @@ export function substituteService(service: unknown, { resolved, environment, pur
   }
 }
 
-function placeOf(path: Path): "api_key" | "endpoint" | "probe" | "other" {
+function placeOf(path: Path): "api_key" | "header" | "endpoint" | "probe" | "other" {
   if (path[0] === "readiness_probe") return "probe";
   if (path[0] !== "providers") return "other";
-  return path[2] === "api_key" ? "api_key" : path[2] === "endpoint" ? "endpoint" : "other";
+  return path[2] === "api_key" ? "api_key" : path[2] === "headers" ? "header" : path[2] === "endpoint" ? "endpoint" : "other";
 }

@@ -1,7 +1,14 @@
-import { index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { customType, index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import type { rights } from "./bundle.ts";
 import type { Region } from "./region.ts";
-import type { ServiceSpec } from "./serviceSpec.ts";
+import { serviceSpecSchema, type ServiceSpec } from "./serviceSpec.ts";
+
+/** A spec as JSON. One that an earlier version wrote gets the defaults of the fields that it lacks. */
+const spec = customType<{ data: ServiceSpec; driverData: string }>({
+  dataType: () => "text",
+  toDriver: (value) => JSON.stringify(value),
+  fromDriver: (json) => serviceSpecSchema.parse(JSON.parse(json)),
+});
 
 /** Control's database. Times are ms since the epoch. Nothing here is readable to who only has the file: keys are digests, secrets are encrypted. */
 export const services = sqliteTable("services", {
@@ -10,7 +17,7 @@ export const services = sqliteTable("services", {
   version: integer().notNull(),
   /** As its author wrote it, without secrets. */
   yaml: text().notNull(),
-  spec: text({ mode: "json" }).$type<ServiceSpec>().notNull(),
+  spec: spec().notNull(),
   /** `ServiceSecrets` as JSON, encrypted. */
   secrets: text().notNull(),
   createdAt: integer().notNull(),

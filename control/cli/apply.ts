@@ -10,7 +10,8 @@ import type { Client } from "./client.ts";
 import { Failure } from "./failure.ts";
 import { startProgress } from "./progress.ts";
 import { watchRollout, type Goal } from "./rolloutWatch.ts";
-import { readServiceFile, showProblems, withWholeWorkdir } from "./serviceFile.ts";
+import { showProblems, withWholeWorkdir } from "./serviceFile.ts";
+import { readText } from "./textFile.ts";
 import { gatherValues, type ValueFlags } from "./values.ts";
 
 /** Between two looks at a service that is starting, in ms. */
@@ -30,6 +31,7 @@ interface PutAnswer {
   replaces: boolean;
   desired: number;
   published: boolean;
+  refused?: boolean;
   reason?: string;
 }
 
@@ -37,7 +39,7 @@ interface PutAnswer {
 export async function applyFile(client: Client, file: string, name: string | undefined, options: ApplyOptions, { mustExist = false } = {}): Promise<void> {
   const timeoutMs = parseDuration(options.timeout);
   if (timeoutMs === undefined) throw new Failure(`Cannot use --timeout ${options.timeout}: write a duration such as 90s or 20m`, 2);
-  const text = withWholeWorkdir(await readServiceFile(file), process.cwd());
+  const text = withWholeWorkdir(await readText(file), process.cwd());
   const values = await gatherValues(text, options, process.env);
   const { service: spec, problems } = parseService(text, { name, file, ...values, purpose: "up" });
   const errors = showProblems(problems, file);
@@ -49,6 +51,7 @@ export async function applyFile(client: Client, file: string, name: string | und
   for (const line of describeChanges(spec.name, before?.spec, spec)) console.error(line);
   await confirm("Go on?", options.yes);
   const answer = await client.call<PutAnswer>("PUT", path, { yaml: text, ...values } satisfies PutService);
+  if (answer.refused === true) throw new Failure(`${answer.reason ?? "Cannot publish the configuration: the edge refuses it"}. Version ${answer.version} of ${spec.name} is kept, and the edge goes on with what it had`);
   if (!answer.published) console.error(`The change is kept, and has not reached the edge yet: ${answer.reason ?? "it does not answer"}`);
   const version = `version ${answer.version}`;
   console.error(answer.created ? `Created ${spec.name}, ${version}.` : answer.changed ? `Updated ${spec.name} to ${version}.` : `${spec.name} is unchanged at ${version}.`);

@@ -17,6 +17,7 @@ test.each<[string, string | undefined, string, string]>([
   ["nothing", base, base, "stays as it is, unless a secret has changed."],
   ["more replicas", base, "service: {model: m, replicas: 3}\nrun: a $PORT", "  replicas: 1 → 3"],
   ["another model", base, "service: {model: [m, n]}\nrun: a $PORT", "  models: m → m, n"],
+  ["another strategy", base, "service: {model: m, routing: {strategy: least_load}}\nrun: a $PORT", "  strategy: availability_first → least_load"],
   ["what restarts", base, "service: {model: m}\nrun: b $PORT\nsetup: x", "  setup, run changed: replicas are replaced one after another"],
   ["what restarts nothing", base, "service: {model: m, limits: {max_body_bytes: 5}}\nrun: a $PORT", "  settings that restart nothing"],
 ])("describeChanges() of %s", (_name, before, after, expected) => {

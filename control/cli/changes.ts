@@ -10,6 +10,8 @@ export function describeChanges(name: string, old: ServiceSpec | undefined, spec
   compare("models", old.models, spec.models);
   compare("replicas", old.replicas.min, spec.replicas.min);
   compare("providers", old.providers.map((provider) => provider.name), spec.providers.map((provider) => provider.name));
+  compare("strategy", old.routing.strategy, spec.routing.strategy);
+  compare("fallback chain", old.routing.fallbackChain, spec.routing.fallbackChain);
   compare("timeouts", old.timeouts, spec.timeouts);
   compare("readiness probe", old.task?.probe, spec.task?.probe);
   const replaced = (["setup", "run", "workdir", "envs", "fixedPort", "gpus"] as const).filter((field) => text(old.task?.[field]) !== text(spec.task?.[field]));

@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { DecisionRecord } from "../../schema/decision.ts";
 import { keyId, newKey } from "../../schema/key.ts";
 import type { RegionStatus, StatusReplica } from "../../schema/snapshot.ts";
-import { startEdge, type EdgeStandIn } from "../edgeStandIn.ts";
+import { refuse, startEdge, type EdgeStandIn } from "../edgeStandIn.ts";
 import { readEnvironment } from "../environment.ts";
 import { startControl, type Control } from "../start.ts";
 
@@ -137,6 +138,11 @@ describe("fairlead up", () => {
     expect(JSON.stringify(edge.bundles)).not.toMatch(/shh|never sent|"amb"/);
   });
 
+  test("fails when the edge refuses what was published, and says why and what holds", async () => {
+    edge.answers = [refuse(422, "invalid_bundle", "Cannot publish the bundle: it is bad")];
+    expect(await fairlead(["up", "chat.yaml", "-y"])).toMatchObject({ code: 1, out: "", err: expect.stringContaining("fairlead: Cannot publish the bundle: it is bad. Version 1 of chat is kept, and the edge goes on with what it had\n") });
+  });
+
   test("reads the file from standard input", async () => {
     const child = spawn(process.execPath, [bin, "up", "-", "-n", "piped", "-y"], { cwd: folder, env: { FAIRLEAD_CONTROL_URL: control.url, FAIRLEAD_ADMIN_KEY: adminKey } });
     child.stdin.end(yaml);
@@ -217,6 +223,67 @@ test("fairlead hosts invites and lists", async () => {
   expect((await fairlead(["hosts", "invite", "--region", "weur"])).err).toContain("this fleet's regions are local");
 });
 
+describe("fairlead explain", () => {
+  const record: DecisionRecord = {
+    requestId: "req_1", at: 1_700_000_000_000, service: "chat", model: "m", account: "acme", strategy: "cost_optimized", saturated: false,
+    candidates: [{ id: "vendor", upstream: "vendor", score: { total: 0.9125, parts: { cost: 1, latency: 0.65 } } }, { id: "chat.local.1", upstream: "gpus" }],
+    filtered: { "chat.local.2": "phase is starting" }, attempts: [{ id: "vendor", outcome: "throttled", ms: 40 }, { id: "chat.local.1", outcome: "answer", ms: 1_200 }], status: 200, upstream: "chat.local.1", ms: 1_250,
+  };
+
+  test("shows the request, its candidates and its attempts", async () => {
+    edge.decisions.set("req_1", record);
+    const { code, out } = await fairlead(["explain", "req_1"]);
+    expect(code).toBe(0);
+    expect(out).toBe(`Request   req_1
+Came      2023-11-14T22:13:20.000Z
+Service   chat
+Model     m
+Account   acme
+Strategy  cost_optimized
+Answer    status 200 after 1250 ms, from chat.local.1
+
+Candidates
+#  ID            UPSTREAM  SCORE  PARTS                    NOTE
+1  vendor        vendor    0.91   cost 1.00, latency 0.65  picked
+2  chat.local.1  gpus      -
+-  chat.local.2            -                               left out: phase is starting
+
+Attempts
+#  ID            OUTCOME    TIME
+1  vendor        throttled  40 ms
+2  chat.local.1  answer     1200 ms
+`);
+    expect(JSON.parse((await fairlead(["explain", "req_1", "--json"])).out)).toEqual(record);
+  });
+
+  test("says that a request is not known, in the edge's words", async () => {
+    expect(await fairlead(["explain", "req_2"])).toMatchObject({ code: 1, out: "", err: 'fairlead: Cannot explain request "req_2": no hub remembers it\n' });
+  });
+
+  test("has a request weighed that is not sent", async () => {
+    const asked: unknown[] = [];
+    edge.dryRun = (request) => {
+      asked.push(request);
+      return { service: "chat", model: "m", account: "acme", strategy: "least_load", saturated: true, candidates: [], filtered: {} };
+    };
+    await writeFile(join(folder, "request.json"), '{"model": "m", "messages": []}');
+    const { code, out } = await fairlead(["explain", "--dry-run", "request.json", "--account", "acme"]);
+    expect([code, out]).toEqual([0, expect.stringMatching(/^Request +weighed now, not sent\n.*Strategy +least_load; every replica is over its bounds\n\nCandidates\nThere was none\.\n$/s)]);
+    expect(asked).toEqual([{ body: { model: "m", messages: [] }, account: "acme" }]);
+    expect(JSON.parse((await fairlead(["explain", "--dry-run", "request.json", "--json"])).out)).toMatchObject({ strategy: "least_load" });
+  });
+
+  test.each<[string, string | undefined, string]>([
+    ["is not there", undefined, "Cannot read request.json: there is no such file"],
+    ["is not JSON", "{", "Cannot use request.json: it is not JSON"],
+    ["is no object", "[]", "Cannot use request.json: it is not a request's body"],
+  ])("refuses a file that %s", async (_name, text, message) => {
+    if (text !== undefined) await writeFile(join(folder, "request.json"), text);
+    const { code, err } = await fairlead(["explain", "--dry-run", "request.json"]);
+    expect([code, err]).toEqual([1, expect.stringContaining(message)]);
+  });
+});
+
 describe("fairlead validate", () => {
   test("needs no control, and says which files are valid", async () => {
     await writeFile(join(folder, "bad.yaml"), "service: {}\n");
@@ -262,12 +329,12 @@ describe("where fairlead finds control", () => {
 });
 
 test("a command that is used wrongly says so and exits with 2", async () => {
-  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"]];
+  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"]];
   for (const { code, err } of await Promise.all(wrong.map((args) => fairlead(args)))) expect([code, err]).toEqual([2, expect.stringMatching(/^fairlead: /)]);
 });
 
 test("every command's --help gives examples", async () => {
-  const commands = ["up", "update", "status", "logs", "down", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts revoke"];
+  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts revoke"];
   for (const { code, out } of await Promise.all(commands.map((name) => fairlead([...name.split(" "), "--help"], {})))) expect([code, out]).toEqual([0, expect.stringMatching(/Examples?:\n {2}/)]);
 });
 

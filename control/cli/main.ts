@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { downCommand } from "./down.ts";
+import { explainCommand } from "./explain.ts";
 import { Failure } from "./failure.ts";
 import { hostsCommand } from "./hosts.ts";
 import { keysCommand } from "./keys.ts";
@@ -25,6 +26,7 @@ upCommand(program);
 updateCommand(program);
 statusCommand(program);
 logsCommand(program);
+explainCommand(program);
 downCommand(program);
 validateCommand(program);
 keysCommand(program);

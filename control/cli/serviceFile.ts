@@ -1,24 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
 import { styleText } from "node:util";
 import { isScalar, parseDocument } from "yaml";
 import { formatProblem, type Problem } from "../../schema/problem.ts";
-import { Failure } from "./failure.ts";
-
-/** @param file `-` for standard input */
-export async function readServiceFile(file: string): Promise<string> {
-  const text = file === "-" ? readInput() : readFile(file, "utf8");
-  return text.catch((error: NodeJS.ErrnoException) => {
-    throw new Failure(`Cannot read ${file}: ${error.code === "ENOENT" ? "there is no such file" : error.code === "EISDIR" ? "it is a folder" : error.message}`);
-  });
-}
-
-async function readInput(): Promise<string> {
-  let text = "";
-  for await (const chunk of process.stdin.setEncoding("utf8")) text += String(chunk);
-  return text;
-}
 
 /** The file with its `workdir` as a whole path, nothing else changed: a host cannot know where `fairlead up` was run. */
 export function withWholeWorkdir(text: string, cwd: string, home = homedir()): string {

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import { parseService } from "../../schema/service.ts";
 import { Failure } from "./failure.ts";
-import { readServiceFile, showProblems } from "./serviceFile.ts";
+import { showProblems } from "./serviceFile.ts";
+import { readText } from "./textFile.ts";
 
 export function validateCommand(program: Command): void {
   program
@@ -14,7 +15,7 @@ export function validateCommand(program: Command): void {
     .action(async (files: string[], { json = false, strict = false }: { json?: boolean; strict?: boolean }) => {
       const results = [];
       for (const file of files) {
-        const { problems, service } = parseService(await readServiceFile(file), { file, strict });
+        const { problems, service } = parseService(await readText(file), { file, strict });
         const valid = problems.every(({ level }) => level !== "error");
         results.push({ file, valid, ...(service === undefined ? {} : { name: service.name }), problems });
         if (json) continue;

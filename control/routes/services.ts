@@ -14,7 +14,7 @@ import { lockSecrets, taskDigest, unlockSecrets } from "../secrets.ts";
 
 export function serviceRoutes(context: Context): Hono {
   const routes = new Hono();
-  const { db, clock, vault } = context;
+  const { db, edge, clock, vault } = context;
 
   routes.put("/:name", async (c) => {
     const name = check(c.req.param("name"), serviceNameSchema, `Cannot use the name "${c.req.param("name")}"`);
@@ -24,7 +24,8 @@ export function serviceRoutes(context: Context): Hono {
       const errors = problems.filter(({ level }) => level === "error");
       throw new FairleadError("invalid_request", `Cannot use the file of service "${name}":\n${errors.map((problem) => formatProblem(problem, name)).join("\n")}`, { param: errors[0]?.field || null });
     }
-    const { result, published, reason } = await change(
+    await refuseEndpoints(name, spec);
+    const { result, published, refused, reason } = await change(
       context,
       async (rows) => {
         const owner = await modelOwner(rows, name, spec.models);
@@ -48,7 +49,7 @@ export function serviceRoutes(context: Context): Hono {
       ({ changed }) => changed,
     );
     const warnings = problems.map(({ line, field, message }) => ({ line, field, message }));
-    return c.json({ ...result, desired: spec.replicas.min, warnings, published, ...(reason === undefined ? {} : { reason }) }, result.created ? 201 : 200);
+    return c.json({ ...result, desired: spec.replicas.min, warnings, published, ...(refused === undefined ? {} : { refused }), ...(reason === undefined ? {} : { reason }) }, result.created ? 201 : 200);
   });
 
   routes.get("/", async (c) => c.json({ services: (await listServices(db.rows)).map(describe) }));
@@ -68,6 +69,14 @@ export function serviceRoutes(context: Context): Hono {
   });
 
   return routes;
+
+  /** A service with an endpoint that the edge does not call is not stored: one bad bundle would hold up every later change. An edge that cannot be asked says so when it is published. */
+  async function refuseEndpoints(name: string, { providers }: ServiceSpec): Promise<void> {
+    if (providers.length === 0) return;
+    const reasons = await edge.refusals(providers.map(({ endpoint }) => endpoint)).catch(() => []);
+    const lines = providers.flatMap((provider, i) => (reasons[i] == null ? [] : [`provider "${provider.name}" has an endpoint that the edge does not call: ${reasons[i]}`]));
+    if (lines.length > 0) throw new FairleadError("invalid_request", `Cannot use the file of service "${name}": ${lines.join("; ")}`, { param: "service.providers" });
+  }
 
   async function sameTask(old: ServiceSpec, oldSecrets: ServiceSecrets | undefined, spec: ServiceSpec, secrets: ServiceSecrets): Promise<boolean> {
     if (old.task === undefined || spec.task === undefined) return old.task === spec.task;

@@ -1,60 +1,226 @@
-import type { Candidate } from "../route/route.ts";
-import type { RouterEnv } from "../env.ts";
-import type { HeaderObject } from "./headers.ts";
-import { carriageHeader, carriageOutcome, isUnable, type CarriageFailure, type Outcome } from "./outcome.ts";
+import { FairleadError } from "../../schema/errors.ts";
+import { upstreamError } from "../provider/provider.ts";
+import type { Run } from "./hedge.ts";
+import { isUnable, statusOf, type Failure, type Outcome, type Reply } from "./outcome.ts";
+import { retryAfterMs } from "./retryAfter.ts";
+import { isEventStream } from "./silence.ts";
+import { Watch } from "./watch.ts";
 
-/** A request as it goes to any upstream. */
-export interface Sending {
-  requestId: string;
-  method: string;
-  /** Path and query from the service's root, e.g. `/v1/chat/completions`. */
-  path: string;
-  headers: HeaderObject;
-  body: ArrayBuffer | Uint8Array | ReadableStream | null;
-  /** Ends the attempt that is going on. The platform ends it by itself when the client goes before the answer begins. */
-  abort: AbortController;
-  /** Until response headers, ms. */
-  ttftMs: number;
-  /** A WebSocket is asked for. */
-  upgrade: boolean;
+/** An answer up to this size is read whole before it goes on: what is in it decides whether it is one. */
+const wholeBytesMax = 64 * 1024;
+
+/** An event stream that has begun: read up to its first event. */
+export interface Begun {
+  reader: ReadableStreamDefaultReader<Uint8Array>;
+  watch: Watch;
+  /** What has been read of it and may go to the client. */
+  first: Uint8Array;
 }
 
-function classify(response: Response): Outcome {
-  const failure = response.headers.get(carriageHeader);
-  if (failure !== null) return carriageOutcome(failure as CarriageFailure, response.headers.get("x-fairlead-reason") ?? "");
-  return isUnable(response.status) ? { kind: "unable", response } : { kind: "answer", response };
+export interface Answer {
+  response: Response;
+  /** The first body that is set is the answer's; `native` otherwise. */
+  events?: Begun;
+  whole?: Uint8Array | ArrayBuffer;
+  native?: ReadableStream<Uint8Array> | null;
+  /** End the attempt that gives it. */
+  abandon: () => void;
 }
 
-/** One fetch with an end to its waiting for headers; the answer's body is not bounded by it. */
-async function bounded(sending: Sending, send: (signal: AbortSignal) => Promise<Response>): Promise<Outcome> {
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    sending.abort.abort();
-  }, sending.ttftMs);
-  try {
-    return classify(await send(sending.abort.signal));
-  } catch (error) {
-    if (!late) return { kind: "lost", why: error instanceof Error ? error.message : String(error) };
-    // the next attempt starts with a signal of its own
-    sending.abort = new AbortController();
-    return { kind: "timeout", why: `no answer within ${sending.ttftMs} ms` };
-  } finally {
-    clearTimeout(timer);
+/** The client's side of a request: when it goes, all attempts end. */
+export class Client {
+  #gone = false;
+  #attempts: (() => void)[] = [];
+
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** The client has gone away. */
+  leave(): void {
+    this.#gone = true;
+    for (const end of this.#attempts) end();
+  }
+
+  waitsFor(end: () => void): void {
+    this.#attempts.push(end);
   }
 }
 
-/** One attempt on one replica, through one of its host's Relay objects. */
-export function attemptReplica(env: RouterEnv, candidate: Extract<Candidate, { kind: "replica" }>, relay: number, sending: Sending): Promise<Outcome> {
-  const headers: HeaderObject = { ...sending.headers, "x-fairlead-target": candidate.id, "x-fairlead-request": sending.requestId };
-  if (sending.upgrade) headers["upgrade"] = "websocket";
-  const stub = env.RELAY.getByName(`${candidate.host}/${relay}`);
-  return bounded(sending, (signal) => stub.fetch(`http://carry${sending.path}`, { method: sending.method, headers, body: sending.body, signal, redirect: "manual" }));
+export interface AttemptOptions {
+  client: Client;
+  /** Until the first byte of the answer, ms. */
+  limitMs: number;
+  /** The answer is OpenAI's: what is in it decides what it is. Else its status alone does. */
+  inference: boolean;
+  stream: boolean;
 }
 
-/** One attempt on a provider. `path` begins with `/v1`, which a provider's endpoint already ends with. */
-export function attemptProvider(candidate: Extract<Candidate, { kind: "provider" }>, apiKey: string | undefined, sending: Sending): Promise<Outcome> {
-  const headers: HeaderObject = apiKey === undefined ? sending.headers : { ...sending.headers, authorization: `Bearer ${apiKey}` };
-  const url = candidate.provider.endpoint.replace(/\/+$/, "") + sending.path.slice("/v1".length);
-  return bounded(sending, (signal) => fetch(url, { method: sending.method, headers, body: sending.body, signal, redirect: "manual" }));
+/** One attempt with an end to its waiting for the first byte. */
+export function attempt({ client, limitMs, inference, stream }: AttemptOptions, send: (signal: AbortSignal) => Promise<Reply>): Run<Outcome<Answer>> {
+  const controller = new AbortController();
+  const ended = Promise.withResolvers<Failure>();
+  let over = false;
+  const end = (failure: Failure): void => {
+    over = true;
+    ended.resolve(failure);
+    controller.abort();
+  };
+  const abandon = (): void => end({ kind: "abandoned" });
+  client.waitsFor(abandon);
+  const timer = setTimeout(() => end({ kind: "timeout", why: `no answer within ${limitMs} ms` }), limitMs);
+  const work = async (): Promise<Outcome<Answer>> => {
+    try {
+      const reply = await send(controller.signal);
+      if (reply.kind !== "answer") return reply;
+      const outcome = await (inference ? read(reply.response, stream, abandon) : byStatus(reply.response, abandon));
+      // it came too late for anybody
+      if (over && outcome.kind === "answer") discard(outcome.answer);
+      return outcome;
+    } catch (error) {
+      return { kind: "lost", why: error instanceof Error ? error.message : String(error) };
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  return { result: Promise.race([work(), ended.promise]), abandon };
+}
+
+/** Throw an answer away; its connection is free again (facts/cloudflare.md: six at once). */
+export function discard({ response, events }: Answer): void {
+  (events === undefined ? response.body?.cancel() : events.reader.cancel())?.catch(() => undefined);
+}
+
+/** @param said the status that a 200 with an error in it stands for */
+function failureOf(status: number, text: string | undefined, headers: Headers, said = status): Failure {
+  const waitMs = status === 429 || said === 429 || status >= 500 ? retryAfterMs(headers, Date.now()) : undefined;
+  const { outcome, error } = upstreamError(status, text, { retryAfterMs: waitMs });
+  switch (outcome) {
+    case "throttled":
+      return { kind: "throttled", retryAfterMs: waitMs, error };
+    case "unable":
+      // one that says when to come back is at its limit, whatever its status
+      return waitMs !== undefined && status >= 500 ? { kind: "throttled", retryAfterMs: waitMs, error } : { kind: "unable", status: said, error };
+    case "credential":
+      return { kind: "credential", status: said, error };
+    case "caller":
+    case "context_length":
+    case "content_filter":
+      return { kind: outcome, error };
+  }
+}
+
+/** For services that are no LLM: the status says all. */
+async function byStatus(response: Response, abandon: () => void): Promise<Outcome<Answer>> {
+  const { status, headers } = response;
+  if (!isUnable(status)) return { kind: "answer", answer: { response, native: response.body, abandon } };
+  response.body?.cancel().catch(() => undefined);
+  const waitMs = retryAfterMs(headers, Date.now());
+  const options = { retryAfterMs: waitMs ?? 1_000 };
+  if (status === 429) return { kind: "throttled", retryAfterMs: waitMs, error: new FairleadError("saturated", "Cannot serve the request: the service is at its limit", options) };
+  return { kind: "unable", status, error: new FairleadError("provider_error", `Cannot serve the request: the service answered with status ${status}`, options) };
+}
+
+async function read(response: Response, stream: boolean, abandon: () => void): Promise<Outcome<Answer>> {
+  const { status, headers } = response;
+  if (!response.ok) return failureOf(response.redirected || status < 400 ? 502 : status, await errorText(response), headers);
+  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon);
+  const length = Number(headers.get("content-length") ?? Number.NaN);
+  if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
+  const { bytes, rest } = Number.isNaN(length) ? await head(response.body) : { bytes: new Uint8Array(await response.arrayBuffer()), rest: undefined };
+  if (rest !== undefined) return { kind: "answer", answer: { response, native: behind(bytes, rest), abandon } };
+  const failure = failureIn(bytes, headers);
+  return failure ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
+}
+
+/** An error's text, as much as is worth reading; undefined when it cannot be read. */
+async function errorText({ body }: Response): Promise<string | undefined> {
+  try {
+    const { bytes, rest } = await head(body as ReadableStream<Uint8Array> | null);
+    rest?.cancel().catch(() => undefined);
+    return new TextDecoder().decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A body's beginning; `rest` when there is more of it. */
+async function head(body: ReadableStream<Uint8Array> | null): Promise<{ bytes: Uint8Array; rest: ReadableStream<Uint8Array> | undefined }> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  let rest: ReadableStream<Uint8Array> | undefined;
+  if (body !== null) {
+    const reader = body.getReader();
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      chunks.push(part.value);
+      size += part.value.byteLength;
+      if (size > wholeBytesMax) {
+        rest = body;
+        break;
+      }
+    }
+    reader.releaseLock();
+  }
+  const [only] = chunks;
+  if (only !== undefined && chunks.length === 1) return { bytes: only, rest };
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return { bytes, rest };
+}
+
+/** A body put together again after its beginning was read. */
+function behind(bytes: Uint8Array, rest: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+  const { readable, writable } = new IdentityTransformStream();
+  const join = async (): Promise<void> => {
+    const writer = writable.getWriter();
+    await writer.write(bytes);
+    writer.releaseLock();
+    await rest.pipeTo(writable);
+  };
+  // an end of either side ends the other; there is nobody else to tell
+  join().catch(() => undefined);
+  return readable;
+}
+
+const errorFirst = /^\s*\{\s*"(error"|object"\s*:\s*"error")/;
+
+/** What a 200 is that holds an error, or only a part of an answer; undefined for an answer. */
+function failureIn(bytes: Uint8Array, headers: Headers): Failure | undefined {
+  let last = bytes.byteLength - 1;
+  while (last >= 0 && (bytes[last] ?? 0) <= 0x20) last--;
+  if (isJson(headers) && bytes[last] !== 0x7d) return { kind: "lost", why: "the answer ended before it was whole" };
+  if (!errorFirst.test(new TextDecoder().decode(bytes.subarray(0, 64)))) return undefined;
+  const text = new TextDecoder().decode(bytes);
+  let body: Record<string, unknown>;
+  try {
+    body = JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return { kind: "lost", why: "the answer is no JSON" };
+  }
+  const error = body["object"] === "error" ? body : body["error"];
+  return error === null || error === undefined || error === false ? undefined : failureOf(200, text, headers, statusOf(error));
+}
+
+function isJson(headers: Headers): boolean {
+  return headers.get("content-type")?.toLowerCase().startsWith("application/json") ?? false;
+}
+
+/** Read a stream up to its first event: until then it may still be asked for elsewhere. */
+async function begin(response: Response, body: ReadableStream<Uint8Array>, abandon: () => void): Promise<Outcome<Answer>> {
+  const reader = body.getReader();
+  const watch = new Watch();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const first = watch.push(part.value);
+    // what came with the first event may hold the fault already: that is for whoever goes on with the stream
+    if (watch.began) return { kind: "answer", answer: { response, events: { reader, watch, first }, abandon } };
+    if (watch.fault === undefined && !watch.done) continue;
+    reader.cancel().catch(() => undefined);
+    if (watch.fault?.kind === "error") return failureOf(200, watch.fault.text, response.headers, statusOf(watch.fault.error));
+    return { kind: "lost", why: watch.fault?.why ?? "the stream was over before it began" };
+  }
+  return { kind: "lost", why: "the stream ended before it began" };
 }

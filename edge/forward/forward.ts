@@ -1,113 +1,189 @@
+import type { Provider, RouteService } from "../../schema/bundle.ts";
 import { FairleadError } from "../../schema/errors.ts";
 import { decrypt, sharedKey } from "../../schema/seal.ts";
 import type { RouterEnv } from "../env.ts";
-import type { Candidate, Decision } from "../route/route.ts";
-import type { Routes } from "../view.ts";
-import type { RouteService } from "../../schema/bundle.ts";
-import { attemptProvider, attemptReplica, type Sending } from "./attempt.ts";
-import { finalCode, type Outcome } from "./outcome.ts";
+import { providerRequest } from "../provider/provider.ts";
+import type { Candidate } from "../route/candidates.ts";
+import type { RequestFacts } from "../route/request.ts";
+import type { Decision } from "../route/route.ts";
+import { attempt, type Answer, type Client } from "./attempt.ts";
+import { attemptInTurn, type Tried, type Unanswered } from "./attempts.ts";
+import { endOf } from "./deadline.ts";
+import type { HeaderObject } from "./headers.ts";
+import { remembered } from "./memory.ts";
+import { carriageHeader, carriageOutcome, finalCode, type CarriageFailure, type Failure, type Reply } from "./outcome.ts";
+import { parkMsMax } from "./retryAfter.ts";
+import type { Pool } from "./standing.ts";
 
-/** Attempts in all, whatever they are on (facts/failures.md §2). */
-const attemptsMax = 3;
-
-export interface Answered {
-  response: Response;
-  candidate: Candidate;
-  attempts: number;
+/** A request as it goes to any upstream. */
+export interface Sending {
+  requestId: string;
+  method: string;
+  /** Path and query from the service's root, e.g. `/v1/chat/completions`. */
+  path: string;
+  headers: HeaderObject;
+  body: ArrayBuffer | Uint8Array | ReadableStream | null;
+  /** The body as an object, where it was read. */
+  parsed: Record<string, unknown> | undefined;
+  /** What routing weighs of it. */
+  facts: RequestFacts | undefined;
+  /** Events are asked for. */
+  stream: boolean;
+  /** A WebSocket is asked for. */
+  upgrade: boolean;
+  /** When the request came: its one deadline counts from here. */
+  startedAt: number;
+  client: Client;
 }
 
 export interface ForwardOptions {
   env: RouterEnv;
-  routes: Routes;
   service: RouteService;
+  /** All upstreams of the service, also those that are not candidates now. */
+  pool: Pool;
+  /** OpenAI's API: answers are looked at, and an attempt may be anywhere. Else the answer's status decides. */
+  inference: boolean;
   /** Whether an attempt that may have begun may be repeated elsewhere. */
   repeatable: boolean;
   random: () => number;
-  /** A decision from news, when nothing of the first one could be reached. */
+  /** Candidates by news, when nothing of the first decision could be reached. */
   again?: () => Promise<Decision>;
+}
+
+export interface Forwarded {
+  answer: Answer;
+  candidate: Candidate;
+  /** Every attempt in the order of their ends, the one that answered last. */
+  attempts: Tried[];
+  /** The one deadline, ms since the epoch. */
+  endsAt: number;
+  /** To be called when the answer has been given, once; with what went wrong in the middle of it. */
+  over: (failure?: Failure) => void;
+}
+
+/** Nothing answered. */
+export interface Unforwarded {
+  /** What the caller is to be told. */
+  error: FairleadError;
+  attempts: Tried[];
 }
 
 let shared: { text: string; key: CryptoKey } | undefined;
 
-/** A provider's key, opened once per bundle. */
-async function providerKey({ env, routes, service }: ForwardOptions, candidate: Extract<Candidate, { kind: "provider" }>): Promise<string | undefined> {
-  const { sealedApiKey, name } = candidate.provider;
-  if (sealedApiKey === undefined) return undefined;
-  const context = `provider:${service.name}:${name}`;
-  const known = routes.providerKeys.get(context);
-  if (known !== undefined) return known;
+/** A provider with what was sealed opened. */
+interface Opened {
+  provider: Provider;
+  apiKey: string | undefined;
+}
+
+/** Opened once per bundle: each bundle has provider objects of its own. */
+const opened = new WeakMap<Provider, Opened>();
+
+async function open({ env, service }: ForwardOptions, sealed: Provider): Promise<Opened> {
+  const { name, sealedApiKey, sealedHeaders, headers } = sealed;
   if (shared?.text !== env.FAIRLEAD_SHARED_KEY) shared = { text: env.FAIRLEAD_SHARED_KEY, key: await sharedKey(env.FAIRLEAD_SHARED_KEY) };
-  const key = await decrypt(shared.key, context, sealedApiKey);
-  routes.providerKeys.set(context, key);
-  return key;
+  const apiKey = sealedApiKey === undefined ? undefined : await decrypt(shared.key, `provider:${service.name}:${name}`, sealedApiKey);
+  const more = sealedHeaders === undefined ? undefined : (JSON.parse(await decrypt(shared.key, `provider-headers:${service.name}:${name}`, sealedHeaders)) as Record<string, string>);
+  const result = { provider: more === undefined ? sealed : { ...sealed, headers: { ...headers, ...more } }, apiKey };
+  opened.set(sealed, result);
+  return result;
 }
 
-/** The body for a provider that has its own name for the model; all others get the bytes as they came. */
-function providerBody(sending: Sending, model: string | undefined, parsed: Record<string, unknown> | undefined): Sending {
-  return model === undefined || parsed === undefined ? sending : { ...sending, body: new TextEncoder().encode(JSON.stringify({ ...parsed, model })) };
+async function sendToProvider(options: ForwardOptions, candidate: Extract<Candidate, { kind: "provider" }>, sending: Sending, signal: AbortSignal): Promise<Reply> {
+  const { provider, apiKey } = opened.get(candidate.provider) ?? (await open(options, candidate.provider));
+  const { url, headers, body } = providerRequest(provider, apiKey, sending);
+  return { kind: "answer", response: await fetch(url, { method: sending.method, headers, body, signal, redirect: "manual" }) };
 }
 
-async function attempt(options: ForwardOptions, candidate: Candidate, sending: Sending, parsed: Record<string, unknown> | undefined): Promise<Outcome> {
-  if (candidate.kind === "provider") {
-    return attemptProvider(candidate, await providerKey(options, candidate), providerBody(sending, candidate.provider.model, parsed));
-  }
-  const { relays } = candidate;
-  const start = Math.floor(options.random() * relays.length);
-  let outcome: Outcome = { kind: "unsent", why: "its host has no relay" };
-  // A relay that cannot carry says nothing against the replica behind it: try its other one before another replica.
+function replyOf(response: Response): Reply {
+  const failure = response.headers.get(carriageHeader);
+  return failure === null ? { kind: "answer", response } : carriageOutcome(failure as CarriageFailure, response.headers.get("x-fairlead-reason") ?? "");
+}
+
+/** Through one of its host's Relay objects. One that cannot carry says nothing against the replica behind it: its other one is tried before another replica. */
+async function sendToReplica({ env, random }: ForwardOptions, { id, host, relays }: Extract<Candidate, { kind: "replica" }>, sending: Sending, signal: AbortSignal): Promise<Reply> {
+  const { method, path, body, requestId, upgrade } = sending;
+  const headers: HeaderObject = { ...sending.headers, "x-fairlead-target": id, "x-fairlead-request": requestId };
+  if (upgrade) headers["upgrade"] = "websocket";
+  const start = relays.length > 1 ? Math.floor(random() * relays.length) : 0;
+  let reply: Reply = { kind: "unsent", why: "its host has no relay" };
   for (let i = 0; i < relays.length; i++) {
-    outcome = await attemptReplica(options.env, candidate, relays[(start + i) % relays.length] ?? 0, sending);
-    const carrier = outcome.kind === "unsent" && outcome.why.startsWith("no_a");
-    if (!carrier || sending.body instanceof ReadableStream) break;
+    const stub = env.RELAY.getByName(`${host}/${relays[(start + i) % relays.length] ?? 0}`);
+    reply = replyOf(await stub.fetch(`http://carry${path}`, { method, headers, body, signal, redirect: "manual" }));
+    const carrier = reply.kind === "unsent" && reply.why.startsWith("no_a");
+    if (!carrier || body instanceof ReadableStream) break;
   }
-  return outcome;
+  return reply;
 }
 
 /**
- * Send a request to the first candidate that answers.
+ * Send a request to the first upstream that answers.
  *
- * Before the first byte any failure of an upstream moves on to the next candidate, while attempts last. A body that is a stream
- * can be sent once only.
- *
- * @throws FairleadError when nothing answered: `provider_unreachable`, `provider_timeout`, `provider_error` or `saturated`
+ * Before the first byte of the answer — of a stream: before its first event — failures move on to the next candidate, while
+ * attempts, retry budget and time last. A body that is a stream can be sent once only.
  */
-export async function forward(options: ForwardOptions, decision: Decision, sending: Sending, parsed?: Record<string, unknown>): Promise<Answered> {
-  let last: Exclude<Outcome, { kind: "answer" }> | undefined;
-  const tried = new Set<string>();
-  let { candidates } = decision;
-  for (let attempts = 0; attempts < attemptsMax && !sending.abort.signal.aborted; ) {
-    let candidate = candidates.find(({ id }) => !tried.has(id));
-    if (candidate === undefined && last?.kind === "unsent" && options.again !== undefined) {
-      // What was known has gone; what took its place may be known by now.
-      candidates = (await options.again()).candidates;
-      candidate = candidates.find(({ id }) => !tried.has(id));
-    }
-    if (candidate === undefined) break;
-    tried.add(candidate.id);
-    attempts++;
-    const outcome = await attempt(options, candidate, sending, parsed);
-    if (outcome.kind === "answer") return { response: outcome.response, candidate, attempts };
-    if (last?.kind === "unable") await last.response.body?.cancel();
-    last = outcome;
-    const mayMove = outcome.kind === "unsent" || options.repeatable;
-    if (!mayMove || sending.body instanceof ReadableStream) break;
-  }
-  if (last === undefined) throw new FairleadError("no_replica", `Cannot serve "${options.service.name}": nothing can take the request`, { retryAfterMs: 1_000 });
-  // nobody is there to be told; the outcome of an abandoned attempt says nothing of its upstream
-  if (sending.abort.signal.aborted) throw new FairleadError("provider_unreachable", "Cannot go on: the client has gone");
-  throw failure(options.service.name, last);
+export async function forward(options: ForwardOptions, decision: Decision, sending: Sending): Promise<Forwarded | Unforwarded> {
+  const { service, pool, inference, random, again } = options;
+  const { client, stream, startedAt } = sending;
+  const once = sending.body instanceof ReadableStream;
+  const memory = remembered(service);
+  const endsAt = endOf(startedAt, service.timeouts);
+  const result = await attemptInTurn<Answer>({
+    candidates: decision.candidates,
+    again: again === undefined ? undefined : async () => (await again()).candidates,
+    pool,
+    path: inference ? sending.path : "",
+    repeatable: options.repeatable,
+    stream,
+    request: sending.facts,
+    attemptsMax: once ? 1 : service.routing.attempts,
+    ttftMs: service.timeouts.ttftMs,
+    endsAt,
+    hedgeAfterMs: once ? undefined : service.routing.hedgeAfterMs,
+    remembered: memory,
+    now: Date.now,
+    random,
+    wait: (ms) => scheduler.wait(ms),
+    send: (candidate, limitMs) =>
+      attempt({ client, limitMs, inference, stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, sending, signal) : sendToReplica(options, candidate, sending, signal))),
+    gone: () => client.gone,
+  });
+  if (!("answer" in result)) return { error: failureOf(service.name, result, client.gone), attempts: result.attempts };
+  const { answer, candidate, attempts } = result;
+  const over = (failure?: Failure): void => {
+    const now = Date.now();
+    memory.observed.ended(candidate.id, now);
+    if (failure !== undefined) memory.standings.failed(candidate.id, sending.path, failure, now, now, random);
+  };
+  return { answer, candidate, attempts, endsAt, over };
 }
 
-function failure(service: string, outcome: Exclude<Outcome, { kind: "answer" }>): FairleadError {
-  const code = finalCode(outcome);
-  if (outcome.kind !== "unable") {
-    // The reason is ours or the platform's, never an upstream's text; it is logged, not sent.
-    console.warn(JSON.stringify({ message: "no upstream answered", service, outcome: outcome.kind, why: outcome.why }));
-    return new FairleadError(code, outcome.kind === "timeout" ? `Cannot serve "${service}": no upstream answered in time` : `Cannot serve "${service}": the upstream was lost before it answered`, { retryAfterMs: 1_000 });
+function failureOf(service: string, { failure, attempts }: Unanswered, gone: boolean): FairleadError {
+  if (failure === undefined) return new FairleadError("provider_unreachable", `Cannot serve "${service}": nothing can take the request`, { retryAfterMs: 1_000 });
+  // nobody is there to be told; the outcome of an abandoned attempt says nothing of its upstream
+  if (gone) return new FairleadError("provider_unreachable", "Cannot go on: the client has gone");
+  switch (failure.kind) {
+    case "caller":
+    case "context_length":
+    case "content_filter":
+      return failure.error;
+    case "throttled":
+      return withRetryAfter(failure.error, failure.retryAfterMs ?? failure.error.retryAfterMs ?? 1_000);
+    case "unable":
+    case "credential":
+      return withRetryAfter(failure.error, failure.error.retryAfterMs ?? 1_000);
+    case "unsent":
+    case "lost":
+    case "timeout":
+      // The reason is ours or the platform's, never an upstream's text; it is logged, not sent.
+      console.warn(JSON.stringify({ message: "no upstream answered", service, outcome: failure.kind, why: failure.why, attempts: attempts.length }));
+      return new FairleadError(finalCode(failure), failure.kind === "timeout" ? `Cannot serve "${service}": no upstream answered in time` : `Cannot serve "${service}": the upstream was lost before it answered`, { retryAfterMs: 1_000 });
+    case "abandoned":
+      return new FairleadError(finalCode(failure), `Cannot serve "${service}": the attempt was given up`, { retryAfterMs: 1_000 });
   }
-  const { status, headers } = outcome.response;
-  void outcome.response.body?.cancel();
-  const seconds = Number(headers.get("retry-after") ?? Number.NaN);
-  const retryAfterMs = Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : 1_000;
-  return new FairleadError(code, code === "saturated" ? `Cannot serve "${service}": it is at its limit` : `Cannot serve "${service}": the upstream answered with status ${status}`, { retryAfterMs });
+}
+
+/** The same error with when to come back: at least a second, so that nobody comes back at once. */
+function withRetryAfter({ code, message, param, cause }: FairleadError, ms: number): FairleadError {
+  return new FairleadError(code, message, { param, retryAfterMs: Math.min(parkMsMax, Math.max(1_000, ms)), cause });
 }

@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../../schema/errors.ts";
+import type { ErrorCode, FairleadError } from "../../schema/errors.ts";
 import type { ResetReason } from "../../schema/frames.ts";
 
 /** How a Relay tells the router that it has no answer from a replica: a header that never leaves the edge. */
@@ -7,19 +7,35 @@ export const carriageHeader = "x-fairlead-carriage";
 /** What can go wrong on the way to a replica and back: the agent's resets, and what the Relay sees by itself. */
 export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack";
 
-/** What became of an attempt, as a closed union: the compiler checks every switch over it. */
-export type Outcome =
+/** An upstream's answer in HTTP's own terms: what it says is not looked at here. */
+export type Reply =
   | { kind: "answer"; response: Response }
   /** The carrier failed before the replica can have begun: any request may go elsewhere. */
   | { kind: "unsent"; why: string }
-  /** The upstream failed before its headers, and may have begun: only what can be repeated goes elsewhere. */
-  | { kind: "lost"; why: string }
-  /** The upstream said that it cannot serve now (429, 5xx). */
-  | { kind: "unable"; response: Response }
-  | { kind: "timeout"; why: string };
+  /** The upstream failed before its first byte, and may have begun: only what can be repeated goes elsewhere. */
+  | { kind: "lost"; why: string };
+
+/** An attempt that gave no answer. */
+export type Failure =
+  | Exclude<Reply, { kind: "answer" }>
+  /** No first byte within the time the attempt had. */
+  | { kind: "timeout"; why: string }
+  /** The upstream asked to be left alone for a while; says nothing against it. */
+  | { kind: "throttled"; retryAfterMs: number | undefined; error: FairleadError }
+  /** The upstream said that it cannot serve this now (408, 409, 5xx, an error where an answer should begin). */
+  | { kind: "unable"; status: number; error: FairleadError }
+  /** The upstream refused us, not our caller (401, 402, 403, 404). */
+  | { kind: "credential"; status: number; error: FairleadError }
+  /** The caller's fault: neither repeated nor sent elsewhere. */
+  | { kind: "caller" | "context_length" | "content_filter"; error: FairleadError }
+  /** The attempt was given up: its client left, or another attempt was faster. Says nothing of the upstream. */
+  | { kind: "abandoned" };
+
+/** What became of an attempt, as a closed union: the compiler checks every switch over it. */
+export type Outcome<Answer> = { kind: "answer"; answer: Answer } | Failure;
 
 /** Whether the attempt may have had an effect, by how the carriage failed. */
-export function carriageOutcome(failure: CarriageFailure, message: string): Outcome {
+export function carriageOutcome(failure: CarriageFailure, message: string): Extract<Reply, { why: string }> {
   switch (failure) {
     case "no_agent":
     case "no_ack":
@@ -40,15 +56,48 @@ export function isUnable(status: number): boolean {
   return status === 408 || status === 409 || status === 429 || status >= 500;
 }
 
-/** What the caller is told when nothing is left to try. */
-export function finalCode(outcome: Exclude<Outcome, { kind: "answer" }>): ErrorCode {
-  switch (outcome.kind) {
+/** Whether another attempt could help, and the request may be sent again. `repeatable`: what may have begun may be repeated. */
+export function mayGoElsewhere(failure: Failure, repeatable: boolean): boolean {
+  switch (failure.kind) {
     case "unsent":
+      return true;
     case "lost":
-      return "provider_unreachable";
     case "timeout":
-      return "provider_timeout";
+    case "throttled":
     case "unable":
-      return outcome.response.status === 429 ? "saturated" : "provider_error";
+    case "credential":
+      return repeatable;
+    case "caller":
+    case "context_length":
+    case "content_filter":
+    case "abandoned":
+      return false;
   }
+}
+
+/**
+ * Whether the same upstream may do better a moment later: 500, and the two statuses of a conflict in time. 502, 503 and 504 speak
+ * for something behind it that is gone.
+ */
+export function isPassing(failure: Failure): boolean {
+  return failure.kind === "unable" && (failure.status === 500 || failure.status === 408 || failure.status === 409);
+}
+
+/** What the caller is told when nothing is left to try and the upstream's words do not say it. */
+export function finalCode(failure: Extract<Failure, { why: string }> | { kind: "abandoned" }): ErrorCode {
+  return failure.kind === "timeout" ? "provider_timeout" : "provider_unreachable";
+}
+
+/**
+ * The status that an error object in a 200 stands for: its numeric code where it has one (vLLM), else a server's failure.
+ *
+ * @param error the value of the `error` key, or the object itself
+ */
+export function statusOf(error: unknown): number {
+  if (typeof error !== "object" || error === null) return 500;
+  const { code, type } = error as Record<string, unknown>;
+  const status = Number(code);
+  if (Number.isInteger(status) && status >= 400 && status <= 599) return status;
+  if (code === "rate_limit_exceeded" || code === "insufficient_quota" || type === "rate_limit_error") return 429;
+  return typeof type === "string" && (type === "invalid_request_error" || type === "BadRequestError") ? 400 : 500;
 }

@@ -1,22 +1,148 @@
 import { FairleadError } from "../../schema/errors.ts";
-import { comment, EventBoundary, errorEvent, orSilence, silenceMs } from "./silence.ts";
+import { upstreamError } from "../provider/provider.ts";
+import type { Begun } from "./attempt.ts";
+import { lossError, type GoOn } from "./goOn.ts";
+import { statusOf, type Failure } from "./outcome.ts";
+import { comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
+import type { StreamFault } from "./watch.ts";
 
-type WaitUntil = (work: Promise<unknown>) => void;
+const doneEvent = new TextEncoder().encode("data: [DONE]\n\n");
 
-/** An upstream's event stream. */
+/** An upstream's event stream on its way to the client. */
 export interface Source {
-  body: ReadableStream<Uint8Array> | null;
-  /** Its silences are filled on the way here (a Relay does that): it is handed through natively. */
-  filled: boolean;
+  events: Begun;
+  /** End the attempt that gives it. */
+  abandon: () => void;
+  /** To be called once, when it is over. */
+  over: (failure?: Failure) => void;
+  idleMs: number;
+  /** ms since the epoch. */
+  endsAt: number;
+  goOn?: GoOn<Source>;
 }
 
-/** A begun stream that cannot go on ends with one typed error event and no `[DONE]`, never with a clean EOF. */
-async function endWith(writable: WritableStream<Uint8Array>, error: unknown): Promise<void> {
+type Writer = WritableStreamDefaultWriter<Uint8Array>;
+
+function failureOf(fault: StreamFault): Failure {
+  if (fault.kind === "malformed") return { kind: "lost", why: fault.why };
+  return { kind: "unable", status: statusOf(fault.error), error: upstreamError(200, fault.text).error };
+}
+
+/** What a client's going away is, among all that can end a stream. */
+class ClientGone extends Error {}
+
+/**
+ * Copy one upstream's events, with a comment into every silence, so that a client that goes away is noticed at any time. One timer
+ * a stream: a timer and a race for every chunk would cost more than the copy.
+ *
+ * @returns what ended it; undefined when it is whole
+ * @throws ClientGone
+ */
+async function copy({ events, abandon, idleMs, endsAt }: Source, writer: Writer, delivered: (bytes: number) => void): Promise<Failure | undefined> {
+  const { reader, watch } = events;
+  let writtenAt = Date.now();
+  let progressedAt = writtenAt;
+  let writing = false;
+  let stopped: Failure | undefined;
+  let gone: unknown;
+  const stop = (): void => {
+    reader.cancel().catch(() => undefined);
+    abandon();
+  };
+  const timer = setInterval(() => {
+    const now = Date.now();
+    if (now >= endsAt) stopped ??= { kind: "timeout", why: "total" };
+    else if (!writing && now - progressedAt >= idleMs) stopped ??= { kind: "timeout", why: "idle" };
+    if (stopped !== undefined) return stop();
+    if (writing || watch.done || now - writtenAt < silenceMs) return;
+    writtenAt = now;
+    writer.write(comment).catch((error: unknown) => {
+      gone = error;
+      stop();
+    });
+  }, silenceMs / 2);
+  const pass = async (bytes: Uint8Array): Promise<void> => {
+    if (bytes.byteLength === 0) return;
+    writing = true;
+    try {
+      await writer.write(bytes);
+    } catch (error) {
+      stop();
+      throw new ClientGone("the client has gone", { cause: error });
+    }
+    writing = false;
+    writtenAt = Date.now();
+    progressedAt = writtenAt;
+    delivered(bytes.byteLength);
+  };
+  const part = async (): Promise<ReadableStreamReadResult<Uint8Array> | undefined> => {
+    try {
+      return await reader.read();
+    } catch {
+      return undefined;
+    }
+  };
+  try {
+    for (let bytes = events.first; ; ) {
+      await pass(bytes);
+      if (watch.fault !== undefined) {
+        stop();
+        return failureOf(watch.fault);
+      }
+      if (watch.done) return undefined;
+      const next = await part();
+      if (gone !== undefined) throw new ClientGone("the client has gone", { cause: gone });
+      if (stopped !== undefined) return stopped;
+      if (next === undefined) return watch.finished ? undefined : { kind: "lost", why: "the stream broke off" };
+      if (next.done) return watch.finished ? undefined : { kind: "lost", why: "the stream ended without an end mark" };
+      bytes = watch.push(next.value);
+      if (watch.progressed) progressedAt = Date.now();
+    }
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Whether what follows `[DONE]` is the end, as it should be: its connection can be used again then. */
+async function drain({ events, abandon }: Source): Promise<void> {
+  const rest = await orSilence(events.reader.read().catch(() => ({ done: true })));
+  if (rest !== "silent" && rest.value.done) return;
+  events.reader.cancel().catch(() => undefined);
+  abandon();
+}
+
+/** All legs of an answer. It ends with `[DONE]`, or with one typed error event and no `[DONE]`; never with a bare end. */
+async function pour(source: Source, writer: Writer): Promise<void> {
+  let deliveredBytes = 0;
+  for (let leg: Source | undefined = source; leg !== undefined; ) {
+    const { over, goOn, idleMs }: Source = leg;
+    const { watch }: Begun = leg.events;
+    let failure: Failure | undefined;
+    try {
+      failure = await copy(leg, writer, (bytes) => (deliveredBytes += bytes));
+    } catch (error) {
+      over({ kind: "abandoned" });
+      throw error;
+    }
+    // the request's own time is over: that is nothing against its upstream
+    over(failure?.kind === "timeout" && failure.why === "total" ? { kind: "abandoned" } : failure);
+    if (watch.dropped > 0) console.warn(JSON.stringify({ message: "events of a stream were no JSON", dropped: watch.dropped }));
+    if (failure === undefined) {
+      if (!watch.done) await writer.write(doneEvent);
+      await writer.close();
+      return watch.done ? drain(leg) : undefined;
+    }
+    const error = lossError(failure, idleMs);
+    leg = await goOn?.({ failure, error, watch, deliveredBytes });
+    if (leg === undefined) throw error;
+  }
+}
+
+/** A begun answer that cannot go on ends with one typed error event and no `[DONE]`, never with a clean EOF. */
+async function endWith(writer: Writer, error: unknown): Promise<void> {
+  if (error instanceof ClientGone) return;
   const known = error instanceof FairleadError ? error : new FairleadError("provider_unreachable", "Cannot go on with the answer: the upstream was lost");
   try {
-    const writer = writable.getWriter();
-    // a blank line first: the upstream may have been cut inside an event
-    await writer.write(new TextEncoder().encode("\n\n"));
     await writer.write(errorEvent(known));
     await writer.close();
   } catch {
@@ -24,81 +150,50 @@ async function endWith(writable: WritableStream<Uint8Array>, error: unknown): Pr
   }
 }
 
-/**
- * Copy events, with a comment into every silence, so that a client that goes away is noticed at any time. One timer a stream: a
- * timer and a race for every chunk would cost more than the copy.
- */
-async function copy(body: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array>, cancel: (reason: unknown) => void): Promise<void> {
-  const reader = body.getReader();
-  const writer = writable.getWriter();
-  let writtenAt = Date.now();
-  const boundary = new EventBoundary();
-  let failed: unknown;
-  const timer = setInterval(() => {
-    if (!boundary.reached || Date.now() - writtenAt < silenceMs) return;
-    writtenAt = Date.now();
-    writer.write(comment).catch((error: unknown) => {
-      failed = error;
-      cancel(error);
-      reader.cancel(error).catch(() => undefined);
-    });
-  }, silenceMs / 2);
-  try {
-    for (let read = await reader.read(); !read.done; read = await reader.read()) {
-      boundary.push(read.value);
-      writtenAt = Date.now();
-      await writer.write(read.value);
-    }
-    if (failed !== undefined) throw failed;
-    await writer.close();
-  } finally {
-    clearInterval(timer);
-    reader.releaseLock();
-    writer.releaseLock();
-  }
+/** An answer that comes after its client left is nobody's. */
+function refuse({ events, abandon, over }: Source): void {
+  events.reader.cancel().catch(() => undefined);
+  abandon();
+  over({ kind: "abandoned" });
 }
 
-async function pour({ body, filled }: Source, writable: WritableStream<Uint8Array>, cancel: (reason: unknown) => void): Promise<void> {
-  if (body === null) return writable.close();
-  return filled ? body.pipeTo(writable, { preventAbort: true }) : copy(body, writable, cancel);
-}
+type WaitUntil = (work: Promise<unknown>) => void;
 
 /**
  * An SSE answer that begins before its upstream does: comments while it is silent, then the upstream's events.
  *
  * The client's going away shows as a failed write, and reaches the upstream through `cancel`.
  */
-export function beginEarly(upstream: Promise<Source>, cancel: (reason: unknown) => void, waitUntil: WaitUntil): ReadableStream {
+export function beginEarly(upstream: Promise<Source>, cancel: () => void, waitUntil: WaitUntil): ReadableStream {
   const { readable, writable } = new IdentityTransformStream();
-  waitUntil(
-    (async () => {
-      try {
-        const writer = writable.getWriter();
+  const work = async (): Promise<void> => {
+    const writer = writable.getWriter();
+    let source: Source | undefined;
+    try {
+      do {
         try {
-          do await writer.write(comment);
-          while ((await orSilence(upstream)) === "silent");
-        } finally {
-          writer.releaseLock();
+          await writer.write(comment);
+        } catch (error) {
+          throw new ClientGone("the client has gone", { cause: error });
         }
-        await pour(await upstream, writable, cancel);
-      } catch (error) {
-        cancel(error);
-        await endWith(writable, error);
-      }
-    })(),
-  );
+      } while ((await orSilence(upstream)) === "silent");
+      source = await upstream;
+      await pour(source, writer);
+    } catch (error) {
+      cancel();
+      if (source === undefined) upstream.then(refuse, () => undefined);
+      await endWith(writer, error);
+    }
+  };
+  waitUntil(work());
   return readable;
 }
 
-/** An SSE answer whose upstream has begun: natively where its silences are filled already, else watched. */
-export function events(source: Source, cancel: (reason: unknown) => void, waitUntil: WaitUntil): ReadableStream | null {
-  if (source.filled || source.body === null) return source.body;
+/** An SSE answer whose upstream has begun. */
+export function events(source: Source, waitUntil: WaitUntil): ReadableStream {
   const { readable, writable } = new IdentityTransformStream();
-  waitUntil(
-    pour(source, writable, cancel).catch(async (error: unknown) => {
-      cancel(error);
-      await endWith(writable, error);
-    }),
-  );
+  const writer = writable.getWriter();
+  waitUntil(pour(source, writer).catch((error: unknown) => endWith(writer, error)));
   return readable;
 }
+

@@ -1,13 +1,17 @@
-import { FairleadError } from "../../schema/errors.ts";
+import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
-import type { Sending } from "../forward/attempt.ts";
-import { forward, type Answered } from "../forward/forward.ts";
+import { noteDecision, weighed } from "../decisions.ts";
+import { Client, discard } from "../forward/attempt.ts";
+import { forward, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
-import { isEventStream, orSilence } from "../forward/silence.ts";
+import { remembered } from "../forward/memory.ts";
+import { waitMsMax } from "../forward/retryAfter.ts";
+import { orSilence } from "../forward/silence.ts";
+import type { Pool, Survey } from "../forward/standing.ts";
 import { beginEarly, events, type Source } from "../forward/stream.ts";
-import { readInference } from "../route/request.ts";
-import { route, type Decision } from "../route/route.ts";
+import { readInference, requestFacts, type RequestFacts } from "../route/request.ts";
+import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
 import { newsFor, type View } from "../view.ts";
 import { readBody } from "./body.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
@@ -18,6 +22,7 @@ const bodyBytesMax = 20 * 1024 * 1024;
 /** Chat, completions and embeddings: authenticate, read, route, forward. */
 export async function inference(c: RouterRequest): Promise<Response> {
   const request = c.req.raw;
+  const startedAt = Date.now();
   const requestId = requestIdOf(c);
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
 
@@ -35,56 +40,117 @@ export async function inference(c: RouterRequest): Promise<Response> {
   if (service === undefined || !mayCall(key, service)) throw new FairleadError("model_not_found", `Cannot route model "${model}": there is no such model, or this key may not use it`, { param: "model" });
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
 
-  const decision = await decide(c, view, service);
-  const again = (): Promise<Decision> => redecide(c, view, service);
-  const sending: Sending = {
-    requestId,
-    method: "POST",
-    path: c.req.path,
-    headers: inferenceRequestHeaders(request.headers, c.env.FAIRLEAD_LOCAL === "1"),
-    body: bytes,
-    abort: new AbortController(),
-    ttftMs: service.timeouts.ttftMs,
-    upgrade: false,
+  const chosen = service;
+  const facts = requestFacts(body, bytes.byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
+  const decision = await decide(c, view, service, facts);
+  const client = new Client();
+  const answered = forward(
+    { env: c.env, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, again: () => redecide(c, view, chosen, facts) },
+    decision,
+    {
+      requestId,
+      method: "POST",
+      path: c.req.path,
+      headers: inferenceRequestHeaders(request.headers, c.env.FAIRLEAD_LOCAL === "1"),
+      body: bytes,
+      parsed: body,
+      facts,
+      stream,
+      upgrade: false,
+      startedAt,
+      client,
+    },
+  );
+  const note = (forwarded: Forwarded | Unforwarded): void => {
+    const reached = "error" in forwarded ? { status: forwarded.error.status } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
+    noteDecision(c.env, request, waitUntil, { requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached });
   };
-  const gone = (): void => sending.abort.abort();
-  const answered = forward({ env: c.env, routes: view.routes, service, repeatable: true, random: Math.random, again }, decision, sending, body);
-  const finish = ({ response, candidate, attempts }: Answered): Response => {
+  const finish = (forwarded: Forwarded | Unforwarded): Response => {
+    note(forwarded);
+    if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
+    const { answer, candidate, attempts, endsAt, over } = forwarded;
+    const { response, events: begun, whole, native = null, abandon } = answer;
     const headers = inferenceAnswerHeaders(response.headers);
-    const fallback = candidate.kind === "provider" && service.selfHosted;
     const answeredModel = candidate.kind === "provider" ? (candidate.provider.model ?? model) : model;
-    servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts, fallback);
-    if (!isEventStream(headers["content-type"])) return new Response(response.body, { status: response.status, headers });
-    headers["cache-control"] = "no-cache";
-    return new Response(events({ body: response.body, filled: candidate.kind === "replica" }, gone, waitUntil), { status: response.status, headers });
+    servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts.length, isFallback(chosen, decision, candidate));
+    if (begun !== undefined) {
+      headers["cache-control"] = "no-cache";
+      return new Response(events({ events: begun, abandon, over, idleMs: chosen.timeouts.idleMs, endsAt }, waitUntil), { status: response.status, headers });
+    }
+    over();
+    return new Response(whole ?? native, { status: response.status, headers });
   };
   if (!stream) return finish(await answered);
   const heard = await orSilence(answered);
   if (heard !== "silent") return finish(heard.value);
-  // Silence before the headers: begin the answer, so that a client that goes away is noticed.
-  const early = beginEarly(answered.then(eventsOnly), gone, waitUntil);
+  // Silence before the first event: begin the answer, so that a client that goes away is noticed.
+  const early = beginEarly(answered.then((forwarded) => (note(forwarded), eventsOnly(forwarded, chosen))), () => client.leave(), waitUntil);
   return new Response(early, { headers: { "content-type": "text/event-stream", "cache-control": "no-cache", "x-request-id": requestId } });
 }
 
 /** Once the answer has begun as a stream of events, anything else is an error in the stream. */
-async function eventsOnly({ response, candidate }: Answered): Promise<Source> {
-  if (response.ok && isEventStream(response.headers.get("content-type"))) return { body: response.body, filled: candidate.kind === "replica" };
-  await response.body?.cancel();
-  throw new FairleadError(response.status < 500 ? "invalid_request" : "provider_error", `Cannot go on with the answer: the upstream answered with status ${response.status}`);
+function eventsOnly(forwarded: Forwarded | Unforwarded, { timeouts }: RouteService): Source {
+  if ("error" in forwarded) throw forwarded.error;
+  const { answer, endsAt, over } = forwarded;
+  const { events: begun, abandon } = answer;
+  if (begun !== undefined) return { events: begun, abandon, over, idleMs: timeouts.idleMs, endsAt };
+  discard(answer);
+  over();
+  throw new FairleadError("provider_error", "Cannot go on with the answer: the upstream answered with something that is no stream");
+}
+
+/** Whether another kind of upstream answered than the one that was to. */
+function isFallback({ routing, replicas, selfHosted, providers }: RouteService, decision: Decision, { upstream, fallback }: Candidate): boolean {
+  if (fallback || upstream !== decision.candidates[0]?.upstream) return true;
+  // where the order is fixed, what was left out before the first attempt counts too
+  return routing.strategy === "availability_first" && upstream !== (routing.fallbackChain[0] ?? (selfHosted ? replicas.name : providers[0]?.name));
+}
+
+/** All upstreams of a service, as the view lists them. */
+export function poolOf(view: View, service: RouteService): Pool {
+  return { replicas: view.replicas.get(service.name) ?? [], providers: service.providers };
+}
+
+function routed(c: RouterRequest, view: View, service: RouteService, request: RequestFacts | undefined): { decision: Decision; survey: Survey | undefined } {
+  const now = Date.now();
+  const { standings, observed } = remembered(service);
+  const pool = poolOf(view, service);
+  const survey = standings.survey(pool, request === undefined ? "" : c.req.path, now);
+  const facts: RouteFacts = { service, replicas: view.replicas.get(service.name) ?? [], observed };
+  if (request !== undefined) facts.request = request;
+  if (survey !== undefined) {
+    facts.blocked = survey.blocked;
+    facts.pressure = survey.pressure;
+  }
+  return { decision: route(facts, Math.random, now), survey };
 }
 
 /** The candidates, after one look for news when the view has none. */
-export async function decide(c: RouterRequest, view: View, service: RouteService): Promise<Decision> {
-  const decision = route({ service, replicas: view.replicas.get(service.name) ?? [] }, Math.random);
-  if (decision.candidates.length > 0) return decision;
-  const again = await redecide(c, view, service);
-  if (again.candidates.length > 0) return again;
-  const known = Object.keys(again.filtered).length;
-  throw new FairleadError("no_replica", `Cannot serve "${service.name}": ${known === 0 ? "no replica exists" : "no replica is ready"}`, { retryAfterMs: 2_000 });
+export async function decide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Promise<Decision> {
+  const first = routed(c, view, service, request);
+  if (first.decision.candidates.length > 0) return first.decision;
+  // what is at its limit for a moment is waited for; what is broken is not
+  if (first.survey?.throttledOnly === true && first.survey.freeInMs <= waitMsMax) {
+    await scheduler.wait(first.survey.freeInMs);
+    const later = routed(c, view, service, request).decision;
+    if (later.candidates.length > 0) return later;
+  }
+  const again = routed(c, await newsFor(c.env, c.req.raw, view), service, request);
+  if (again.decision.candidates.length > 0) return again.decision;
+  throw nothingLeft(service, again.decision, again.survey);
+}
+
+function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, survey: Survey | undefined): FairleadError {
+  if (survey !== undefined && Number.isFinite(survey.freeInMs)) {
+    const retryAfterMs = Math.max(1_000, survey.freeInMs);
+    if (survey.throttledOnly) return new FairleadError("saturated", `Cannot serve "${name}": its upstreams are at their limit`, { retryAfterMs });
+    return new FairleadError("provider_unreachable", `Cannot serve "${name}": none of its upstreams answers`, { retryAfterMs });
+  }
+  if (saturated) return new FairleadError("saturated", `Cannot serve "${name}": every replica is at its limit`, { retryAfterMs: 1_000 });
+  return new FairleadError("no_replica", `Cannot serve "${name}": ${Object.keys(filtered).length === 0 ? "no replica exists" : "no replica is ready"}`, { retryAfterMs: 2_000 });
 }
 
 /** The candidates by the latest news. */
-export async function redecide(c: RouterRequest, view: View, service: RouteService): Promise<Decision> {
-  const news = await newsFor(c.env, c.req.raw, view);
-  return route({ service, replicas: news.replicas.get(service.name) ?? [] }, Math.random);
+export async function redecide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Promise<Decision> {
+  return routed(c, await newsFor(c.env, c.req.raw, view), service, request).decision;
 }

@@ -1,10 +1,11 @@
-import { FairleadError } from "../../schema/errors.ts";
+import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
+import { Client } from "../forward/attempt.ts";
 import { forward } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { newsFor } from "../view.ts";
 import type { Decision } from "../route/route.ts";
-import { decide, redecide } from "./inference.ts";
+import { decide, poolOf, redecide } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
@@ -13,6 +14,7 @@ const idempotent = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 /** `/s/NAME/…`: a service that is no LLM. Any method, any path, WebSockets; bodies are streams and pass untouched. */
 export async function service(c: RouterRequest): Promise<Response> {
   const request = c.req.raw;
+  const startedAt = Date.now();
   const url = new URL(request.url);
   const [, , name = ""] = url.pathname.split("/");
   const path = url.pathname.slice(`/s/${name}`.length);
@@ -33,8 +35,16 @@ export async function service(c: RouterRequest): Promise<Response> {
   const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const routed = found;
   const decision = await decide(c, view, routed);
-  const { response, candidate, attempts } = await forward(
-    { env: c.env, routes: view.routes, service: found, repeatable: idempotent.has(request.method) && request.body === null, random: Math.random, again: async () => replicasOf(await redecide(c, view, routed)) },
+  const forwarded = await forward(
+    {
+      env: c.env,
+      service: found,
+      pool: poolOf(view, found),
+      inference: false,
+      repeatable: idempotent.has(request.method) && request.body === null,
+      random: Math.random,
+      again: async () => replicasOf(await redecide(c, view, routed)),
+    },
     replicasOf(decision),
     {
       requestId: requestIdOf(c),
@@ -42,15 +52,22 @@ export async function service(c: RouterRequest): Promise<Response> {
       path: path + url.search,
       headers: serviceRequestHeaders(request.headers, credential),
       body: request.body,
-      abort: new AbortController(),
-      ttftMs: found.timeouts.ttftMs,
+      parsed: undefined,
+      facts: undefined,
+      stream: false,
       upgrade,
+      startedAt,
+      client: new Client(),
     },
   );
+  if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestIdOf(c), "x-fairlead-attempts": String(forwarded.attempts.length) });
+  const { answer, candidate, attempts, over } = forwarded;
+  over();
+  const { response } = answer;
   if (response.webSocket) return response;
   const headers = serviceAnswerHeaders(response.headers);
   const notes: Record<string, string> = {};
-  servedBy(notes, requestIdOf(c), "replica", undefined, attempts, candidate.kind === "provider");
+  servedBy(notes, requestIdOf(c), "replica", undefined, attempts.length, candidate.fallback);
   for (const [note, value] of Object.entries(notes)) headers.set(note, value);
   return new Response(response.body, { status: response.status, headers, encodeBody: response.headers.has("content-encoding") ? "manual" : "automatic" });
 }

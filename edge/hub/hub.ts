@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { bundleBytesMax, bundleSchema, type Bundle } from "../../schema/bundle.ts";
+import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
 import type { RegionStatus, Snapshot, ViewUpdate } from "../../schema/snapshot.ts";
@@ -9,6 +10,7 @@ import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
+import { Decisions } from "./decisions.ts";
 import { fleetMetrics } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow } from "./roster.ts";
@@ -48,6 +50,8 @@ export class Hub extends DurableObject<FleetEnv> {
   #asking = false;
   #bundle: Bundle | undefined;
   #unplaced: RegionStatus["unplaced"] = [];
+  /** In memory only: they are told once, cost no write, and a restart may forget them. */
+  readonly #decisions = new Decisions();
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
     super(ctx, env);
@@ -117,6 +121,17 @@ export class Hub extends DurableObject<FleetEnv> {
     const others = regionsOf(this.env).filter((region) => region !== this.#region);
     const answers = await Promise.allSettled(others.map((region) => this.env.HUB.getByName(region).status()));
     return fleetMetrics([this.status(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
+  }
+
+  /** What isolates near here decided, oldest first. */
+  record(batch: readonly DecisionRecord[]): void {
+    this.#decisions.add(batch);
+  }
+
+  /** What became of a request, if an isolate has told this Hub and it has not forgotten. */
+  explain(requestId: string): Recalled {
+    const decision = this.#decisions.find(requestId);
+    return { ...(decision === undefined ? {} : { decision }), kept: this.#decisions.size, keptMax: this.#decisions.max, since: this.#awakeSince };
   }
 
   /** Other regions' snapshots: the first time is waited for, later ones are fetched behind the answer. */

@@ -1,4 +1,5 @@
 import { FairleadError } from "../../schema/errors.ts";
+import { promptHashes, type PromptHashes } from "./prefix.ts";
 
 /** Deeper bodies are refused: some engines' parsers fail on them (facts/failures.md §2). */
 export const depthMax = 64;
@@ -45,4 +46,58 @@ export function readInference(bytes: ArrayBuffer): InferenceRequest {
     throw new FairleadError("invalid_request", 'Cannot accept the request: "stream" is not a boolean', { param: "stream" });
   }
   return { model, stream: stream === true, body: body as Record<string, unknown> };
+}
+
+/** What routing weighs of a request. */
+export interface RequestFacts {
+  account: string;
+  /** An estimate: four characters a token. */
+  promptTokens: number;
+  /** The most tokens the client wants; undefined where it does not say. */
+  maxTokens: number | undefined;
+  stream: boolean;
+  /** Hashes of the prompt's blocks, each of all before it too, scoped by account; computed when first read. */
+  readonly prefix: readonly number[];
+  /** A hash of what tells the conversation from others; computed with `prefix`. */
+  readonly conversation: number;
+  /** Whether the conversation has earlier turns; computed with `prefix`. */
+  readonly continues: boolean;
+  /** Whether `prefix` has been computed: only some strategies need it. */
+  readonly hashed: boolean;
+  /** The client's word for what belongs together (`x-session-id`). */
+  session: string | undefined;
+}
+
+/** The common rule of thumb for English text; JSON around it makes it an overestimate. */
+const charactersPerToken = 4;
+
+/**
+ * What routing weighs of a parsed request.
+ *
+ * @param byteLength of the body
+ * @param session the value of `x-session-id`
+ */
+export function requestFacts(body: Record<string, unknown>, byteLength: number, account: string, session?: string): RequestFacts {
+  const most = body["max_completion_tokens"] ?? body["max_tokens"] ?? body["max_output_tokens"];
+  let hashes: PromptHashes | undefined;
+  const computed = (): PromptHashes => (hashes ??= promptHashes(body, account));
+  return {
+    account,
+    promptTokens: Math.ceil(byteLength / charactersPerToken),
+    maxTokens: typeof most === "number" && most >= 0 ? most : undefined,
+    stream: body["stream"] === true,
+    session,
+    get prefix() {
+      return computed().chain;
+    },
+    get conversation() {
+      return computed().conversation;
+    },
+    get continues() {
+      return computed().continues;
+    },
+    get hashed() {
+      return hashes !== undefined;
+    },
+  };
 }

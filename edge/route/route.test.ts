@@ -1,11 +1,13 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { routeServiceSchema } from "../../schema/bundle.ts";
+import { routeServiceSchema, strategies, type RouteService, type Routing } from "../../schema/bundle.ts";
 import { seeded } from "../../schema/clock.ts";
 import { linkTimes, type Load } from "../../schema/protocol.ts";
 import { phases } from "../../schema/replica.ts";
 import type { SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
-import { route, unusable, type RouteFacts } from "./route.ts";
+import { Observed } from "./observed.ts";
+import { requestFacts, type RequestFacts } from "./request.ts";
+import { route, sampleMax, unusable, type RouteFacts } from "./route.ts";
 
 const takenAt = 1_000_000;
 
@@ -27,11 +29,11 @@ function row(number: number, load?: Load, { replica = {}, host = {} }: { replica
 const busy = (running: number, queueDepth = 0): Load => ({ running, queueDepth });
 
 /** How often each candidate comes first. */
-function firsts(replicas: readonly Row[], seed = 1, times = 10_000): Record<string, number> {
-  const random = seeded(seed);
+function firsts(replicas: readonly Row[], { times = 10_000, now = takenAt, ...facts }: Partial<RouteFacts> & { times?: number; now?: number } = {}): Record<string, number> {
+  const random = seeded(1);
   const out: Record<string, number> = {};
   for (let i = 0; i < times; i++) {
-    const id = route({ service, replicas }, random).candidates[0]?.id ?? "none";
+    const id = route({ service, replicas, ...facts }, random, now).candidates[0]?.id ?? "none";
     out[id] = (out[id] ?? 0) + 1;
   }
   return out;
@@ -68,7 +70,9 @@ describe("route()", () => {
   });
 
   test("a candidate carries its host, that host's relays and its load", () => {
-    expect(route({ service: { ...service, providers: [] }, replicas: [row(1, busy(2, 3), { host: { relays: [1] } })] }, seeded(1)).candidates).toEqual([{ kind: "replica", id: "chat.local.1", host: "h1", relays: [1], load: 5 }]);
+    expect(route({ service: { ...service, providers: [] }, replicas: [row(1, busy(2, 3), { host: { relays: [1] } })] }, seeded(1)).candidates).toEqual([
+      { kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", host: "h1", relays: [1], load: 5 },
+    ]);
   });
 
   test("prefers the less loaded of two", () => {
@@ -76,12 +80,14 @@ describe("route()", () => {
     expect(firsts([row(1, busy(0)), row(2, busy(0, 1))])).toEqual({ "chat.local.1": 10_000 });
   });
 
-  test("of many, the busiest is never first and the idlest most often", () => {
-    const counts = firsts([row(1, busy(5)), row(2, busy(0)), row(3, busy(2)), row(4, busy(9))]);
+  test("of many, the idlest is first while readings are fresh; as they age it is believed less", () => {
+    const rows = [row(1, busy(5)), row(2, busy(0)), row(3, busy(1)), row(4, busy(50))];
+    expect(firsts(rows, { times: 500 })).toEqual({ "chat.local.2": 500 });
+    const counts = firsts(rows, { now: takenAt + 14_000 });
     expect(counts["chat.local.4"]).toBeUndefined();
-    // power of two choices: the idlest of n is first with chance 2/n
-    expect(Math.abs((counts["chat.local.2"] ?? 0) - 5_000)).toBeLessThan(250);
-    expect(counts["chat.local.3"] ?? 0).toBeGreaterThan(counts["chat.local.1"] ?? 0);
+    // of three alike the best of two random ones: 2/3
+    expect(Math.abs((counts["chat.local.2"] ?? 0) - 6_667)).toBeLessThan(250);
+    expect(counts["chat.local.1"] ?? 0).toBeLessThan(counts["chat.local.3"] ?? 0);
   });
 
   test("spreads evenly over equals", () => {
@@ -124,6 +130,249 @@ describe("route()", () => {
   });
 
   test("with nothing to choose from there is no candidate", () => {
-    expect(route({ service: { ...service, providers: [] }, replicas: [] }, seeded(1))).toEqual({ candidates: [], filtered: {} });
+    expect(route({ service: { ...service, providers: [] }, replicas: [] }, seeded(1))).toEqual({ candidates: [], filtered: {}, scores: [], strategy: "availability_first", saturated: false });
   });
+});
+
+const price = (inputMicroUsd: number, outputMicroUsd: number) => ({ inputMicroUsd, cachedInputMicroUsd: inputMicroUsd / 2, outputMicroUsd });
+
+/** A service with so many providers and a strategy. */
+function serviceWith(routing: Partial<Routing>, providers: Partial<RouteService["providers"][number]>[] = [], replicas: Partial<RouteService["replicas"]> = {}): RouteService {
+  return routeServiceSchema.parse({ ...service, routing, providers: providers.map((provider) => ({ endpoint: "https://a.example/v1", dialect: "openai", ...provider })), replicas });
+}
+
+function asked(text: string, { account = "acct_1", session, ...fields }: { account?: string; session?: string; stream?: boolean; max_tokens?: number } = {}): RequestFacts {
+  return requestFacts({ model: "chat", messages: [{ role: "user", content: text }], ...fields }, text.length, account, session);
+}
+
+const ids = (facts: RouteFacts, seed = 1): string[] => route(facts, seeded(seed), takenAt).candidates.map(({ id }) => id);
+const three = [row(1, busy(1)), row(2, busy(1)), row(3, busy(1))];
+
+describe("what is filtered", () => {
+  test.each(strategies)("%s never picks or lists one that is filtered, and says why", (strategy) => {
+    fc.assert(
+      fc.property(fc.array(fc.record({ load: fc.option(fc.nat(20), { nil: undefined }), phase: fc.constantFrom("ready" as const, "draining" as const), blocked: fc.boolean(), seen: fc.boolean() }), { maxLength: 12 }), fc.nat(), fc.boolean(), (drawn, seed, providerBlocked) => {
+        const replicas = drawn.map(({ load, phase }, i) => row(i, load === undefined ? undefined : busy(load), { replica: { phase } }));
+        const observed = new Observed();
+        for (const [i, { seen }] of drawn.entries()) if (seen) observed.started(`chat.local.${i}`, takenAt);
+        const bad = new Set([...drawn.flatMap(({ phase, blocked }, i) => (phase === "draining" || blocked ? [`chat.local.${i}`] : [])), ...(providerBlocked ? ["one"] : [])]);
+        const blocked = (id: string): string | undefined => (bad.has(id) ? "its breaker is open" : undefined);
+        const facts = { service: serviceWith({ strategy }, [{ name: "one", price: price(2, 1) }, { name: "two", fallback: true }]), replicas, observed, blocked, request: asked("x".repeat(2_000)) };
+        const { candidates, filtered } = route(facts, seeded(seed), takenAt);
+        const listed = candidates.map(({ id }) => id);
+        expect(listed.filter((id) => bad.has(id))).toEqual([]);
+        expect(new Set(listed).size).toBe(listed.length);
+        expect(Object.keys(filtered).sort()).toEqual([...bad].sort());
+        expect(listed).toContain("two");
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("of many the first are named and the rest counted", () => {
+    const { filtered } = route({ service, replicas: Array.from({ length: 100 }, (_, i) => row(i, undefined, { replica: { phase: "starting" } })) }, seeded(1));
+    expect(Object.keys(filtered).length).toBe(21);
+    expect(filtered["…"]).toBe("and 80 more");
+  });
+});
+
+describe("fallback", () => {
+  test("takes over in the order of the chain, then the rest as the file has them, those that are no fallback first", () => {
+    const routed = serviceWith({ fallbackChain: ["c", "replicas", "a"] }, [{ name: "d", fallback: true }, { name: "a", fallback: true }, { name: "b" }, { name: "c", fallback: true }]);
+    expect(ids({ service: routed, replicas: [row(1, busy(2)), row(2, busy(1))] })).toEqual(["chat.local.2", "c", "chat.local.1", "a", "b", "d"]);
+  });
+
+  test("is used when those that are none cannot be", () => {
+    const routed = serviceWith({ strategy: "cost_optimized", fallbackChain: ["b", "a"] }, [{ name: "a", fallback: true }, { name: "b", fallback: true }]);
+    expect(ids({ service: routed, replicas: [] })).toEqual(["b", "a"]);
+  });
+
+  test("availability_first follows the chain, replicas by load", () => {
+    const routed = serviceWith({ fallbackChain: ["b", "gpus"] }, [{ name: "a" }, { name: "b" }], { name: "gpus" });
+    expect(ids({ service: routed, replicas: [row(1, busy(4)), row(2, busy(2)), row(3, busy(3))] })).toEqual(["b", "chat.local.2", "chat.local.3", "chat.local.1", "a"]);
+  });
+
+  test.each([
+    ["a queue", { running: 8, queueDepth: 5 }],
+    ["a full cache", { running: 8, queueDepth: 0, kvUsage: 0.95 }],
+    ["a hundred in flight", { running: 100, queueDepth: 0 }],
+  ])("a replica with %s comes last; when all are so, the fleet is saturated and providers come first", (_, load) => {
+    const routed = serviceWith({}, [{ name: "a", fallback: true }]);
+    const some = route({ service: routed, replicas: [row(1, load), row(2, busy(7))] }, seeded(1));
+    expect([some.candidates.map(({ id }) => id), some.saturated]).toEqual([["chat.local.2", "a", "chat.local.1"], false]);
+    const all = route({ service: routed, replicas: [row(1, load), row(2, load)] }, seeded(1));
+    expect([all.candidates[0]?.id, all.candidates.length, all.saturated]).toEqual(["a", 3, true]);
+  });
+});
+
+describe("strategies", () => {
+  test("weighted holds exact shares within 1 % of 10,000; replicas share theirs", () => {
+    const routed = serviceWith({ strategy: "weighted" }, [{ name: "a", weight: 10 }, { name: "b", weight: 20 }, { name: "c", weight: 50, fallback: true }], { weight: 70 });
+    const counts = firsts(three, { service: routed });
+    const own = three.map(({ replica }) => counts[replica.id] ?? 0);
+    expect(Math.abs(own.reduce((sum, count) => sum + count, 0) - 7_000)).toBeLessThan(100);
+    expect(Math.abs((counts["a"] ?? 0) - 1_000)).toBeLessThan(100);
+    expect(Math.abs((counts["b"] ?? 0) - 2_000)).toBeLessThan(100);
+    expect(counts["c"]).toBeUndefined();
+    for (const count of own) expect(Math.abs(count - 7_000 / 3)).toBeLessThan(200);
+  });
+
+  test("round_robin goes round, whatever the load", () => {
+    const observed = new Observed();
+    const routed = serviceWith({ strategy: "round_robin" }, [{ name: "a" }]);
+    const turns = Array.from({ length: 40 }, (_, i) => {
+      const [id = ""] = ids({ service: routed, replicas: [row(1, busy(9)), row(2), row(3, busy(0))], observed }, i);
+      observed.started(id, takenAt);
+      return id;
+    });
+    const round = turns.slice(0, 4);
+    expect(new Set(round).size).toBe(4);
+    expect(turns).toEqual(Array.from({ length: 10 }, () => round).flat());
+  });
+
+  test("least_load counts what this isolate has sent since the reading, and never takes a provider for idle", () => {
+    const observed = new Observed();
+    const facts = { service: serviceWith({ strategy: "least_load" }, [{ name: "a" }]), replicas: [row(1, busy(2)), row(2, busy(3))], observed };
+    expect(ids(facts)[0]).toBe("chat.local.1");
+    for (let i = 0; i < 2; i++) observed.started("chat.local.1", takenAt + 1);
+    expect(ids(facts)[0]).toBe("chat.local.2");
+    observed.ended("chat.local.1", takenAt + 2);
+    observed.ended("chat.local.1", takenAt + 2);
+    expect(ids(facts)[0]).toBe("chat.local.1");
+    observed.started("chat.local.1", takenAt - 1_000);
+    expect(ids(facts)[0]).toBe("chat.local.1");
+    expect(firsts([row(1, busy(0))], { service: facts.service })).toEqual({ "chat.local.1": 10_000 });
+  });
+
+  test("instance_aware_least_load divides by what the instance can take; unknown is 1", () => {
+    const routed = serviceWith({ strategy: "instance_aware_least_load" });
+    const replicas = [row(1, busy(6)), row(2, busy(3))];
+    expect(ids({ service: routed, replicas })[0]).toBe("chat.local.2");
+    expect(ids({ service: routed, replicas, capacity: ({ number }) => (number === 1 ? 4 : undefined) })[0]).toBe("chat.local.1");
+  });
+
+  test("cost_optimized: own replicas without a price are the cheapest, a provider without one is not", () => {
+    const routed = serviceWith({ strategy: "cost_optimized" }, [{ name: "unknown" }, { name: "cheap", price: price(100_000, 400_000) }, { name: "dear", price: price(5_000_000, 15_000_000) }]);
+    expect(ids({ service: routed, replicas: three, request: asked("hello") })[0]).toMatch(/^chat/);
+    expect(firsts([], { service: routed, request: asked("hello"), times: 100 })).toEqual({ cheap: 100 });
+  });
+
+  test("cost_optimized weighs this request: long prompts and long answers go where each is cheap", () => {
+    const routed = serviceWith({ strategy: "cost_optimized" }, [{ name: "reads", price: price(100_000, 9_000_000) }, { name: "writes", price: price(2_000_000, 500_000) }]);
+    expect(firsts([], { service: routed, request: asked("x".repeat(80_000), { max_tokens: 10 }), times: 100 })).toEqual({ reads: 100 });
+    expect(firsts([], { service: routed, request: asked("hello", { max_tokens: 4_000 }), times: 100 })).toEqual({ writes: 100 });
+  });
+
+  test("cost_optimized: a batch job goes to the cheap and slow, a short stream to the fast that costs little more", () => {
+    const observed = new Observed();
+    for (const [id, ttftMs] of [["slow", 4_000], ["fast", 100], ["dear", 100]] as const) observed.firstByte(id, ttftMs, takenAt);
+    const routed = serviceWith({ strategy: "cost_optimized" }, [{ name: "slow", price: price(100_000, 400_000) }, { name: "fast", price: price(300_000, 1_000_000) }, { name: "dear", price: price(2_000_000, 8_000_000) }]);
+    expect(firsts([], { service: routed, observed, request: asked("hello", { max_tokens: 8_000 }), times: 100 })).toEqual({ slow: 100 });
+    expect(firsts([], { service: routed, observed, request: asked("hello", { stream: true }), times: 100 })).toEqual({ fast: 100 });
+  });
+
+  test("latency_optimized goes where the first token is soonest: by what was seen, by the queue, by what is still read", () => {
+    const routed = serviceWith({ strategy: "latency_optimized" });
+    expect(firsts([row(1, busy(3, 3)), row(2, busy(5, 1))], { service: routed, request: asked("hello"), times: 100 })).toEqual({ "chat.local.2": 100 });
+    const observed = new Observed();
+    for (const id of ["chat.local.1", "chat.local.2"]) observed.firstByte(id, id.endsWith("1") ? 100 : 900, takenAt);
+    expect(firsts([row(1, busy(2)), row(2, busy(1))], { service: routed, observed, request: asked("hello"), times: 100 })).toEqual({ "chat.local.1": 100 });
+  });
+
+  test("one in slow start takes its share only, and all when there is no other", () => {
+    const pressure = (id: string): number => (id === "chat.local.1" ? 0.2 : 1);
+    const counts = firsts(three.slice(0, 2), { pressure });
+    // half of the time it is first drawn, of which a fifth stays
+    expect(Math.abs((counts["chat.local.1"] ?? 0) - 1_000)).toBeLessThan(120);
+    expect(firsts(three.slice(0, 1), { service: serviceWith({}), pressure, times: 100 })).toEqual({ "chat.local.1": 100 });
+  });
+});
+
+describe("prefix_affinity", () => {
+  const routed = serviceWith({ strategy: "prefix_affinity" });
+  const fleet = (count: number, load: (i: number) => Load | undefined = () => busy(2)): Row[] => Array.from({ length: count }, (_, i) => row(i, load(i)));
+
+  test("keeps a conversation where its turns have been read, though others are idler", () => {
+    const observed = new Observed();
+    const replicas = fleet(8);
+    let text = "Tell me of the tides. ".repeat(200);
+    const [home = ""] = ids({ service: routed, replicas, observed, request: asked(text) });
+    for (let turn = 0; turn < 10; turn++) {
+      const request = asked(text);
+      const [id = ""] = ids({ service: routed, replicas: fleet(8, (i) => busy(`chat.local.${i}` === home ? 5 : 2)), observed, request }, turn);
+      expect(id).toBe(home);
+      observed.started(id, takenAt, request);
+      observed.firstByte(id, 50, takenAt);
+      observed.ended(id, takenAt);
+      text += "And then? ".repeat(100);
+    }
+  });
+
+  test("isolates that know nothing agree, and a replica that goes moves only its own", () => {
+    const moved = Array.from({ length: 300 }, (_, i) => {
+      const request = asked(`Conversation ${i} `.repeat(100));
+      const [all = ""] = ids({ service: routed, replicas: fleet(8), request }, i);
+      expect(ids({ service: routed, replicas: fleet(8), request }, i + 1)[0]).toBe(all);
+      const [fewer = ""] = ids({ service: routed, replicas: fleet(7), request }, i);
+      return all === "chat.local.7" ? "its own" : all === fewer ? "stayed" : "moved";
+    });
+    expect(moved).not.toContain("moved");
+    expect(moved).toContain("its own");
+  });
+
+  test("never sends to one over the bound, whatever it holds", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(60), { minLength: 2, maxLength: 10 }), fc.nat(), fc.option(fc.constant("s1"), { nil: undefined }), (loads, seed, session) => {
+        const observed = new Observed();
+        const request = asked("x".repeat(5_000), session === undefined ? {} : { session });
+        void request.prefix;
+        const busiest = loads.indexOf(Math.max(...loads));
+        observed.started(`chat.local.${busiest}`, takenAt - 1, request);
+        observed.firstByte(`chat.local.${busiest}`, 1, takenAt);
+        const replicas = loads.map((load, i) => row(i, busy(load)));
+        const [first] = route({ service: routed, replicas, observed, request }, seeded(seed), takenAt).candidates;
+        const sum = loads.reduce((total, load) => total + load, 0);
+        const bound = Math.max(((sum + 1) / loads.length) * 1.25, sum / loads.length + 8);
+        expect(first?.kind === "replica" ? first.load : -1).toBeLessThanOrEqual(bound);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("a session stays, whatever its prompts and the strategy", () => {
+    for (const strategy of ["prefix_affinity", "least_load", "latency_optimized"] as const) {
+      const homes = new Set(Array.from({ length: 20 }, (_, i) => ids({ service: serviceWith({ strategy }), replicas: fleet(8), request: asked(`${i} `.repeat(600), { session: "s1" }) }, i)[0]));
+      expect(homes.size, strategy).toBe(1);
+    }
+    const spread = new Set(Array.from({ length: 50 }, (_, i) => ids({ service: routed, replicas: fleet(8), request: asked("x", { session: `s${i}` }) })[0]));
+    expect(spread.size).toBeGreaterThan(5);
+  });
+
+  test("in a fleet of which a sample is weighed, homes and holders are still found", () => {
+    const replicas = fleet(2_000);
+    const observed = new Observed();
+    const request = asked("Tell me of the tides. ".repeat(200));
+    const first = new Set(Array.from({ length: 20 }, (_, seed) => ids({ service: routed, replicas, observed, request }, seed)[0]));
+    expect(first.size).toBe(1);
+    observed.started("chat.local.1999", takenAt, request);
+    observed.firstByte("chat.local.1999", 9, takenAt);
+    expect(new Set(Array.from({ length: 20 }, (_, seed) => ids({ service: routed, replicas, observed, request }, seed)[0]))).toEqual(new Set(["chat.local.1999"]));
+  });
+});
+
+test("of a large fleet every replica is picked, about evenly, and loaded ones hardly", () => {
+  const size = 4 * sampleMax;
+  const replicas = Array.from({ length: size }, (_, i) => row(i, busy(i % 2 === 0 ? 1 : 4)));
+  const counts = firsts(replicas, { times: 20_000 });
+  expect(Object.keys(counts).length).toBe(size / 2);
+  expect(Object.keys(counts).every((id) => Number(id.split(".")[2]) % 2 === 0)).toBe(true);
+  expect(Math.max(...Object.values(counts))).toBeLessThan(4 * (20_000 / (size / 2)));
+});
+
+test("a decision tells the best few with the parts of their scores", () => {
+  const { scores } = route({ service: serviceWith({ strategy: "prefix_affinity" }), replicas: [row(1, { running: 1, queueDepth: 0, kvUsage: 0.5 }), row(2, { running: 3, queueDepth: 0, kvUsage: 0.25 })] }, seeded(1));
+  expect(scores).toEqual([
+    { id: "chat.local.1", total: 0.75, parts: { load: 1, kv: 0.5 } },
+    { id: "chat.local.2", total: 0.375, parts: { load: 0, kv: 0.75 } },
+  ]);
 });

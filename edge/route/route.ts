@@ -1,71 +1,285 @@
-import type { Provider, RouteService } from "../../schema/bundle.ts";
+import type { RouteService, Strategy } from "../../schema/bundle.ts";
 import type { Random } from "../../schema/clock.ts";
-import { linkTimes } from "../../schema/protocol.ts";
-import type { SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
+import type { SnapshotReplica } from "../../schema/snapshot.ts";
+import { boundOf, homeOf, homes, pickNearest } from "./affinity.ts";
+import { providerCandidate, replicaCandidate, type Candidate, type ReplicaRow } from "./candidates.ts";
+import { Field } from "./field.ts";
+import { Reasons } from "./filter.ts";
+import type { Observed } from "./observed.ts";
+import { bestReplicas, none, pickBest, pickNextTurn, pickWeighted } from "./pick.ts";
+import { poolOf, type Pool } from "./pool.ts";
+import { textHash } from "./prefix.ts";
+import type { Match } from "./prefixMemory.ts";
+import type { RequestFacts } from "./request.ts";
+import { scoreCost, scoreKv, scoreLatency, scoreLoad, scorePrefix } from "./score.ts";
+import { readsPrefix, scorers, weightsOf, type Scorer, type Weights } from "./strategy.ts";
 
-/** An upstream being weighed. */
-export type Candidate =
-  | { kind: "replica"; id: string; host: string; relays: readonly number[]; load: number | undefined }
-  | { kind: "provider"; id: string; provider: Provider };
+export type { Candidate } from "./candidates.ts";
+export { unusable } from "./filter.ts";
+
+/** A candidate's score with its parts, for the log. */
+export interface Scored {
+  id: string;
+  total: number;
+  parts: Record<string, number>;
+}
 
 export interface Decision {
-  /** In the order in which they are to be tried. */
+  /** In the order in which they are to be tried: the pick, then those that take over from it. Of many replicas the best few. */
   candidates: Candidate[];
-  /** Why replicas were left out, by replica id. */
+  /** Why upstreams were left out, by id; of many the first, and under "…" how many more. */
   filtered: Record<string, string>;
+  /** The best few before the pick. */
+  scores: Scored[];
+  strategy: Strategy;
+  /** Replicas are there, and each is over its bounds: providers come first. */
+  saturated: boolean;
 }
 
 export interface RouteFacts {
   service: RouteService;
-  replicas: readonly { replica: SnapshotReplica; host: SnapshotHost; takenAt: number }[];
+  /** As the view has them; never changed afterwards. */
+  replicas: readonly ReplicaRow[];
+  request?: RequestFacts;
+  observed?: Observed;
+  /** Why an upstream may not be used now: its breaker is open, it asked to be left alone, it was tried. */
+  blocked?: (id: string) => string | undefined;
+  /** The share of its usual traffic that an upstream in slow start may take, 0..1; 1 for all others. */
+  pressure?: (id: string) => number;
+  /** What a replica's instance can take, relative to others (`instance_aware_least_load`); unknown: 1, as SkyServe has it. */
+  capacity?: (replica: SnapshotReplica) => number | undefined;
 }
 
+/** Replicas in a decision at most: attempts are ten at most (`schema/bundle.ts`), and some may be blocked by then. */
+const replicasMax = 10;
+const scoresMax = 4;
+/** How often a pick in slow start is passed over. */
+const passesMax = 4;
 /**
- * Why a replica may not be used; undefined when it may. A host's lease is measured against the time of its snapshot, both by its
- * Hub's clock: an isolate that has lost its Hubs goes on with the last good copy, and a dead host shows at dispatch.
+ * Of a larger fleet, so many replicas at random are weighed, and those that may hold the prompt: the best of 256 is among the best half per
+ * cent of all, and isolates that look at different ones do not all send to the same. Two would do (facts: power of two choices).
  */
-export function unusable({ replica, host, takenAt }: RouteFacts["replicas"][number]): string | undefined {
-  if (replica.phase !== "ready") return `phase is ${replica.phase}`;
-  if (!host.linkUp) return "its host's link is down";
-  if (host.draining) return "its host is draining";
-  if (host.relays.length === 0) return "its host has no relay";
-  if (takenAt - host.heardAt > linkTimes.leaseMs) return `its host was last heard ${takenAt - host.heardAt} ms before the snapshot`;
-  return undefined;
+export const sampleMax = 256;
+/** Of a larger fleet, so many of a key's homes are weighed too. */
+const homesMax = 4;
+
+/** Kept from pick to pick; a pick is synchronous and leaves nothing in it that the next one reads. */
+const field = new Field();
+
+/** What a request belongs to, as a number: a session by the client's word, or a conversation. */
+function keyOf({ session, account, conversation }: RequestFacts): number {
+  return session === undefined ? conversation : textHash(session, textHash(account));
 }
 
-/**
- * Filter, score, pick: ready replicas first, the less loaded of two random ones ahead of the rest (power of two choices); then
- * providers in their order. A replica whose load is unknown counts as loaded as the busiest known one: a missing reading never
- * looks idle.
- */
-export function route({ service, replicas }: RouteFacts, random: Random): Decision {
-  const filtered: Record<string, string> = {};
-  const usable: Extract<Candidate, { kind: "replica" }>[] = [];
-  for (const row of replicas) {
-    const why = unusable(row);
-    if (why !== undefined) {
-      filtered[row.replica.id] = why;
-      continue;
+/** The rows to weigh: all, or of many a sample, and those where this request is at home or matches. */
+function enterRows(pool: Pool, key: number | undefined, matches: readonly Match[], providers: number, random: Random): void {
+  const { rows, hash, indexOf } = pool;
+  const whole = rows.length <= sampleMax;
+  const count = whole ? rows.length : sampleMax;
+  field.begin(pool, whole ? 0 : Math.min(rows.length - 1, Math.floor(random() * rows.length)), count, homesMax + matches.length + providers);
+  if (whole) return;
+  const add = (row: number | undefined): void => {
+    if (row !== undefined && field.placeOf(row) < 0) field.add(row);
+  };
+  if (key !== undefined) for (const row of homes(hash, key, homesMax)) add(row);
+  for (const { id } of matches) add(indexOf.get(id));
+}
+
+/** Filter replicas and providers, and enter what is known of those that are left. */
+function enter({ service, blocked, observed, capacity, request }: RouteFacts, pool: Pool, reasons: Reasons, now: number, random: Random): void {
+  const { strategy } = service.routing;
+  const { rows } = pool;
+  reasons.addAll(pool.unusable);
+  const session = request?.session !== undefined;
+  const matches = request !== undefined && observed !== undefined && !session && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now) : [];
+  const key = request !== undefined && (session || strategy === "prefix_affinity") ? keyOf(request) : undefined;
+  enterRows(pool, key, matches, service.providers.length, random);
+  if (blocked !== undefined) field.keep((row) => kept((rows[row] as ReplicaRow).replica.id, blocked, reasons));
+  if (observed !== undefined) {
+    for (let place = 0; place < field.replicas; place++) {
+      const seen = observed.get((rows[field.source[place] as number] as ReplicaRow).replica.id);
+      if (seen !== undefined) field.enterSeen(place, seen, now);
     }
-    const { replica, host } = row;
-    usable.push({ kind: "replica", id: replica.id, host: host.id, relays: host.relays, load: replica.load === undefined ? undefined : replica.load.running + replica.load.queueDepth });
   }
-  const ordered = shuffled(usable, random);
-  const [first, second] = ordered;
-  if (first !== undefined && second !== undefined) {
-    const busiest = Math.max(0, ...ordered.map((one) => one.load ?? 0));
-    if ((second.load ?? busiest) < (first.load ?? busiest)) [ordered[0], ordered[1]] = [second, first];
+  for (const { id, blocks } of matches) {
+    const row = pool.indexOf.get(id);
+    if (row !== undefined) field.enterMatch(row, blocks / (request as RequestFacts).prefix.length);
   }
-  const providers = service.providers.map((provider): Candidate => ({ kind: "provider", id: provider.name, provider }));
-  return { candidates: [...ordered, ...providers], filtered };
+  if (capacity !== undefined && strategy === "instance_aware_least_load") {
+    for (let place = 0; place < field.replicas; place++) field.load[place] = (field.load[place] as number) / (capacity((rows[field.source[place] as number] as ReplicaRow).replica) ?? 1);
+  }
+  for (const [index, { name }] of service.providers.entries()) {
+    if (blocked === undefined || kept(name, blocked, reasons)) field.addProvider(index, observed?.get(name), now);
+  }
 }
 
-/** Fisher–Yates, on a copy. */
-function shuffled<T>(items: readonly T[], random: Random): T[] {
-  const out = [...items];
-  for (let i = out.length - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [out[i], out[j]] = [out[j] as T, out[i] as T];
+/** Whether an upstream stays. */
+function kept(id: string, blocked: (id: string) => string | undefined, reasons: Reasons): boolean {
+  const why = blocked(id);
+  if (why !== undefined) reasons.add(id, why);
+  return why === undefined;
+}
+
+/** Score by each scorer that counts; those that did not abstain. */
+function score(weights: Weights, { service, request }: RouteFacts, now: number): Scorer[] {
+  const ran: [Scorer, number][] = [];
+  let sum = 0;
+  for (const scorer of scorers) {
+    const weight = weights[scorer];
+    if (weight === undefined || !scoreBy(scorer, field.scores[scorer], service, request, now)) continue;
+    ran.push([scorer, weight]);
+    sum += weight;
   }
-  return out;
+  field.total.fill(0, 0, field.size);
+  for (const [scorer, weight] of ran) field.weigh(scorer, weight / sum);
+  return ran.map(([scorer]) => scorer);
+}
+
+function scoreBy(scorer: Scorer, out: Float32Array, { replicas, providers }: RouteService, request: RequestFacts | undefined, now: number): boolean {
+  switch (scorer) {
+    case "load":
+      return scoreLoad(field, out, now);
+    case "kv":
+      return scoreKv(field, out);
+    case "prefix":
+      return scorePrefix(field, out);
+    case "latency":
+      return scoreLatency(field, out, request);
+    case "cost":
+      return scoreCost(field, out, replicas.price, (place) => providers[field.source[place] as number]?.price, request);
+  }
+}
+
+/**
+ * The order in which upstreams take over from each other: the fallback chain's; then those it does not name, first those that are no
+ * fallback, replicas before providers, providers as the file has them.
+ */
+function ranks({ routing: { fallbackChain }, replicas, providers }: RouteService): { own: number; providers: number[] } {
+  const rank = (name: string, fallback: boolean, fileOrder: number): number => {
+    const named = fallbackChain.indexOf(name);
+    return named >= 0 ? named : fallbackChain.length + (fallback ? providers.length + 1 : 0) + fileOrder;
+  };
+  return { own: rank(replicas.name, replicas.fallback, 0), providers: providers.map(({ name, fallback }, i) => rank(name, fallback, i + 1)) };
+}
+
+/** Who competes as one: all replicas, or the provider at a place. */
+type Upstream = "replicas" | number;
+
+/** Leave only one upstream in the competition. */
+function leave(chosen: Upstream): void {
+  const { replicas, size, competes } = field;
+  if (chosen !== "replicas") competes.fill(0, 0, replicas);
+  for (let i = replicas; i < size; i++) if (i !== chosen) competes[i] = 0;
+}
+
+/** Where the strategy chooses among upstreams before it chooses among replicas: leave only the chosen one in the competition. */
+function chooseUpstream({ routing: { strategy }, replicas, providers }: RouteService, rank: ReturnType<typeof ranks>, random: Random): void {
+  if (strategy !== "weighted" && strategy !== "availability_first") return;
+  const upstreams: Upstream[] = field.competes.subarray(0, field.replicas).includes(1) ? ["replicas"] : [];
+  for (let i = field.replicas; i < field.size; i++) if (field.competes[i] === 1) upstreams.push(i);
+  if (upstreams.length < 2) return;
+  const provider = (place: number): number => field.source[place] as number;
+  if (strategy === "weighted") {
+    const weights = upstreams.map((one) => (one === "replicas" ? replicas.weight : (providers[provider(one)]?.weight ?? 0)));
+    leave(upstreams[pickWeighted(weights, random)] ?? "replicas");
+    return;
+  }
+  const rankOf = (one: Upstream): number => (one === "replicas" ? rank.own : (rank.providers[provider(one)] ?? 0));
+  leave(upstreams.reduce((first, one) => (rankOf(one) < rankOf(first) ? one : first)));
+}
+
+/** One pick among those that compete. */
+function pickOne({ service: { routing: { strategy } }, request }: RouteFacts, { hash }: Pool, random: Random): number {
+  if (strategy === "round_robin") return pickNextTurn(field, random);
+  const best = pickBest(field, random);
+  if (best === none || best >= field.replicas || request === undefined) return best;
+  // the pick is a replica: what belongs together goes to the same one, while its load allows
+  const { session } = request;
+  if (session === undefined && strategy !== "prefix_affinity") return best;
+  const bound = boundOf(field);
+  const home = session === undefined ? pickNearest(field, hash, request, bound) : homeOf(field, hash, keyOf(request), bound);
+  return home === none ? best : home;
+}
+
+function idOf(place: number, pool: Pool, { providers }: RouteService): string {
+  const source = field.source[place] as number;
+  return place < field.replicas ? (pool.rows[source] as ReplicaRow).replica.id : (providers[source]?.name ?? "");
+}
+
+/** The pick. One in slow start is passed over as often as its pressure says; when only such are left, the first of them takes the request. */
+function pick(facts: RouteFacts, pool: Pool, random: Random): number {
+  let passed = none;
+  for (let passes = 0; passes < passesMax; passes++) {
+    const place = pickOne(facts, pool, random);
+    if (place === none) return passed;
+    const share = facts.pressure?.(idOf(place, pool, facts.service)) ?? 1;
+    if (share >= 1 || random() < share) return place;
+    if (passed === none) passed = place;
+    field.competes[place] = 0;
+  }
+  return passed;
+}
+
+/** Who competes: those that are no fallback, and not over their bounds. */
+function compete({ replicas: own, providers }: RouteService): void {
+  const { replicas, size, competes, full, source } = field;
+  if (own.fallback) competes.fill(0, 0, replicas);
+  else for (let i = 0; i < replicas; i++) competes[i] = 1 - (full[i] as number);
+  for (let i = replicas; i < size; i++) competes[i] = providers[source[i] as number]?.fallback === true ? 0 : 1;
+}
+
+/** The few best by total with the parts of it, for the log. */
+function explain(places: readonly number[], parts: readonly Scorer[], pool: Pool, service: RouteService): Scored[] {
+  const { total, scores } = field;
+  return places
+    .toSorted((a, b) => (total[b] as number) - (total[a] as number))
+    .slice(0, scoresMax)
+    .map((place) => {
+      const by: Record<string, number> = {};
+      for (const scorer of parts) by[scorer] = scores[scorer][place] as number;
+      return { id: idOf(place, pool, service), total: total[place] as number, parts: by };
+    });
+}
+
+/**
+ * Filter, score, pick: which upstream takes a request, and which ones take over from it.
+ *
+ * Those that are no fallback and not over their bounds compete by the service's strategy. Behind the pick come the others in the order of
+ * the fallback chain, replicas among themselves by score; replicas over their bounds come last.
+ *
+ * @param now ms since the epoch; the newest snapshot's time when absent
+ */
+export function route(facts: RouteFacts, random: Random, now?: number): Decision {
+  const { service, request } = facts;
+  const { strategy } = service.routing;
+  const pool = poolOf(facts.replicas);
+  const at = now ?? pool.takenAt;
+  const reasons = new Reasons();
+  enter(facts, pool, reasons, at, random);
+  const parts = score(weightsOf(strategy, request), facts, at);
+  compete(service);
+  const { replicas, size, full, source } = field;
+  const saturated = replicas > 0 && !full.subarray(0, replicas).includes(0);
+
+  const best = bestReplicas(field, replicasMax, random);
+  const providers: number[] = [];
+  for (let i = replicas; i < size; i++) providers.push(i);
+  const scores = explain([...best.slice(0, scoresMax), ...providers], parts, pool, service);
+  const rank = ranks(service);
+  const rankOf = (place: number): number => (place >= replicas ? (rank.providers[source[place] as number] as number) : full[place] === 1 ? Number.MAX_SAFE_INTEGER : rank.own);
+  // stable: replicas stay in the order of their totals
+  const order = [...best, ...providers].sort((a, b) => rankOf(a) - rankOf(b));
+
+  chooseUpstream(service, rank, random);
+  const first = pick(facts, pool, random);
+  if (first !== none) {
+    const known = order.indexOf(first);
+    if (known >= 0) order.splice(known, 1);
+    order.unshift(first);
+  }
+  const candidates = order.map((place): Candidate => {
+    const index = source[place] as number;
+    return place < replicas ? replicaCandidate(service, pool.rows[index] as ReplicaRow) : providerCandidate(service.providers[index] as RouteService["providers"][number]);
+  });
+  return { candidates, filtered: reasons.told(), scores, strategy, saturated };
 }

@@ -1,0 +1,65 @@
+import { candidatesToldMax, type DecisionRecord, type Weighed } from "../schema/decision.ts";
+import type { RouterEnv } from "./env.ts";
+import type { Decision } from "./route/route.ts";
+import { nearestHub } from "./view.ts";
+
+/** Decisions go out together, one call a second at most, however many requests there are. */
+const batchMs = 1_000;
+/** Kept between two calls; the oldest go first. */
+const pendingMax = 200;
+/** A request that was to send them and has not by now was ended before it could: the next one takes over. */
+const lostMs = 5 * batchMs;
+
+/** This isolate's decisions that its Hub has not been told. */
+let pending: DecisionRecord[] = [];
+/** Since when a request has been waiting to send them; 0 when none is. */
+let waitingSince = 0;
+
+/** What a decision says, in the form in which it is kept. */
+export function weighed({ strategy, saturated, candidates, filtered, scores }: Decision): Weighed {
+  return {
+    strategy,
+    saturated,
+    candidates: candidates.slice(0, candidatesToldMax).map(({ id, upstream }) => {
+      const score = scores.find((scored) => scored.id === id);
+      return score === undefined ? { id, upstream } : { id, upstream, score: { total: score.total, parts: score.parts } };
+    }),
+    filtered,
+  };
+}
+
+/**
+ * Remember what became of a request, for `fairlead explain`. It costs the request nothing: what has come together is sent to the
+ * nearest Hub behind some answer, and is lost when that fails.
+ *
+ * @example noteDecision(env, request, waitUntil, { requestId, at, service, model, account, ...weighed(decision), attempts, status, upstream, ms })
+ */
+export function noteDecision(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void, record: DecisionRecord): void {
+  if (pending.length >= pendingMax) pending.shift();
+  pending.push(record);
+  const now = Date.now();
+  if (waitingSince > 0 && now - waitingSince < lostMs) return;
+  waitingSince = now;
+  waitUntil(sendSoon(env, request, now));
+}
+
+async function sendSoon(env: RouterEnv, request: Request, since: number): Promise<void> {
+  await scheduler.wait(batchMs);
+  // another request took over, or a test forgot everything
+  if (waitingSince !== since) return;
+  const batch = pending;
+  pending = [];
+  waitingSince = 0;
+  if (batch.length === 0) return;
+  try {
+    await nearestHub(env, request).record(batch);
+  } catch (error) {
+    console.warn(JSON.stringify({ message: "decisions were not kept", decisions: batch.length, error: String(error) }));
+  }
+}
+
+/** Forget everything: for tests that start from a cold isolate. */
+export function forgetDecisions(): void {
+  pending = [];
+  waitingSince = 0;
+}

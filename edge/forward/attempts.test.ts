@@ -1,0 +1,284 @@
+import { describe, expect, test } from "vitest";
+import { FairleadError } from "../../schema/errors.ts";
+import { providerSchema } from "../../schema/bundle.ts";
+import { seeded } from "../../schema/clock.ts";
+import { providerCandidate, type Candidate } from "../route/candidates.ts";
+import { Observed } from "../route/observed.ts";
+import { attemptInTurn, type Course, type Remembered } from "./attempts.ts";
+import { RetryBudget } from "./budget.ts";
+import type { Failure, Outcome } from "./outcome.ts";
+import { Standings } from "./standing.ts";
+
+const error = new FairleadError("provider_error", "Cannot");
+const unable = (status: number): Failure => ({ kind: "unable", status, error });
+const throttled = (retryAfterMs?: number): Failure => ({ kind: "throttled", retryAfterMs, error });
+const lost: Failure = { kind: "lost", why: "reset" };
+const unsent: Failure = { kind: "unsent", why: "no_agent" };
+const good: Outcome<string> = { kind: "answer", answer: "good" };
+
+function provider(name: string, fallback = false): Candidate {
+  return providerCandidate(providerSchema.parse({ name, endpoint: "https://vendor.test/v1", dialect: "openai", fallback }));
+}
+
+function replica(id: string): Candidate {
+  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", host: "h", relays: [0], load: 0 };
+}
+
+/** A world of upstreams that answer after a time, on virtual time. */
+class Vendors {
+  now = 0;
+  asked: string[] = [];
+  abandoned: string[] = [];
+  waits: number[] = [];
+  readonly remembered: Remembered = { budget: new RetryBudget(), standings: new Standings(), observed: new Observed() };
+  #due: { at: number; fire: () => void }[] = [];
+  readonly candidates: Candidate[];
+  readonly answer: (id: string, nth: number) => { outcome: Outcome<string>; ms?: number };
+  readonly #random = seeded(1);
+
+  constructor(candidates: Candidate[], answer: Vendors["answer"]) {
+    this.candidates = candidates;
+    this.answer = answer;
+  }
+
+  after(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#due.push({ at: this.now + ms, fire: resolve }));
+  }
+
+  /** Let time pass until this is done. */
+  async until<T>(work: Promise<T>): Promise<T> {
+    const state = { done: false };
+    const finish = work.finally(() => (state.done = true));
+    for (let calm = 0; !state.done && calm < 1_000; calm++) {
+      for (let i = 0; i < 20; i++) await Promise.resolve();
+      const next = this.#due.sort((a, b) => a.at - b.at)[0];
+      if (state.done || next === undefined) continue;
+      this.#due.shift();
+      this.now = Math.max(this.now, next.at);
+      next.fire();
+    }
+    return finish;
+  }
+
+  course(more: Partial<Course<string>> = {}): Course<string> {
+    return {
+      candidates: this.candidates,
+      pool: {
+        replicas: this.candidates.flatMap(({ kind, id }) => (kind === "replica" ? [{ replica: { id } }] : [])),
+        providers: this.candidates.flatMap(({ kind, id }) => (kind === "provider" ? [{ name: id }] : [])),
+      },
+      path: "/v1/chat/completions",
+      repeatable: true,
+      stream: false,
+      attemptsMax: 3,
+      ttftMs: 1_000,
+      endsAt: this.now + 60_000,
+      hedgeAfterMs: undefined,
+      remembered: this.remembered,
+      now: () => this.now,
+      random: this.#random,
+      wait: (ms) => (this.waits.push(ms), this.after(ms)),
+      send: ({ id }, limitMs) => {
+        const nth = this.asked.filter((one) => one === id).length;
+        this.asked.push(id);
+        const { outcome, ms = 5 } = this.answer(id, nth);
+        const result = this.after(Math.min(ms, limitMs)).then((): Outcome<string> => (ms > limitMs ? { kind: "timeout", why: "late" } : outcome));
+        return { result, abandon: () => void this.abandoned.push(id) };
+      },
+      gone: () => false,
+      ...more,
+    };
+  }
+
+  ask(more: Partial<Course<string>> = {}): ReturnType<typeof attemptInTurn<string>> {
+    return this.until(attemptInTurn(this.course(more)));
+  }
+}
+
+/** Each upstream's outcomes, in turn; good after them. */
+function vendors(candidates: Candidate[], outcomes: Record<string, Outcome<string>[]>): Vendors {
+  return new Vendors(candidates, (id, nth) => ({ outcome: outcomes[id]?.[nth] ?? good }));
+}
+
+const two = [provider("a"), provider("b")];
+
+describe("attemptInTurn(): what goes elsewhere", () => {
+  test.each<[string, Failure[], string[]]>([
+    ["502", [unable(502)], ["a", "b"]],
+    ["503", [unable(503)], ["a", "b"]],
+    ["500: once more on the same provider first", [unable(500), unable(500)], ["a", "a", "b"]],
+    ["409: once more on the same provider first", [unable(409), unable(409)], ["a", "a", "b"]],
+    ["a lost connection", [lost], ["a", "b"]],
+    ["no carriage", [unsent], ["a", "b"]],
+    ["silence", [{ kind: "timeout", why: "" }], ["a", "b"]],
+    ["a refused credential", [{ kind: "credential", status: 401, error }], ["a", "b"]],
+    ["429 that says nothing", [throttled()], ["a", "b"]],
+    ["429 with a time longer than a request waits", [throttled(2_501)], ["a", "b"]],
+  ])("%s", async (_, failures, asked) => {
+    const world = vendors(two, { a: failures });
+    expect(await world.ask()).toMatchObject({ answer: "good", candidate: { id: "b" } });
+    expect(world.asked).toEqual(asked);
+  });
+
+  test.each<Failure["kind"]>(["caller", "context_length", "content_filter"])("what is the caller's fault goes nowhere: %s", async (kind) => {
+    const world = vendors(two, { a: [{ kind, error } as Failure] });
+    expect(await world.ask()).toMatchObject({ failure: { kind }, attempts: [{ id: "a", outcome: kind }] });
+    expect(world.asked).toEqual(["a"]);
+  });
+
+  test("what cannot be repeated goes elsewhere only when it cannot have begun", async () => {
+    const sent = vendors(two, { a: [lost] });
+    expect(await sent.ask({ repeatable: false })).toMatchObject({ failure: lost });
+    const not = vendors(two, { a: [unsent] });
+    expect(await not.ask({ repeatable: false })).toMatchObject({ answer: "good" });
+  });
+
+  test("the same replica is never asked twice", async () => {
+    const world = vendors([replica("r1"), replica("r2")], { r1: [unable(500), good], r2: [throttled(100), good] });
+    expect(await world.ask({ attemptsMax: 10 })).toMatchObject({ failure: { kind: "throttled" } });
+    expect(world.asked).toEqual(["r1", "r2"]);
+  });
+
+  test("attempts are told in order, with what became of each and how long it took", async () => {
+    const world = vendors([provider("a"), provider("b"), provider("c")], { a: [unable(503)], b: [lost] });
+    expect((await world.ask()).attempts).toEqual([{ id: "a", outcome: "unable", ms: 5 }, { id: "b", outcome: "lost", ms: 5 }, { id: "c", outcome: "answer", ms: 5 }]);
+  });
+
+  test("when all that was known is gone, news is asked for once", async () => {
+    const world = vendors([replica("gone")], { gone: [unsent] });
+    expect(await world.ask({ again: async () => [replica("gone"), replica("fresh")] })).toMatchObject({ candidate: { id: "fresh" }, attempts: [{}, {}] });
+  });
+
+  test("nobody asks on for a client that has gone", async () => {
+    const world = vendors(two, { a: [lost] });
+    expect(await world.ask({ gone: () => world.asked.length > 0 })).toMatchObject({ failure: lost });
+    expect(world.asked).toEqual(["a"]);
+  });
+});
+
+describe("attemptInTurn(): Retry-After", () => {
+  test("the common two seconds are waited for, on the same provider, before a fallback is used", async () => {
+    const world = vendors([provider("a"), provider("b", true)], { a: [throttled(2_000)] });
+    expect(await world.ask()).toMatchObject({ candidate: { id: "a" } });
+    expect(world.waits).toEqual([2_000]);
+  });
+
+  test("one of the same rank that is free is better than waiting", async () => {
+    const world = vendors(two, { a: [throttled(2_000)] });
+    expect(await world.ask()).toMatchObject({ candidate: { id: "b" } });
+    expect(world.waits).toEqual([]);
+  });
+
+  test("a wait is kept once", async () => {
+    const world = vendors([provider("a")], { a: [throttled(1_000), throttled(1_000)] });
+    expect(await world.ask({ attemptsMax: 10 })).toMatchObject({ failure: { kind: "throttled" } });
+    expect(world.asked).toEqual(["a", "a"]);
+  });
+
+  test("a wait that reaches past the deadline is not begun", async () => {
+    const world = vendors([provider("a")], { a: [throttled(2_000)] });
+    expect(await world.ask({ endsAt: 1_500 })).toMatchObject({ failure: { kind: "throttled" } });
+    expect(world.now).toBeLessThan(100);
+  });
+});
+
+describe("attemptInTurn(): bounds", () => {
+  const many = Array.from({ length: 12 }, (_, i) => provider(`p${i}`));
+  const all = (failure: Failure): Vendors => new Vendors(many, () => ({ outcome: failure }));
+
+  test.each([[1, 1], [3, 3], [6, 6], [10, 6]])("with %d attempts allowed, all together, there are %d", async (attemptsMax, asked) => {
+    const world = all(unable(503));
+    await world.ask({ attemptsMax });
+    expect(world.asked).toHaveLength(asked);
+  });
+
+  test("one deadline holds for all attempts", async () => {
+    const world = new Vendors(many, () => ({ outcome: good, ms: 10_000 }));
+    expect(await world.ask({ ttftMs: 1_000, endsAt: 1_500, attemptsMax: 6 })).toMatchObject({ failure: { kind: "timeout" }, attempts: [{ ms: 1_000 }, { ms: 500 }] });
+  });
+
+  test("without a budget there is one attempt", async () => {
+    const world = all(unable(503));
+    while (world.remembered.budget.take(1));
+    await world.ask();
+    expect(world.asked).toHaveLength(1);
+  });
+
+  test("in flight is counted back for every attempt that gave no answer", async () => {
+    const world = all(unable(503));
+    await world.ask();
+    for (const { id } of many) expect(world.remembered.observed.inFlight(id)).toBe(0);
+  });
+});
+
+describe("attemptInTurn(): a second attempt beside a silent first", () => {
+  function slow(ms: Record<string, number>, outcomes: Record<string, Outcome<string>> = {}): Vendors {
+    return new Vendors(two, (id) => ({ outcome: outcomes[id] ?? good, ms: ms[id] ?? 5 }));
+  }
+
+  test("is not begun when the first answers in time", async () => {
+    const world = slow({ a: 40 });
+    expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "a" } });
+    expect(world.asked).toEqual(["a"]);
+  });
+
+  test("the first good answer wins, the other is given up and counts as an attempt", async () => {
+    const world = slow({ a: 500 });
+    expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "b" }, attempts: [{ id: "a", outcome: "abandoned" }, { id: "b", outcome: "answer" }] });
+    expect(world.abandoned).toEqual(["a"]);
+    expect(world.remembered.standings.survey(world.course().pool, "", world.now)).toBeUndefined();
+  });
+
+  test("when the second fails, the first still decides", async () => {
+    const world = slow({ a: 500 }, { b: lost });
+    expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "a" }, attempts: [{ id: "b", outcome: "lost" }, { id: "a", outcome: "answer" }] });
+  });
+
+  test.each([["attempts", { attemptsMax: 1 }], ["repeatable", { repeatable: false }]])("needs what any other attempt needs: %s", async (_, more) => {
+    const world = slow({ a: 500 });
+    await world.ask({ hedgeAfterMs: 50, ...more });
+    expect(world.asked).toEqual(["a"]);
+  });
+
+  test("is paid for from the same budget", async () => {
+    const world = slow({ a: 500 });
+    while (world.remembered.budget.take(1));
+    await world.ask({ hedgeAfterMs: 50 });
+    expect(world.asked).toEqual(["a"]);
+  });
+});
+
+describe("attemptInTurn(): over a minute", () => {
+  /** A minute of requests, one after the other at a rate, with the real budget and breakers. */
+  async function minute(world: Vendors, perSecond: number): Promise<{ requests: number; answered: number }> {
+    let requests = 0;
+    let answered = 0;
+    for (const end = world.now + 60_000; world.now < end; requests++) {
+      const at = world.now;
+      const survey = world.remembered.standings.survey(world.course().pool, "/v1/chat/completions", at);
+      const candidates = world.candidates.filter(({ id }) => survey?.blocked(id) === undefined);
+      if ("answer" in (await world.ask({ candidates }))) answered++;
+      world.now = Math.max(world.now, at + 1000 / perSecond);
+    }
+    return { requests, answered };
+  }
+
+  test.each([[2, 20], [3, 100], [10, 50]])("while all of %d upstreams fail, at %d requests a second, there are at most 1.1 attempts a request", async (count, perSecond) => {
+    const world = new Vendors(Array.from({ length: count }, (_, i) => replica(`r${i}`)), () => ({ outcome: unable(500) }));
+    const { requests } = await minute(world, perSecond);
+    expect(world.asked.length).toBeLessThanOrEqual(1.1 * requests);
+  });
+
+  test("while the first of two is out, everything is answered by the other, and the first is back soon after", async () => {
+    let outage = true;
+    const world = new Vendors([provider("a"), provider("b", true)], (id) => ({ outcome: outage && id === "a" ? unable(503) : good }));
+    const during = await minute(world, 20);
+    expect(during.answered).toBe(during.requests);
+    expect(world.asked.length).toBeLessThanOrEqual(1.1 * during.requests);
+    outage = false;
+    world.asked = [];
+    await minute(world, 20);
+    expect(world.asked).toContain("a");
+    expect(world.asked.indexOf("a") / 20).toBeLessThanOrEqual(10);
+  });
+});

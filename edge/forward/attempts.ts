@@ -1,0 +1,224 @@
+import type { Now, Random } from "../../schema/clock.ts";
+import type { Candidate } from "../route/candidates.ts";
+import type { Observed } from "../route/observed.ts";
+import type { RequestFacts } from "../route/request.ts";
+import { retryCost, type RetryBudget } from "./budget.ts";
+import { attemptMs } from "./deadline.ts";
+import { firstGood, type Run } from "./hedge.ts";
+import { isPassing, mayGoElsewhere, type Failure, type Outcome } from "./outcome.ts";
+import { waitMsMax } from "./retryAfter.ts";
+import type { Pool, Standings } from "./standing.ts";
+
+/** Upstream attempts of one request at most, whatever people set (facts/openai-wire.md §12). */
+export const attemptsMaxEver = 6;
+/** Before the same upstream is asked again after a passing failure: up to this long, at random (facts/failures.md §2). */
+const passingMsMax = 50;
+
+/** One attempt, for whoever asks why. */
+export interface Tried {
+  id: string;
+  outcome: Outcome<unknown>["kind"];
+  ms: number;
+}
+
+/** What one isolate remembers of a service. */
+export interface Remembered {
+  budget: RetryBudget;
+  standings: Standings;
+  observed: Observed;
+}
+
+/** All that the attempts of one request depend on; time, chance and the wire are arguments. */
+export interface Course<Answer> {
+  candidates: readonly Candidate[];
+  /** Candidates by the latest news, when none of the first could be reached. */
+  again?: (() => Promise<readonly Candidate[]>) | undefined;
+  pool: Pool;
+  path: string;
+  /** What may have begun may be repeated. */
+  repeatable: boolean;
+  stream: boolean;
+  /** What routing weighs of it: remembered with the upstream that gets it. */
+  request?: RequestFacts | undefined;
+  attemptsMax: number;
+  ttftMs: number;
+  endsAt: Now;
+  hedgeAfterMs: number | undefined;
+  remembered: Remembered;
+  now: () => Now;
+  random: Random;
+  wait: (ms: number) => Promise<void>;
+  /** Begin an attempt that may go so long without its first byte. */
+  send: (candidate: Candidate, limitMs: number) => Run<Outcome<Answer>>;
+  /** Nobody waits for the answer any more. */
+  gone: () => boolean;
+}
+
+export interface Answered<Answer> {
+  answer: Answer;
+  candidate: Candidate;
+  attempts: Tried[];
+}
+
+export interface Unanswered {
+  /** Undefined when nothing was tried. */
+  failure: Failure | undefined;
+  attempts: Tried[];
+}
+
+interface Begun<Answer> extends Run<Outcome<Answer>> {
+  candidate: Candidate;
+  at: Now;
+}
+
+function costOf(failure: Failure): number {
+  return failure.kind === "throttled" ? retryCost.throttling : retryCost.transient;
+}
+
+/**
+ * The attempts of one request, one after the other: each failure is classified, and what may go elsewhere does, while attempts,
+ * budget and time last. The same replica is never asked twice; a provider, being a single endpoint, is asked again once after a
+ * passing failure and once after a short Retry-After.
+ */
+export async function attemptInTurn<Answer>(course: Course<Answer>): Promise<Answered<Answer> | Unanswered> {
+  const turn = new Turn(course);
+  for (let next = turn.pick(); next !== undefined; next = await turn.next()) {
+    const answered = await turn.attempt(next);
+    if (answered !== undefined) return answered;
+  }
+  return { failure: turn.failure, attempts: turn.attempts };
+}
+
+class Turn<Answer> {
+  readonly #course: Course<Answer>;
+  readonly #used: string[] = [];
+  readonly attempts: Tried[] = [];
+  #candidates: readonly Candidate[];
+  #last: Candidate | undefined;
+  #begun = 0;
+  #waitMsLeft = waitMsMax;
+  #repeatedPassing = false;
+  #repeatedThrottled = false;
+  #askedAgain = false;
+  failure: Failure | undefined;
+
+  constructor(course: Course<Answer>) {
+    this.#course = course;
+    this.#candidates = course.candidates;
+  }
+
+  /** The first candidate that was not tried and is not blocked; those whose breakers are not believed come last. */
+  pick(): Candidate | undefined {
+    const { remembered, pool, path, now } = this.#course;
+    const survey = remembered.standings.survey(pool, path, now());
+    let last: Candidate | undefined;
+    for (const candidate of this.#candidates) {
+      if (this.#used.includes(candidate.id)) continue;
+      if (survey === undefined) return candidate;
+      if (survey.blocked(candidate.id) !== undefined) continue;
+      if (!survey.lastResort(candidate.id)) return candidate;
+      last ??= candidate;
+    }
+    return last;
+  }
+
+  get #spent(): boolean {
+    const { attemptsMax, gone, now, endsAt } = this.#course;
+    return this.#begun >= Math.min(attemptsMax, attemptsMaxEver) || gone() || now() >= endsAt;
+  }
+
+  /** What to try after a failure; undefined when the failure stands. */
+  async next(): Promise<Candidate | undefined> {
+    const { failure } = this;
+    const { repeatable, remembered, wait, again } = this.#course;
+    if (failure === undefined || !mayGoElsewhere(failure, repeatable) || this.#spent) return undefined;
+    const sameInMs = this.#sameInMs(failure);
+    if (sameInMs !== undefined) {
+      if (!remembered.budget.take(costOf(failure))) return undefined;
+      await wait(sameInMs);
+      return this.#spent ? undefined : this.#last;
+    }
+    let next = this.pick();
+    if (next === undefined && failure.kind === "unsent" && again !== undefined && !this.#askedAgain) {
+      // What was known has gone; what took its place may be known by now.
+      this.#askedAgain = true;
+      this.#candidates = await again();
+      next = this.pick();
+    }
+    return next !== undefined && remembered.budget.take(costOf(failure)) ? next : undefined;
+  }
+
+  /** How long to wait before the same upstream is asked again; undefined when another one is to be asked. */
+  #sameInMs(failure: Failure): number | undefined {
+    const { now, endsAt, random } = this.#course;
+    if (this.#last?.kind !== "provider") return undefined;
+    if (isPassing(failure) && !this.#repeatedPassing) {
+      this.#repeatedPassing = true;
+      return random() * passingMsMax;
+    }
+    if (failure.kind !== "throttled" || failure.retryAfterMs === undefined || this.#repeatedThrottled) return undefined;
+    if (failure.retryAfterMs > this.#waitMsLeft || now() + failure.retryAfterMs >= endsAt) return undefined;
+    // one of the same rank that can be asked now is better than waiting
+    const other = this.pick();
+    if (other !== undefined && other.fallback === this.#last.fallback) return undefined;
+    this.#repeatedThrottled = true;
+    this.#waitMsLeft -= failure.retryAfterMs;
+    return failure.retryAfterMs;
+  }
+
+  #begin(candidate: Candidate): Begun<Answer> {
+    const { remembered, now, endsAt, ttftMs, stream, request, send } = this.#course;
+    const at = now();
+    this.#begun++;
+    this.#used.push(candidate.id);
+    remembered.observed.started(candidate.id, at, request);
+    remembered.standings.began(candidate.id, at);
+    const others = this.#candidates.length > this.#used.length && this.pick() !== undefined;
+    const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }));
+    return { candidate, at, result: run.result, abandon: run.abandon };
+  }
+
+  #settle({ candidate, at }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
+    const { remembered, path, now, random, stream } = this.#course;
+    const { budget, standings, observed } = remembered;
+    const settledAt = now();
+    this.attempts.push({ id: candidate.id, outcome: outcome.kind, ms: settledAt - at });
+    if (outcome.kind === "answer") {
+      budget.succeeded();
+      standings.answered(candidate.id, settledAt, at);
+      if (stream) observed.firstByte(candidate.id, settledAt - at, settledAt);
+      return { answer: outcome.answer, candidate, attempts: this.attempts };
+    }
+    observed.ended(candidate.id, settledAt);
+    standings.failed(candidate.id, path, outcome, settledAt, at, random);
+    this.#last = candidate;
+    this.failure = outcome;
+    return undefined;
+  }
+
+  /** One attempt, or two at once when the first is silent for too long. */
+  async attempt(candidate: Candidate): Promise<Answered<Answer> | undefined> {
+    const { hedgeAfterMs, repeatable } = this.#course;
+    const begun = this.#begin(candidate);
+    if (hedgeAfterMs === undefined || !repeatable || this.#spent) return this.#settle(begun, await begun.result);
+    return this.#hedged(begun, hedgeAfterMs);
+  }
+
+  async #hedged(begun: Begun<Answer>, afterMs: number): Promise<Answered<Answer> | undefined> {
+    const { wait, remembered } = this.#course;
+    const early = await Promise.race([begun.result, wait(afterMs).then(() => undefined)]);
+    if (early !== undefined) return this.#settle(begun, early);
+    const other = this.#spent ? undefined : this.pick();
+    if (other === undefined || !remembered.budget.take(retryCost.transient)) return this.#settle(begun, await begun.result);
+    const runs = [begun, this.#begin(other)] as const;
+    const [one, two] = runs;
+    const { result, index } = await firstGood<Outcome<Answer>>(
+      runs,
+      ({ kind }) => kind === "answer",
+      (first) => this.#settle(first.index === 0 ? one : two, first.result),
+    );
+    const [winner, loser] = index === 0 ? [one, two] : [two, one];
+    if (result.kind === "answer" && this.attempts.length < this.#begun - 1) this.#settle(loser, { kind: "abandoned" });
+    return this.#settle(winner, result);
+  }
+}

@@ -1,0 +1,30 @@
+import type { RouteService } from "../../schema/bundle.ts";
+import { Observed } from "../route/observed.ts";
+import type { Remembered } from "./attempts.ts";
+import { RetryBudget } from "./budget.ts";
+import { Standings } from "./standing.ts";
+
+/** Services that an isolate remembers at most; the oldest goes. */
+const servicesMax = 1_000;
+
+/** What this isolate knows of upstreams by itself. Each isolate learns on its own; nothing of it is written anywhere. */
+const services = new Map<string, Remembered & { version: number }>();
+
+/** What is remembered of a service. A new version of it begins anew: its upstreams and their keys may be others. */
+export function remembered({ name, version }: RouteService): Remembered {
+  const known = services.get(name);
+  if (known !== undefined && known.version === version) return known;
+  const fresh = { version, budget: known?.budget ?? new RetryBudget(), standings: new Standings(), observed: known?.observed ?? new Observed() };
+  services.delete(name);
+  services.set(name, fresh);
+  if (services.size > servicesMax) {
+    const oldest = services.keys().next();
+    if (!oldest.done) services.delete(oldest.value);
+  }
+  return fresh;
+}
+
+/** Forget everything: for tests that start from a cold isolate. */
+export function forgetUpstreams(): void {
+  services.clear();
+}

@@ -1,0 +1,34 @@
+import type { DecisionRecord } from "../../schema/decision.ts";
+
+/** The latest decisions, found by their requests' ids. The oldest go first. */
+export class Decisions {
+  readonly max: number;
+  readonly #ring: DecisionRecord[] = [];
+  readonly #byRequest = new Map<string, DecisionRecord>();
+  /** Where the next one goes once the ring is full: the place of the oldest. */
+  #next = 0;
+
+  constructor(max = 2_000) {
+    this.max = max;
+  }
+
+  get size(): number {
+    return this.#ring.length;
+  }
+
+  add(records: readonly DecisionRecord[]): void {
+    // of more than fit only the latest stay anyway
+    for (const record of records.slice(-this.max)) {
+      const oldest = this.#ring[this.#next];
+      // an id that was told twice belongs to the later record
+      if (oldest !== undefined && this.#byRequest.get(oldest.requestId) === oldest) this.#byRequest.delete(oldest.requestId);
+      this.#ring[this.#next] = record;
+      this.#byRequest.set(record.requestId, record);
+      this.#next = (this.#next + 1) % this.max;
+    }
+  }
+
+  find(requestId: string): DecisionRecord | undefined {
+    return this.#byRequest.get(requestId);
+  }
+}

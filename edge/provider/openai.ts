@@ -1,0 +1,57 @@
+import type { Provider } from "../../schema/bundle.ts";
+import { changed, vendorChanges } from "./body.ts";
+import type { Dialect, ProviderRequest, Sending, StreamEvent } from "./dialect.ts";
+import { callUrl } from "./endpoint.ts";
+import { said } from "./said.ts";
+import { vendorOf, type Vendor } from "./vendors.ts";
+
+/** What proves who a client or a proxy is: none of it is for a provider (facts/openai-wire.md section 9). */
+const clientOnly = /^(authorization|x-api-key|api-key|x-goog-api-key|cookie|forwarded|cdn-loop|x-real-ip|(cf|proxy|x-forwarded|x-fairlead|x-stainless)-.*)$/;
+
+/** Set by whoever makes the connection, never by configuration; hop-by-hop by RFC 9110 section 7.6.1. */
+const connectionOnly = new Set(["authorization", "proxy-authorization", "host", "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade", "content-length"]);
+
+const validName = /^[!#$%&'*+.^_`|~\da-z-]+$/;
+const validValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+function headersFor(provider: Provider, vendor: Vendor, apiKey: string | undefined, headers: Record<string, string>): Record<string, string> {
+  const result: Record<string, string> = {};
+  for (const [given, value] of Object.entries(headers)) {
+    const name = given.toLowerCase();
+    if (!clientOnly.test(name) && !connectionOnly.has(name)) result[name] = value;
+  }
+  for (const [given, value] of Object.entries(provider.headers)) {
+    const name = given.toLowerCase();
+    if (!connectionOnly.has(name) && validName.test(name) && validValue.test(value)) result[name] = value;
+  }
+  if (apiKey !== undefined) {
+    // Azure takes a token of Entra's like everybody else's
+    const { header, prefix } = vendor.name === "azure" && /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/.test(apiKey) ? { header: "authorization", prefix: "Bearer " } : vendor.credential;
+    result[header] = prefix + apiKey;
+  }
+  return result;
+}
+
+function bodyFor({ model }: Provider, vendor: Vendor, { path, body, parsed }: Sending): Sending["body"] {
+  if (parsed === undefined || body === null || body instanceof ReadableStream) return body;
+  const changes = vendorChanges(vendor, path, parsed);
+  if (model !== undefined && model !== parsed["model"]) changes.set("model", { value: model });
+  return changed(body, changes);
+}
+
+function request(provider: Provider, apiKey: string | undefined, sending: Sending): ProviderRequest {
+  const vendor = vendorOf(new URL(provider.endpoint).hostname);
+  return {
+    url: callUrl(provider.endpoint, vendor.base, sending.path).href,
+    headers: headersFor(provider, vendor, apiKey, sending.headers),
+    body: bodyFor(provider, vendor, sending),
+  };
+}
+
+/** `[DONE]` for chat and completions; for `/v1/responses` one of three named events (facts/openai-wire.md sections 4 and 10). */
+function ends({ event, data }: StreamEvent): boolean {
+  return data.trim() === "[DONE]" || (event !== undefined && /^response\.(completed|incomplete|failed)$/.test(event));
+}
+
+/** OpenAI, and the vendors that are compatible with it. */
+export const openai: Dialect = { request, said, ends };

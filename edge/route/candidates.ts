@@ -1,0 +1,43 @@
+import type { Price, Provider, RouteService } from "../../schema/bundle.ts";
+import type { SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
+
+/** A replica as an isolate's view lists it. */
+export interface ReplicaRow {
+  replica: SnapshotReplica;
+  host: SnapshotHost;
+  /** When its snapshot was taken (ms since the epoch, by its Hub's clock). */
+  takenAt: number;
+}
+
+/** What all upstreams have in common. */
+export interface CandidateFacts {
+  /** The replica's id, or the provider's name: the key of breakers and of what an isolate observes. */
+  id: string;
+  /** Its name in the fallback chain: the same for all replicas of a service, the provider's own otherwise. */
+  upstream: string;
+  /** Its share under `weighted`. */
+  weight: number;
+  /** Used only when those that are no fallback cannot answer. */
+  fallback: boolean;
+  price: Price | undefined;
+  continuation: "none" | "text" | "tokens";
+}
+
+/** An upstream being weighed. */
+export type Candidate = CandidateFacts &
+  (
+    | { kind: "replica"; host: string; relays: readonly number[]; /** Requests on it: running and queued; undefined where it does not say. */ load: number | undefined }
+    | { kind: "provider"; provider: Provider }
+  );
+
+export function replicaCandidate({ replicas }: RouteService, { replica, host }: ReplicaRow): Candidate {
+  return {
+    kind: "replica", id: replica.id, upstream: replicas.name, weight: replicas.weight, fallback: replicas.fallback, price: replicas.price, continuation: replicas.continuation,
+    host: host.id, relays: host.relays, load: replica.load === undefined ? undefined : replica.load.running + replica.load.queueDepth,
+  };
+}
+
+export function providerCandidate(provider: Provider): Candidate {
+  const { name, weight, fallback, price, continuation } = provider;
+  return { kind: "provider", id: name, upstream: name, weight, fallback, price, continuation, provider };
+}

@@ -1,0 +1,182 @@
+import { bounds } from "./filter.ts";
+import { fadedTtftMs, loadSince, type Seen } from "./observed.ts";
+import type { Pool } from "./pool.ts";
+import { scorers, type Scorer } from "./strategy.ts";
+
+const columns = ["load", "queueDepth", "kvUsage", "ttftMs", "waitingTokens", "matched", "total", "toRead"] as const;
+
+/**
+ * What a pick weighs: a column for each reading and a place for each candidate, replicas first, then providers. NaN where nothing is
+ * known. One field is kept and used again, so that a pick over thousands allocates nothing of that size; what few candidates have (a
+ * time seen, a match) is taken back before the next pick instead of clearing whole columns.
+ */
+export class Field {
+  /** Places in use; the first `replicas` of them are replicas. */
+  size = 0;
+  replicas = 0;
+  /** Index of the pool's row, or of the service's provider. */
+  source = new Int32Array(0);
+  /** Requests on it: by its own word, and those of this isolate that are not in it yet. */
+  load = new Float32Array(0);
+  queueDepth = new Float32Array(0);
+  kvUsage = new Float32Array(0);
+  /** When the reading was taken. */
+  readAt = new Float64Array(0);
+  /** What this isolate has seen of its time to the first byte. */
+  ttftMs = new Float32Array(0);
+  /** Prompt tokens of this isolate's own sending that it has still to read. */
+  waitingTokens = new Float32Array(0);
+  /** Share of this prompt that it is expected to hold, 0..1. */
+  matched = new Float32Array(0);
+  /** The number of its latest turn; 0: none known. */
+  turn = new Float64Array(0);
+  /** Weighted mean of the scores, 0..1. */
+  total = new Float32Array(0);
+  /** Scratch of prefix affinity: tokens to be read before the first one is written. */
+  toRead = new Float32Array(0);
+  /** 1: over its bounds. */
+  full = new Uint8Array(0);
+  /** 1: competes for the pick. */
+  competes = new Uint8Array(0);
+  /** Scratch: places that are near the best. */
+  near = new Int32Array(0);
+  readonly scores = Object.fromEntries(scorers.map((scorer) => [scorer, new Float32Array(0)])) as Record<Scorer, Float32Array>;
+  #touched: number[] = [];
+  #pool: Pool | undefined;
+  /** The place of each row that has one; the others' are of earlier picks. */
+  #places = new Int32Array(0);
+
+  /** Begin a pick among so many of the pool's rows, from one on and round the end; with room for others. */
+  begin(pool: Pool, from: number, count: number, others: number): void {
+    if (count + others > this.source.length) this.#grow(count + others);
+    if (pool.rows.length > this.#places.length) this.#places = new Int32Array(pool.rows.length * 2);
+    for (const place of this.#touched) this.#clear(place);
+    this.#touched = [];
+    this.#pool = pool;
+    this.replicas = 0;
+    const { rows } = pool;
+    const before = Math.min(count, rows.length - from);
+    this.#copy(pool, from, before, 0);
+    this.#copy(pool, 0, count - before, before);
+    this.replicas = count;
+    this.size = count;
+  }
+
+  /** A stretch of the pool's rows at once. */
+  #copy({ load, queueDepth, kvUsage, readAt, full }: Pool, from: number, count: number, place: number): void {
+    const { source } = this;
+    const places = this.#places;
+    for (let i = 0; i < count; i++) {
+      source[place + i] = from + i;
+      places[from + i] = place + i;
+    }
+    this.load.set(load.subarray(from, from + count), place);
+    this.queueDepth.set(queueDepth.subarray(from, from + count), place);
+    this.kvUsage.set(kvUsage.subarray(from, from + count), place);
+    this.readAt.set(readAt.subarray(from, from + count), place);
+    this.full.set(full.subarray(from, from + count), place);
+  }
+
+  /** Add a row of the pool. */
+  add(row: number): void {
+    const pool = this.#pool as Pool;
+    const place = this.replicas++;
+    this.size = this.replicas;
+    this.source[place] = row;
+    this.#places[row] = place;
+    this.load[place] = pool.load[row] as number;
+    this.queueDepth[place] = pool.queueDepth[row] as number;
+    this.kvUsage[place] = pool.kvUsage[row] as number;
+    this.readAt[place] = pool.readAt[row] as number;
+    this.full[place] = pool.full[row] as number;
+  }
+
+  /** Keep those rows that pass; before anything else is entered. */
+  keep(passes: (row: number) => boolean): void {
+    let gap = false;
+    const count = this.replicas;
+    this.replicas = 0;
+    for (let place = 0; place < count; place++) {
+      const row = this.source[place] as number;
+      if (!passes(row)) gap = true;
+      else if (gap) this.add(row);
+      else this.replicas++;
+    }
+    this.size = this.replicas;
+  }
+
+  /** The place of a row; -1: it is not among those that are weighed. */
+  placeOf(row: number): number {
+    const place = this.#places[row] ?? -1;
+    return place < this.replicas && this.source[place] === row ? place : -1;
+  }
+
+  #grow(size: number): void {
+    const room = Math.max(64, 2 ** Math.ceil(Math.log2(size)));
+    for (const name of columns) this[name] = new Float32Array(room);
+    for (const scorer of scorers) this.scores[scorer] = new Float32Array(room);
+    this.readAt = new Float64Array(room);
+    this.turn = new Float64Array(room);
+    this.ttftMs.fill(Number.NaN);
+    this.source = new Int32Array(room);
+    this.near = new Int32Array(room);
+    this.full = new Uint8Array(room);
+    this.competes = new Uint8Array(room);
+    this.#touched = [];
+  }
+
+  #clear(place: number): void {
+    this.ttftMs[place] = Number.NaN;
+    this.waitingTokens[place] = 0;
+    this.matched[place] = 0;
+    this.turn[place] = 0;
+  }
+
+  /** Enter what this isolate has seen of a replica. */
+  enterSeen(place: number, seen: Seen, now: number): void {
+    const load = loadSince(seen, this.load[place] as number, this.readAt[place] as number);
+    this.load[place] = load;
+    if (load >= bounds.inFlight) this.full[place] = 1;
+    this.#enterTimes(place, seen, now);
+  }
+
+  #enterTimes(place: number, seen: Seen, now: number): void {
+    this.#touched.push(place);
+    this.ttftMs[place] = fadedTtftMs(seen, now) ?? Number.NaN;
+    this.waitingTokens[place] = seen.waitingTokens;
+    this.turn[place] = seen.turn;
+  }
+
+  /** Add a provider: it has no queue that anyone sees, and never says how loaded it is. */
+  addProvider(index: number, seen: Seen | undefined, now: number): void {
+    const place = this.size++;
+    this.source[place] = index;
+    this.load[place] = Number.NaN;
+    this.queueDepth[place] = 0;
+    this.readAt[place] = now;
+    this.full[place] = 0;
+    if (seen !== undefined) {
+      this.#enterTimes(place, seen, now);
+      this.waitingTokens[place] = 0;
+    }
+  }
+
+  /** Enter how much of the prompt a replica is expected to hold. */
+  enterMatch(row: number, share: number): void {
+    const place = this.placeOf(row);
+    if (place < 0) return;
+    this.#touched.push(place);
+    this.matched[place] = share;
+  }
+
+  /** Weigh a scorer in. */
+  weigh(scorer: Scorer, share: number): void {
+    addScaled(this.total, this.scores[scorer], share, this.size);
+  }
+}
+
+// Each loop over all candidates is a function of its own: V8 then optimises it once, for arrays of any length.
+
+function addScaled(total: Float32Array, column: Float32Array, share: number, size: number): void {
+  for (let i = 0; i < size; i++) total[i] = (total[i] as number) + (column[i] as number) * share;
+}

@@ -1,0 +1,150 @@
+import { PrefixMemory } from "./prefixMemory.ts";
+import type { RequestFacts } from "./request.ts";
+
+/** A peak fades with this time constant (Linkerd's balancer: `default_rtt`'s decay, 10 s). */
+const decayMs = 10_000;
+/** Upstreams remembered at most, beside those with something in flight. */
+const upstreamsMax = 512;
+/** How many busy ones are passed over in search of one to forget. */
+const passedOverMax = 8;
+/** Of each upstream so many of the latest starts and ends are remembered: what a reading of up to a lease ago does not contain. */
+const changesMax = 256;
+
+/** What an isolate knows of one upstream. */
+export interface Seen {
+  readonly id: string;
+  inFlight: number;
+  /** When the latest were sent, and when the latest ended; oldest first. */
+  starts: number[];
+  ends: number[];
+  /** Prompt tokens that those without a first byte still have to have read, in the order in which they were sent. */
+  waiting: number[];
+  waitingTokens: number;
+  ttftMs: number | undefined;
+  ttftAt: number;
+  /** The number of its latest start among all starts. */
+  turn: number;
+}
+
+/**
+ * What one isolate knows of its upstreams by itself; never written into the shared view. It reads no clock: time is an argument.
+ * Bounded: the least recently used go.
+ */
+export class Observed {
+  readonly #seen = new Map<string, Seen>();
+  readonly prefixes = new PrefixMemory();
+  #turns = 0;
+
+  /** The entry of an upstream, made the most recent one. */
+  #touch(id: string): Seen {
+    const known = this.#seen.get(id);
+    if (known !== undefined) this.#seen.delete(id);
+    const seen = known ?? { id, inFlight: 0, starts: [], ends: [], waiting: [], waitingTokens: 0, ttftMs: undefined, ttftAt: 0, turn: 0 };
+    this.#seen.set(id, seen);
+    if (this.#seen.size > upstreamsMax) this.#forgetOne();
+    return seen;
+  }
+
+  #forgetOne(): void {
+    const oldest = this.#seen.values();
+    for (let passed = 0; passed < passedOverMax; passed++) {
+      const { value } = oldest.next();
+      if (value === undefined) return;
+      this.#seen.delete(value.id);
+      if (value.inFlight === 0) return;
+      this.#seen.set(value.id, value);
+    }
+  }
+
+  /**
+   * An attempt has been sent.
+   *
+   * @param request what is sent: with it, what the upstream has still to read is known, and what its prefix cache will hold
+   */
+  started(id: string, now: number, request?: RequestFacts): void {
+    const seen = this.#touch(id);
+    seen.inFlight++;
+    seen.turn = ++this.#turns;
+    note(seen.starts, now);
+    if (request === undefined || seen.waiting.length >= changesMax) return;
+    const chain = request.hashed ? request.prefix : [];
+    const known = chain.length === 0 ? 0 : (this.prefixes.blocksOf(chain, id, now) / chain.length) * request.promptTokens;
+    seen.waiting.push(request.promptTokens - known);
+    seen.waitingTokens += request.promptTokens - known;
+    this.prefixes.remember(chain, id, now);
+  }
+
+  #read(seen: Seen): void {
+    const tokens = seen.waiting.shift();
+    if (tokens !== undefined) seen.waitingTokens = seen.waiting.length === 0 ? 0 : seen.waitingTokens - tokens;
+  }
+
+  /** The first byte of an attempt's answer came, so long after it was sent. */
+  firstByte(id: string, ttftMs: number, now: number): void {
+    const seen = this.#touch(id);
+    this.#read(seen);
+    const before = fadedTtftMs(seen, now);
+    // a peak counts at once; what is better than before moves it as far as the time between the two has let it fade
+    const faded = Math.exp(-(now - seen.ttftAt) / decayMs);
+    seen.ttftMs = before === undefined || ttftMs >= before ? ttftMs : (seen.ttftMs ?? 0) * faded + ttftMs * (1 - faded);
+    seen.ttftAt = now;
+  }
+
+  /** An attempt is over, however it ended: once for each `started`. */
+  ended(id: string, now: number): void {
+    const seen = this.#seen.get(id);
+    if (seen === undefined || seen.inFlight === 0) return;
+    seen.inFlight--;
+    note(seen.ends, now);
+    // one that ended without a first byte is not read any more either
+    while (seen.waiting.length > seen.inFlight) this.#read(seen);
+  }
+
+  /** Attempts sent and not ended. */
+  inFlight(id: string): number {
+    return this.#seen.get(id)?.inFlight ?? 0;
+  }
+
+  /** The peak of lately seen times to the first byte, faded by the time since; undefined where none was seen. */
+  ttftMs(id: string, now: number): number | undefined {
+    const seen = this.#seen.get(id);
+    return seen === undefined ? undefined : fadedTtftMs(seen, now);
+  }
+
+  /** How many upstreams are remembered. */
+  get size(): number {
+    return this.#seen.size;
+  }
+
+  get(id: string): Seen | undefined {
+    return this.#seen.get(id);
+  }
+
+  all(): Iterable<Seen> {
+    return this.#seen.values();
+  }
+}
+
+/** A peak, faded by the time since: an upstream that was slow is tried again after a while. */
+export function fadedTtftMs({ ttftMs, ttftAt }: Seen, now: number): number | undefined {
+  return ttftMs === undefined ? undefined : ttftMs * Math.exp(-Math.max(0, now - ttftAt) / decayMs);
+}
+
+function note(times: number[], now: number): void {
+  times.push(now);
+  if (times.length > changesMax) times.shift();
+}
+
+function after(times: readonly number[], readAt: number): number {
+  let count = 0;
+  for (let i = times.length - 1; i >= 0 && (times[i] as number) > readAt; i--) count++;
+  return count;
+}
+
+/**
+ * What a reading of the load would be now by what this isolate has sent and what has ended since; never less than what it has in flight
+ * itself. Others' share is as old as the reading.
+ */
+export function loadSince({ starts, ends, inFlight }: Seen, reading: number, readAt: number): number {
+  return Math.max(reading + after(starts, readAt) - after(ends, readAt), inFlight);
+}

@@ -1,0 +1,71 @@
+import type { ReplicaRow } from "./candidates.ts";
+import { isFull, unusable } from "./filter.ts";
+import { textHash } from "./prefix.ts";
+
+/**
+ * A view's usable replicas of one service in columns: read once when they arrive, so that a request walks over numbers only. NaN where a
+ * replica does not say.
+ */
+export interface Pool {
+  /** Those that may be used by what the snapshot says, in the order of their hashes: any stretch of them is a random sample. */
+  readonly rows: readonly ReplicaRow[];
+  /** Why each of the others may not. */
+  readonly unusable: readonly { id: string; why: string }[];
+  /** Where in `rows` each is. */
+  readonly indexOf: ReadonlyMap<string, number>;
+  /** Requests on it, running and queued. Where none says, what their agents carry to them. */
+  readonly load: Float32Array;
+  readonly queueDepth: Float32Array;
+  /** 0..1. */
+  readonly kvUsage: Float32Array;
+  /** When the reading was taken: its host's last word (ms since the epoch, by its Hub's clock). */
+  readonly readAt: Float64Array;
+  /** 1: over its bounds by its own word. */
+  readonly full: Uint8Array;
+  /** The id as a number, for rendezvous hashing. */
+  readonly hash: Int32Array;
+  /** The newest snapshot's time. */
+  readonly takenAt: number;
+}
+
+const pools = new WeakMap<readonly ReplicaRow[], Pool>();
+
+function read(all: readonly ReplicaRow[]): Pool {
+  const rows: ReplicaRow[] = [];
+  const left: { id: string; why: string }[] = [];
+  let newest = 0;
+  for (const row of all) {
+    newest = Math.max(newest, row.takenAt);
+    const why = unusable(row);
+    if (why === undefined) rows.push(row);
+    else left.push({ id: row.replica.id, why });
+  }
+  const hashes = new Map(rows.map((row) => [row, textHash(row.replica.id)]));
+  const hashOf = (row: ReplicaRow): number => hashes.get(row) ?? 0;
+  rows.sort((a, b) => hashOf(a) - hashOf(b));
+  const silent = rows.every(({ replica }) => replica.load === undefined);
+  const load = Float32Array.from(rows, ({ replica }) => (silent ? replica.inFlight : replica.load === undefined ? Number.NaN : replica.load.running + replica.load.queueDepth));
+  const queueDepth = Float32Array.from(rows, ({ replica }) => replica.load?.queueDepth ?? Number.NaN);
+  const kvUsage = Float32Array.from(rows, ({ replica }) => replica.load?.kvUsage ?? Number.NaN);
+  return {
+    rows,
+    unusable: left,
+    indexOf: new Map(rows.map(({ replica }, i) => [replica.id, i])),
+    load,
+    queueDepth,
+    kvUsage,
+    readAt: Float64Array.from(rows, ({ host }) => host.heardAt),
+    full: Uint8Array.from(rows, ({ replica }, i) => (isFull(load[i] as number, replica.load?.queueDepth ?? 0, replica.load?.kvUsage ?? 0) ? 1 : 0)),
+    hash: Int32Array.from(rows, hashOf),
+    takenAt: newest,
+  };
+}
+
+/** The columns of a list of rows, which must not be changed afterwards: they are read once a list. */
+export function poolOf(rows: readonly ReplicaRow[]): Pool {
+  const known = pools.get(rows);
+  if (known !== undefined) return known;
+  const pool = read(rows);
+  pools.set(rows, pool);
+  return pool;
+}

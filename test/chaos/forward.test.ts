@@ -1,0 +1,135 @@
+import { readFile } from "node:fs/promises";
+import { setTimeout as wait } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
+import { parseFailure } from "../engine/failures.ts";
+import { startEngine, type Running } from "../engine/server.ts";
+import { settings } from "../engine/settings.ts";
+
+let world: World;
+let one: Running;
+let two: Running;
+
+beforeAll(async () => {
+  world = await World.start();
+  one = await startEngine(settings({ model: "m", itlMs: 1, ttftMs: 1 }));
+  two = await startEngine(settings({ model: "m", itlMs: 1, ttftMs: 1 }));
+});
+afterAll(async () => {
+  await world?.stop();
+  await Promise.all([one?.stop(), two?.stop()]);
+});
+beforeEach(() => {
+  for (const { engine } of [one, two]) engine.failures.clear();
+});
+
+function failAll(spec: string): void {
+  for (const { engine } of [one, two]) engine.failures.order(parseFailure(spec), 1_000_000);
+}
+
+const asked = (): number => one.engine.log.stats.requests + two.engine.log.stats.requests;
+const upstreamOf = (response: Response): string | null => response.headers.get("x-fairlead-upstream");
+
+async function pair(name: string, ttft = "1s"): Promise<void> {
+  await world.apply(name, `name: ${name}
+service:
+  model: ${name}
+  providers:
+    - {type: external, name: one, endpoint: "${one.url}/v1", api_key: sk-none, model: m}
+    - {type: external, name: two, endpoint: "${two.url}/v1", api_key: sk-none, model: m, fallback: true}
+  routing: {timeouts: {ttft: ${ttft}, total: 30s}}
+`);
+  await until(`the model ${name}`, 10_000, async () => (await world.fetch(`/v1/models/${name}`)).status === 200);
+}
+
+/** Requests at a rate for a time; what each of them came to. */
+async function load(model: string, perSecond: number, seconds: number): Promise<{ status: number; ms: number; upstream: string | null; retryAfter: string | null }[]> {
+  const work: Promise<{ status: number; ms: number; upstream: string | null; retryAfter: string | null }>[] = [];
+  for (let i = 0, began = Date.now(); i < perSecond * seconds; i++) {
+    await wait(Math.max(0, began + (i * 1000) / perSecond - Date.now()));
+    const at = Date.now();
+    work.push(world.chat(model, { max_tokens: 2 }).then(async (response) => {
+      await response.arrayBuffer();
+      return { status: response.status, ms: Date.now() - at, upstream: upstreamOf(response), retryAfter: response.headers.get("retry-after") };
+    }));
+  }
+  return Promise.all(work);
+}
+
+function median(numbers: number[]): number {
+  return numbers.sort((a, b) => a - b)[numbers.length >> 1] ?? 0;
+}
+
+describe("everything fails", () => {
+  test("row 9: in a storm of 500s there are at most 1.1 attempts a request beyond the bucket, each told quickly when to come back", async () => {
+    await pair("storm");
+    failAll("status=500");
+    const before = asked();
+    const answers = await load("storm", 50, 12);
+    // the bucket's 500 tokens, at 14 a repetition, are spent once and then the load is the requests'
+    const bucket = Math.floor(500 / 14);
+    expect(asked() - before).toBeLessThanOrEqual(1.1 * answers.length + bucket);
+    expect(answers.filter(({ status }) => status !== 502 && status !== 503)).toEqual([]);
+    expect(answers.filter(({ retryAfter }) => retryAfter === null)).toEqual([]);
+    expect(median(answers.slice(answers.length >> 1).map(({ ms }) => ms))).toBeLessThan(50);
+  });
+
+  test("row 12: when nobody says anything any more, callers are told so at once, and not each after a timeout", async () => {
+    await pair("silent", "500ms");
+    failAll("hang");
+    for (let i = 0; i < 4; i++) expect([502, 504]).toContain((await world.chat("silent")).status);
+    const answers = await load("silent", 20, 2);
+    expect(answers.filter(({ status }) => status < 500)).toEqual([]);
+    expect(median(answers.map(({ ms }) => ms))).toBeLessThan(50);
+  });
+});
+
+describe("one of two fails", () => {
+  test.each([["answers 503", "status=503"], ["cuts every connection", "rst@0"], ["hangs", "hang"]])("row 12: a provider that %s for a while costs no request, and is used again soon after", async (what, spec) => {
+    const model = `outage-${what.split(" ")[0] ?? ""}`;
+    await pair(model, "700ms");
+    one.engine.failures.order(parseFailure(spec), 1_000_000);
+    const answers = await load(model, 10, 6);
+    expect(answers.filter(({ status }) => status !== 200)).toEqual([]);
+    expect(new Set(answers.map(({ upstream }) => upstream))).toEqual(new Set(["two"]));
+    one.engine.failures.clear();
+    await until("its return", 30_000, async () => upstreamOf(await world.chat(model, { max_tokens: 2 })) === "one");
+  });
+
+  test("row 5: a provider that drips is kept", async () => {
+    await pair("drips");
+    one.engine.failures.order(parseFailure("slow=1s"), 1_000_000);
+    const texts = await Promise.all(Array.from({ length: 5 }, async () => (await world.chat("drips", { max_tokens: 4, stream: true })).text()));
+    for (const text of texts) expect(text).toContain("[DONE]");
+    one.engine.failures.clear();
+    expect(upstreamOf(await world.chat("drips", { max_tokens: 2 }))).toBe("one");
+  });
+});
+
+/** The engine process of a replica: not the shell that keeps it. */
+async function engineOf(replica: string): Promise<number> {
+  for (const pid of await processesWith(`FAIRLEAD_REPLICA=${replica}`)) {
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (command.includes("test/engine/main.ts") && command.startsWith("node")) return pid;
+  }
+  throw new Error(`no engine process of ${replica}`);
+}
+
+describe("replicas", () => {
+  test("rows 1 and 3: one that is stopped, then killed, costs no request", async () => {
+    await world.apply("trio", engineYaml("trio", { replicas: 3, flags: "--itl 1ms", more: "  routing: {timeouts: {ttft: 1s, total: 30s}}" }));
+    await world.ready("trio", 3);
+    const [first, second] = await world.replicas("trio");
+    const hung = await engineOf(first?.id ?? "");
+    process.kill(hung, "SIGSTOP");
+    try {
+      const during = await load("trio", 20, 3);
+      expect(during.filter(({ status }) => status !== 200)).toEqual([]);
+    } finally {
+      process.kill(hung, "SIGCONT");
+    }
+    process.kill(await engineOf(second?.id ?? ""), "SIGKILL");
+    const after = await load("trio", 50, 4);
+    expect(after.filter(({ status }) => status !== 200)).toEqual([]);
+  });
+});
