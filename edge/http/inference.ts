@@ -50,7 +50,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const gone = (): void => sending.abort.abort();
   const answered = forward({ env: c.env, routes: view.routes, service, repeatable: true, random: Math.random, again }, decision, sending, body);
   const finish = ({ response, candidate, attempts }: Answered): Response => {
-    const headers = inferenceAnswerHeaders(response.headers);
+    const headers = inferenceAnswerHeaders(response);
     const fallback = candidate.kind === "provider" && service.selfHosted;
     const answeredModel = candidate.kind === "provider" ? (candidate.provider.model ?? model) : model;
     servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts, fallback);
