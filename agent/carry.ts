@@ -115,7 +115,9 @@ export function carryHttp(head: RequestHead, port: number, pool: Dispatcher, wir
           if (code === "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH") wire.reset("protocol", "the request's body is not as long as its content-length");
           else if (code === "UND_ERR_INVALID_ARG") wire.reset("protocol", `the request cannot be sent: ${error.message.slice(0, 100)}`);
           else if (answered) wire.reset("upstream_lost", `the replica's answer broke off: ${describe(error)}`);
-          else wire.reset("connect_failed", `the replica did not answer: ${describe(error)}`);
+          // once it is on a connection the replica may have begun: only what can be repeated goes elsewhere
+          else if (controller !== undefined) wire.reset("upstream_lost", `the replica was lost before it answered: ${describe(error)}`);
+          else wire.reset("connect_failed", `the replica could not be reached: ${describe(error)}`);
         });
       },
     };

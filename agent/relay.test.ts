@@ -267,7 +267,7 @@ describe("openRelays()", () => {
   });
 
   test.each<[string, RequestListener, ResetReason["code"]]>([
-    ["nothing", (request) => void request.socket.destroy(), "connect_failed"],
+    ["nothing", (request) => void request.socket.destroy(), "upstream_lost"],
     ["a head and then breaks off", (_request, response) => void (response.writeHead(200), response.write("x", () => response.socket?.destroy())), "upstream_lost"],
     ["less than its content-length", (_request, response) => void (response.writeHead(200, { "content-length": "10" }), response.write("x", () => response.socket?.end())), "upstream_lost"],
     ["less than its content-length, saying it would close", (_request, response) => void (response.writeHead(200, { "content-length": "10", connection: "close" }), response.write("x", () => response.socket?.end())), "upstream_lost"],

@@ -6,13 +6,14 @@ import { metrics } from "./http/metrics.ts";
 import { listModels, showModel } from "./http/models.ts";
 import { service } from "./http/service.ts";
 import { getView } from "./view.ts";
-import { requestIdOf, type RouterContext } from "./http/context.ts";
+import { requestIdOf, type RouterContext, type RouterRequest } from "./http/context.ts";
+
+/** The paths that carry the load; `router.ts` takes them without asking Hono. */
+export const inferencePaths: ReadonlySet<string> = new Set(["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]);
 
 export const app = new Hono<RouterContext>();
 
-app.post("/v1/chat/completions", inference);
-app.post("/v1/completions", inference);
-app.post("/v1/embeddings", inference);
+for (const path of inferencePaths) app.post(path, inference);
 app.get("/v1/models", listModels);
 app.get("/v1/models/*", showModel);
 app.all("/s/:name", service);
@@ -27,21 +28,21 @@ app.get("/readyz", async (c) => {
 app.get("/metrics", metrics);
 app.route("/internal", internal);
 
-/** Paths that exist, with the method they want: so that a wrong one is told apart from a wrong path. */
-const posts = new Set(["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]);
 
 app.notFound((c) => {
   const path = c.req.path;
-  const error = posts.has(path)
+  const error = inferencePaths.has(path)
     ? new FairleadError("method_not_allowed", `Cannot ${c.req.method} ${path}: use POST`)
     : new FairleadError("not_found", `Cannot ${c.req.method} ${path}: there is no such path`);
-  return errorResponse(error, { "x-request-id": requestIdOf(c), ...(posts.has(path) ? { allow: "POST" } : {}) });
+  return errorResponse(error, { "x-request-id": requestIdOf(c), ...(inferencePaths.has(path) ? { allow: "POST" } : {}) });
 });
 
-app.onError((error, c) => {
+/** The one place that says an error. */
+export function answerError(error: unknown, c: RouterRequest, bundleVersion: string | null = null): Response {
   const known = error instanceof FairleadError ? error : new FairleadError("internal", "Cannot serve the request: internal error", { cause: error });
   // 499 is for the log only: nobody is there to read it
-  if (known.code === "internal") console.error(JSON.stringify({ message: "internal error", requestId: requestIdOf(c), path: c.req.path, error: String(error), stack: error.stack }));
-  const version = c.res.headers.get("x-fairlead-bundle-version");
-  return errorResponse(known, { "x-request-id": requestIdOf(c), ...(version === null ? {} : { "x-fairlead-bundle-version": version }) });
-});
+  if (known.code === "internal") console.error(JSON.stringify({ message: "internal error", requestId: requestIdOf(c), path: c.req.path, error: String(error), stack: error instanceof Error ? error.stack : undefined }));
+  return errorResponse(known, { "x-request-id": requestIdOf(c), ...(bundleVersion === null ? {} : { "x-fairlead-bundle-version": bundleVersion }) });
+}
+
+app.onError((error, c) => answerError(error, c, c.res.headers.get("x-fairlead-bundle-version")));

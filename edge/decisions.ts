@@ -5,7 +5,7 @@ import { nearestHub } from "./view.ts";
 
 /** Decisions go out together, one call a second at most, however many requests there are. */
 const batchMs = 1_000;
-/** Kept between two calls; the oldest go first. */
+/** Kept between two calls; what comes when there are so many is not noted. */
 const pendingMax = 200;
 /** A request that was to send them and has not by now was ended before it could: the next one takes over. */
 const lostMs = 5 * batchMs;
@@ -32,11 +32,10 @@ export function weighed({ strategy, saturated, candidates, filtered, scores }: D
  * Remember what became of a request, for `fairlead explain`. It costs the request nothing: what has come together is sent to the
  * nearest Hub behind some answer, and is lost when that fails.
  *
- * @example noteDecision(env, request, waitUntil, { requestId, at, service, model, account, ...weighed(decision), attempts, status, upstream, ms })
+ * @example noteDecision(env, request, waitUntil, () => ({ requestId, at, service, model, account, ...weighed(decision), attempts, status, upstream, ms }))
  */
-export function noteDecision(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void, record: DecisionRecord): void {
-  if (pending.length >= pendingMax) pending.shift();
-  pending.push(record);
+export function noteDecision(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void, record: () => DecisionRecord): void {
+  if (pending.length < pendingMax) pending.push(record());
   const now = Date.now();
   if (waitingSince > 0 && now - waitingSince < lostMs) return;
   waitingSince = now;

@@ -138,7 +138,7 @@ async function errorText({ body }: Response): Promise<string | undefined> {
   try {
     const { bytes, rest } = await head(body as ReadableStream<Uint8Array> | null);
     rest?.cancel().catch(() => undefined);
-    return new TextDecoder().decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     return undefined;
   }
@@ -186,6 +186,8 @@ function behind(bytes: Uint8Array, rest: ReadableStream<Uint8Array>): ReadableSt
   return readable;
 }
 
+const decoder = new TextDecoder();
+
 const errorFirst = /^\s*\{\s*"(error"|object"\s*:\s*"error")/;
 
 /** What a 200 is that holds an error, or only a part of an answer; undefined for an answer. */
@@ -193,8 +195,8 @@ function failureIn(bytes: Uint8Array, headers: Headers): Failure | undefined {
   let last = bytes.byteLength - 1;
   while (last >= 0 && (bytes[last] ?? 0) <= 0x20) last--;
   if (isJson(headers) && bytes[last] !== 0x7d) return { kind: "lost", why: "the answer ended before it was whole" };
-  if (!errorFirst.test(new TextDecoder().decode(bytes.subarray(0, 64)))) return undefined;
-  const text = new TextDecoder().decode(bytes);
+  if (!errorFirst.test(decoder.decode(bytes.subarray(0, 64)))) return undefined;
+  const text = decoder.decode(bytes);
   let body: Record<string, unknown>;
   try {
     body = JSON.parse(text) as Record<string, unknown>;

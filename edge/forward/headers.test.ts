@@ -14,7 +14,7 @@ describe("inferenceRequestHeaders()", () => {
       "content-type": "application/json", accept: "text/event-stream", "openai-beta": "x", "anthropic-version": "2023-06-01", "anthropic-beta": "y", "idempotency-key": "k", traceparent: "00-1-2-01", tracestate: "t",
     });
     expect(inferenceRequestHeaders(headers, false)).toEqual({
-      "content-type": "application/json", accept: "text/event-stream", "openai-beta": "x", "anthropic-version": "2023-06-01", "anthropic-beta": "y", "idempotency-key": "k", traceparent: "00-1-2-01", tracestate: "t",
+      "content-type": "application/json", "openai-beta": "x", "idempotency-key": "k", traceparent: "00-1-2-01", tracestate: "t",
       "user-agent": "fairlead",
     });
   });
@@ -23,13 +23,14 @@ describe("inferenceRequestHeaders()", () => {
     const headers = new Headers({ "x-sim-fail": "status:500" });
     expect(inferenceRequestHeaders(headers, false)).not.toHaveProperty("x-sim-fail");
     expect(inferenceRequestHeaders(headers, true)).toHaveProperty("x-sim-fail", "status:500");
-    expect(inferenceRequestHeaders(new Headers(), true)).toEqual({ "user-agent": "fairlead" });
+    expect(inferenceRequestHeaders(new Headers(), true)).toEqual({ "content-type": "application/json", "user-agent": "fairlead" });
   });
 });
 
 test("inferenceAnswerHeaders() lets through the content type and when to retry, and no upstream's name, cookie or id", () => {
   const headers = new Headers({ ...never, "content-type": "application/json", "retry-after": "3", "retry-after-ms": "2500", server: "uvicorn", "set-cookie": "a=b", "x-request-id": "theirs", "openai-organization": "org", date: "today" });
-  expect(inferenceAnswerHeaders(headers)).toEqual({ "content-type": "application/json", "retry-after": "3", "retry-after-ms": "2500" });
+  expect(inferenceAnswerHeaders({ headers, status: 429 })).toEqual({ "content-type": "application/json", "retry-after": "3", "retry-after-ms": "2500" });
+  expect(inferenceAnswerHeaders({ headers, status: 200 })).toEqual({ "content-type": "application/json" });
 });
 
 describe("serviceRequestHeaders()", () => {

@@ -5,8 +5,8 @@
  * The inference lists ask for names instead of walking all headers, and answer with plain objects: every header that crosses
  * between the runtime and JavaScript is paid for on every request.
  */
-const inferenceRequest = ["content-type", "accept", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key", "traceparent", "tracestate"];
-const inferenceAnswer = ["content-type", "retry-after", "retry-after-ms"];
+const inferenceRequest = ["openai-beta", "idempotency-key", "traceparent", "tracestate"];
+const refusedAnswer = ["retry-after", "retry-after-ms"];
 
 /** Hop-by-hop (RFC 9110 §7.6.1) and what a proxy adds; never crosses, in either direction. */
 const hopByHop = new Set([
@@ -36,12 +36,17 @@ export function inferenceRequestHeaders(from: Headers, local: boolean): HeaderOb
     const order = from.get(simulatorHeader);
     if (order !== null) headers[simulatorHeader] = order;
   }
+  // the body has been read as JSON, whatever its sender called it
+  headers["content-type"] = "application/json";
   headers["user-agent"] = "fairlead";
   return headers;
 }
 
-export function inferenceAnswerHeaders(from: Headers): HeaderObject {
-  return named(from, inferenceAnswer);
+export function inferenceAnswerHeaders({ headers: from, status }: Pick<Response, "headers" | "status">): HeaderObject {
+  const headers = status < 400 ? {} : named(from, refusedAnswer);
+  const type = from.get("content-type");
+  if (type !== null) headers["content-type"] = type;
+  return headers;
 }
 
 /** Those that RFC 9110's Connection header names, too. */

@@ -1,4 +1,3 @@
-import type { Context } from "hono";
 import { FairleadError } from "../../schema/errors.ts";
 import type { RouterEnv } from "../env.ts";
 import { getView, type View } from "../view.ts";
@@ -9,7 +8,14 @@ export interface RouterContext {
   Variables: { requestId: string | undefined };
 }
 
-export type RouterRequest = Context<RouterContext>;
+/** What a handler needs of a request: as much of Hono's context as the path that every request takes can afford. */
+export interface RouterRequest {
+  req: { readonly raw: Request; readonly path: string };
+  env: RouterEnv;
+  executionCtx: Pick<ExecutionContext, "waitUntil">;
+  get(name: "requestId"): string | undefined;
+  set(name: "requestId", value: string): void;
+}
 
 /** The isolate's view. @throws FairleadError `not_ready` when no Hub and no copy in KV has ever answered */
 export async function viewOf(c: RouterRequest): Promise<View> {
@@ -19,11 +25,20 @@ export async function viewOf(c: RouterRequest): Promise<View> {
   return known;
 }
 
+/** 96 random bits per isolate and a count: as unique as a random id, at a tenth of its cost. */
+let isolate = "";
+let count = 0;
+const countMax = 0xffffffff;
+
 /** The request's id: made when first asked for, the same in every header and log line after that. */
 export function requestIdOf(c: RouterRequest): string {
   const known = c.get("requestId");
   if (known !== undefined) return known;
-  const id = `req_${crypto.randomUUID().replaceAll("-", "")}`;
+  if (isolate === "" || count === countMax) {
+    isolate = crypto.randomUUID().replaceAll("-", "").slice(0, 24);
+    count = 0;
+  }
+  const id = `req_${isolate}${(count++).toString(16).padStart(8, "0")}`;
   c.set("requestId", id);
   return id;
 }

@@ -63,14 +63,14 @@ export async function inference(c: RouterRequest): Promise<Response> {
   );
   const note = (forwarded: Forwarded | Unforwarded): void => {
     const reached = "error" in forwarded ? { status: forwarded.error.status } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
-    noteDecision(c.env, request, waitUntil, { requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached });
+    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached }));
   };
   const finish = (forwarded: Forwarded | Unforwarded): Response => {
     note(forwarded);
     if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
     const { answer, candidate, attempts, endsAt, over } = forwarded;
     const { response, events: begun, whole, native = null, abandon } = answer;
-    const headers = inferenceAnswerHeaders(response.headers);
+    const headers = inferenceAnswerHeaders(response);
     const answeredModel = candidate.kind === "provider" ? (candidate.provider.model ?? model) : model;
     servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts.length, isFallback(chosen, decision, candidate));
     if (begun !== undefined) {

@@ -68,20 +68,20 @@ describe("noteDecision()", () => {
     const works: Promise<unknown>[] = [];
     const getByName = vi.spyOn(world.HUB, "getByName");
     const records = Array.from({ length: 60 }, () => record());
-    for (const one of records) noteDecision(world, request, (work) => works.push(work), one);
+    for (const one of records) noteDecision(world, request, (work) => works.push(work), () => one);
     expect(getByName).not.toHaveBeenCalled();
     await Promise.all(works);
     expect([works.length, getByName.mock.calls.length]).toEqual([1, 1]);
     for (const one of [records[0], records[59]]) expect((await hub().explain(one?.requestId ?? "")).decision).toEqual(one);
   });
 
-  test("keeps so many and no more until they are sent: the latest", async () => {
+  test("keeps so many and no more until they are sent: the first of them", async () => {
     const works: Promise<unknown>[] = [];
     const records = Array.from({ length: 201 }, () => record());
-    for (const one of records) noteDecision(world, request, (work) => works.push(work), one);
+    for (const one of records) noteDecision(world, request, (work) => works.push(work), () => one);
     await Promise.all(works);
-    expect((await hub().explain(records[0]?.requestId ?? "")).decision).toBeUndefined();
-    expect((await hub().explain(records[1]?.requestId ?? "")).decision).toBeDefined();
+    expect((await hub().explain(records[199]?.requestId ?? "")).decision).toBeDefined();
+    expect((await hub().explain(records[200]?.requestId ?? "")).decision).toBeUndefined();
   });
 
   test("a Hub that does not answer costs nobody anything, and the next decisions are sent again", async () => {
@@ -90,11 +90,11 @@ describe("noteDecision()", () => {
       throw new Error("away");
     });
     const works: Promise<unknown>[] = [];
-    noteDecision(world, request, (work) => works.push(work), record());
+    noteDecision(world, request, (work) => works.push(work), record);
     await Promise.all(works);
     broken.mockRestore();
     const later = record();
-    noteDecision(world, request, (work) => works.push(work), later);
+    noteDecision(world, request, (work) => works.push(work), () => later);
     await Promise.all(works);
     expect((await hub().explain(later.requestId)).decision).toEqual(later);
   });

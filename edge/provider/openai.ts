@@ -39,10 +39,31 @@ function bodyFor({ model }: Provider, vendor: Vendor, { path, body, parsed }: Se
   return changed(body, changes);
 }
 
+/** Paths remembered per provider at most; a bundle's providers are objects of their own and go with it. */
+const pathsMax = 16;
+
+/** What an endpoint comes to is the same for every request: parsing it each time was a tenth of the router's own cost. */
+const known = new WeakMap<Provider, { vendor: Vendor; urls: Map<string, string> }>();
+
+function urlOf(provider: Provider, path: string): { vendor: Vendor; url: string } {
+  let entry = known.get(provider);
+  if (entry === undefined) {
+    entry = { vendor: vendorOf(new URL(provider.endpoint).hostname), urls: new Map() };
+    known.set(provider, entry);
+  }
+  const { vendor, urls } = entry;
+  let url = urls.get(path);
+  if (url === undefined) {
+    url = callUrl(provider.endpoint, vendor.base, path).href;
+    if (urls.size < pathsMax) urls.set(path, url);
+  }
+  return { vendor, url };
+}
+
 function request(provider: Provider, apiKey: string | undefined, sending: Sending): ProviderRequest {
-  const vendor = vendorOf(new URL(provider.endpoint).hostname);
+  const { vendor, url } = urlOf(provider, sending.path);
   return {
-    url: callUrl(provider.endpoint, vendor.base, sending.path).href,
+    url,
     headers: headersFor(provider, vendor, apiKey, sending.headers),
     body: bodyFor(provider, vendor, sending),
   };
