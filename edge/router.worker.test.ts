@@ -4,6 +4,7 @@ import { frameKinds, jsonFrame, noPayload, readRequestHead, readReset, windowByt
 import { newKey } from "../schema/key.ts";
 import { encrypt, sharedKey } from "../schema/seal.ts";
 import { bundle, fleetService, newHost, publish, replicaState, routeService, self, soon, testKey, TestLink, TestRelayLink, world, type TestHost } from "../test/worker/world.ts";
+import { forgetDecisions } from "./decisions.ts";
 import { forgetUpstreams } from "./forward/memory.ts";
 import { forgetView } from "./view.ts";
 
@@ -66,6 +67,7 @@ beforeAll(async () => {
 beforeEach(() => {
   forgetView();
   forgetUpstreams();
+  forgetDecisions();
 });
 afterAll(() => relay.socket.close(1000, "done"));
 
