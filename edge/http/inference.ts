@@ -11,6 +11,7 @@ import { orSilence } from "../forward/silence.ts";
 import type { Pool, Survey } from "../forward/standing.ts";
 import { beginEarly, events, type Source } from "../forward/stream.ts";
 import { readInference, requestFacts, type RequestFacts } from "../route/request.ts";
+import type { ReplicaRow } from "../route/candidates.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
 import { newsFor, type View } from "../view.ts";
 import { readBody } from "./body.ts";
@@ -106,9 +107,16 @@ function isFallback({ routing, replicas, selfHosted, providers }: RouteService, 
   return routing.strategy === "availability_first" && upstream !== (routing.fallbackChain[0] ?? (selfHosted ? replicas.name : providers[0]?.name));
 }
 
+/** One list for all services that have none: what is worked out of a list is kept with it. */
+const noReplicas: readonly ReplicaRow[] = [];
+
+function replicasOf(view: View, { name }: RouteService): readonly ReplicaRow[] {
+  return view.replicas.get(name) ?? noReplicas;
+}
+
 /** All upstreams of a service, as the view lists them. */
 export function poolOf(view: View, service: RouteService): Pool {
-  return { replicas: view.replicas.get(service.name) ?? [], providers: service.providers };
+  return { replicas: replicasOf(view, service), providers: service.providers };
 }
 
 function routed(c: RouterRequest, view: View, service: RouteService, request: RequestFacts | undefined): { decision: Decision; survey: Survey | undefined } {
@@ -116,7 +124,7 @@ function routed(c: RouterRequest, view: View, service: RouteService, request: Re
   const { standings, observed } = remembered(service);
   const pool = poolOf(view, service);
   const survey = standings.survey(pool, request === undefined ? "" : c.req.path, now);
-  const facts: RouteFacts = { service, replicas: view.replicas.get(service.name) ?? [], observed };
+  const facts: RouteFacts = { service, replicas: replicasOf(view, service), observed };
   if (request !== undefined) facts.request = request;
   if (survey !== undefined) {
     facts.blocked = survey.blocked;

@@ -56,8 +56,8 @@ export class Field {
     this.replicas = 0;
     const { rows } = pool;
     const before = Math.min(count, rows.length - from);
-    this.#copy(pool, from, before, 0);
-    this.#copy(pool, 0, count - before, before);
+    if (before > 0) this.#copy(pool, from, before, 0);
+    if (count > before) this.#copy(pool, 0, count - before, before);
     this.replicas = count;
     this.size = count;
   }

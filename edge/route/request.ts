@@ -71,6 +71,47 @@ export interface RequestFacts {
 /** The common rule of thumb for English text; JSON around it makes it an overestimate. */
 const charactersPerToken = 4;
 
+/** Hashes are worked out when first read; a class, because an object with getters of its own is made anew, slowly, for every request. */
+class Facts implements RequestFacts {
+  readonly account: string;
+  readonly promptTokens: number;
+  readonly maxTokens: number | undefined;
+  readonly stream: boolean;
+  readonly session: string | undefined;
+  readonly #body: Record<string, unknown>;
+  #hashes: PromptHashes | undefined;
+
+  constructor(body: Record<string, unknown>, byteLength: number, account: string, session: string | undefined) {
+    const most = body["max_completion_tokens"] ?? body["max_tokens"] ?? body["max_output_tokens"];
+    this.account = account;
+    this.promptTokens = Math.ceil(byteLength / charactersPerToken);
+    this.maxTokens = typeof most === "number" && most >= 0 ? most : undefined;
+    this.stream = body["stream"] === true;
+    this.session = session;
+    this.#body = body;
+  }
+
+  get #computed(): PromptHashes {
+    return (this.#hashes ??= promptHashes(this.#body, this.account));
+  }
+
+  get prefix(): readonly number[] {
+    return this.#computed.chain;
+  }
+
+  get conversation(): number {
+    return this.#computed.conversation;
+  }
+
+  get continues(): boolean {
+    return this.#computed.continues;
+  }
+
+  get hashed(): boolean {
+    return this.#hashes !== undefined;
+  }
+}
+
 /**
  * What routing weighs of a parsed request.
  *
@@ -78,26 +119,5 @@ const charactersPerToken = 4;
  * @param session the value of `x-session-id`
  */
 export function requestFacts(body: Record<string, unknown>, byteLength: number, account: string, session?: string): RequestFacts {
-  const most = body["max_completion_tokens"] ?? body["max_tokens"] ?? body["max_output_tokens"];
-  let hashes: PromptHashes | undefined;
-  const computed = (): PromptHashes => (hashes ??= promptHashes(body, account));
-  return {
-    account,
-    promptTokens: Math.ceil(byteLength / charactersPerToken),
-    maxTokens: typeof most === "number" && most >= 0 ? most : undefined,
-    stream: body["stream"] === true,
-    session,
-    get prefix() {
-      return computed().chain;
-    },
-    get conversation() {
-      return computed().conversation;
-    },
-    get continues() {
-      return computed().continues;
-    },
-    get hashed() {
-      return hashes !== undefined;
-    },
-  };
+  return new Facts(body, byteLength, account, session);
 }

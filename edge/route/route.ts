@@ -150,16 +150,29 @@ function scoreBy(scorer: Scorer, out: Float32Array, { replicas, providers }: Rou
   }
 }
 
+interface Ranks {
+  own: number;
+  providers: number[];
+}
+
+/** Worked out once per bundle: each has service objects of its own. */
+const rankings = new WeakMap<RouteService, Ranks>();
+
 /**
  * The order in which upstreams take over from each other: the fallback chain's; then those it does not name, first those that are no
  * fallback, replicas before providers, providers as the file has them.
  */
-function ranks({ routing: { fallbackChain }, replicas, providers }: RouteService): { own: number; providers: number[] } {
+function ranks(service: RouteService): Ranks {
+  const known = rankings.get(service);
+  if (known !== undefined) return known;
+  const { routing: { fallbackChain }, replicas, providers } = service;
   const rank = (name: string, fallback: boolean, fileOrder: number): number => {
     const named = fallbackChain.indexOf(name);
     return named >= 0 ? named : fallbackChain.length + (fallback ? providers.length + 1 : 0) + fileOrder;
   };
-  return { own: rank(replicas.name, replicas.fallback, 0), providers: providers.map(({ name, fallback }, i) => rank(name, fallback, i + 1)) };
+  const result = { own: rank(replicas.name, replicas.fallback, 0), providers: providers.map(({ name, fallback }, i) => rank(name, fallback, i + 1)) };
+  rankings.set(service, result);
+  return result;
 }
 
 /** Who competes as one: all replicas, or the provider at a place. */
@@ -173,9 +186,9 @@ function leave(chosen: Upstream): void {
 }
 
 /** Where the strategy chooses among upstreams before it chooses among replicas: leave only the chosen one in the competition. */
-function chooseUpstream({ routing: { strategy }, replicas, providers }: RouteService, rank: ReturnType<typeof ranks>, random: Random): void {
+function chooseUpstream({ routing: { strategy }, replicas, providers }: RouteService, rank: Ranks, random: Random): void {
   if (strategy !== "weighted" && strategy !== "availability_first") return;
-  const upstreams: Upstream[] = field.competes.subarray(0, field.replicas).includes(1) ? ["replicas"] : [];
+  const upstreams: Upstream[] = anyCompetes(field.competes, field.replicas) ? ["replicas"] : [];
   for (let i = field.replicas; i < field.size; i++) if (field.competes[i] === 1) upstreams.push(i);
   if (upstreams.length < 2) return;
   const provider = (place: number): number => field.source[place] as number;
@@ -228,6 +241,18 @@ function compete({ replicas: own, providers }: RouteService): void {
   for (let i = replicas; i < size; i++) competes[i] = providers[source[i] as number]?.fallback === true ? 0 : 1;
 }
 
+// Loops, not views of the part: making one costs more than looking at a few hundred bytes.
+
+function allFull(full: Uint8Array, count: number): boolean {
+  for (let i = 0; i < count; i++) if (full[i] === 0) return false;
+  return true;
+}
+
+function anyCompetes(competes: Uint8Array, count: number): boolean {
+  for (let i = 0; i < count; i++) if (competes[i] === 1) return true;
+  return false;
+}
+
 /** The few best by total with the parts of it, for the log. */
 function explain(places: readonly number[], parts: readonly Scorer[], pool: Pool, service: RouteService): Scored[] {
   const { total, scores } = field;
@@ -259,7 +284,7 @@ export function route(facts: RouteFacts, random: Random, now?: number): Decision
   const parts = score(weightsOf(strategy, request), facts, at);
   compete(service);
   const { replicas, size, full, source } = field;
-  const saturated = replicas > 0 && !full.subarray(0, replicas).includes(0);
+  const saturated = replicas > 0 && allFull(full, replicas);
 
   const best = bestReplicas(field, replicasMax, random);
   const providers: number[] = [];
