@@ -190,8 +190,8 @@ describe("row 6: a stream without measure", () => {
     const heard = await Promise.all(Array.from({ length: 6 }, async () => hear()));
     clearInterval(watching);
     for (const { text, code, done } of heard) expect([text, code, done]).toEqual(["one", "provider_unreachable", false]);
-    // an event may have 1 MiB; the rest is what sockets hold, and what a collector has not come to yet
-    expect(most - before).toBeLessThan(150);
+    // of 600 MB: an event may have 1 MiB, and the rest is what sockets hold and a collector has not come to yet
+    expect(most - before).toBeLessThan(250);
     expect(said).toBeLessThan(6 * 50);
   });
 });
