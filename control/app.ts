@@ -4,6 +4,7 @@ import { FairleadError, errorResponse } from "../schema/errors.ts";
 import { requireAdmin } from "./auth.ts";
 import { bodyBytesMax } from "./body.ts";
 import type { Context } from "./context.ts";
+import { isAway } from "./db.ts";
 import { enrolRoutes } from "./routes/enrol.ts";
 import { explainRoutes } from "./routes/explain.ts";
 import { hostRoutes } from "./routes/hosts.ts";
@@ -49,6 +50,7 @@ export function createApp(context: Context): Hono {
   app.onError((error, c) => {
     if (error instanceof FairleadError) return errorResponse(error);
     context.log(`control: ${c.req.method} ${c.req.path} failed: ${error.stack ?? error.message}`);
+    if (isAway(error)) return errorResponse(new FairleadError("not_ready", `Cannot answer ${c.req.method} ${c.req.path}: the database is not to be had`, { retryAfterMs: 1_000 }));
     return errorResponse(new FairleadError("internal", `Cannot answer ${c.req.method} ${c.req.path}: control failed; its log says why`));
   });
   return app;

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { createClient, type ResultSet } from "@libsql/client";
+import { createClient, LibsqlError, type ResultSet } from "@libsql/client";
 import { drizzle } from "drizzle-orm/libsql";
 import { migrate } from "drizzle-orm/libsql/migrator";
 import type { BaseSQLiteDatabase } from "drizzle-orm/sqlite-core";
@@ -15,6 +15,17 @@ export interface Database {
    */
   transact<T>(work: (rows: Rows) => Promise<T>): Promise<T>;
   close(): void;
+}
+
+/** SQLite's codes (sqlite.org/rescode.html) and libsql's for a database that is not to be had now, whatever was asked of it. */
+const awayCodes = /^(SQLITE_(BUSY|LOCKED|IOERR|FULL|CANTOPEN|READONLY|PROTOCOL)|HRANA_(WEBSOCKET|CLOSED)_ERROR|SERVER_ERROR)/;
+
+/** Whether an error says that the database cannot be had now: the same may go well later. Drizzle wraps what the client said. */
+export function isAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof LibsqlError && awayCodes.test(error.code)) return true;
+  // what `fetch` throws when a server cannot be reached (undici, and so libsql over HTTP)
+  return (error instanceof TypeError && error.message === "fetch failed") || isAway(error.cause);
 }
 
 /**
@@ -34,7 +45,13 @@ export async function openDatabase(url: string, token?: string): Promise<Databas
     return {
       rows: db,
       transact(work) {
-        const next = last.then(() => db.transaction((transaction) => work(transaction)));
+        const next = last.then(() => db.transaction((transaction) => work(transaction))).catch(async (error: unknown) => {
+          // A connection whose BEGIN came to nothing cannot commit any later transaction: "SQL statements in progress".
+          // Reconnecting is asynchronous, whatever its type says.
+          const reconnected: unknown = isAway(error) ? client.reconnect() : undefined;
+          await reconnected;
+          throw error;
+        });
         last = next.catch(() => undefined);
         return next;
       },

@@ -1,5 +1,6 @@
 import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { bundleBytesMax } from "../../schema/bundle.ts";
 import { closeCodes } from "../../schema/protocol.ts";
 import { bundle, fleetService, newHost, publish, replicaState, routeService, soon, testKey, TestLink, world } from "../../test/worker/world.ts";
 
@@ -140,6 +141,16 @@ describe("Hub: bundles", () => {
     const bad = await publish({ route: { version: next(), services: "none" } });
     expect(bad.status).toBe(422);
     expect(((await bad.json()) as { error: { code: string } }).error.code).toBe("invalid_bundle");
+    expect((await hub().view(0)).route?.version).toBe(good);
+  });
+
+  test("a bundle that is too large is refused, and the last good one stays", async () => {
+    const { record } = await testKey();
+    const good = next();
+    await publish(bundle(good, { services: [routeService("kept")], keys: [record] }));
+    const refused = await publish(bundle(next(), { fleet: [fleetService("large", 1, { run: "x".repeat(bundleBytesMax) })] }));
+    expect(refused.status).toBe(413);
+    expect(((await refused.json()) as { error: { code: string } }).error.code).toBe("body_too_large");
     expect((await hub().view(0)).route?.version).toBe(good);
   });
 

@@ -152,11 +152,11 @@ export class World {
 }
 
 /** The service YAML of an engine simulator. */
-export function engineYaml(name: string, { replicas = 1, flags = "", more = "" } = {}): string {
+export function engineYaml(name: string, { replicas = 1, flags = "", more = "", probe = "/v1/models" } = {}): string {
   return `name: ${name}
 service:
   model: ${name}
-  readiness_probe: /v1/models
+  readiness_probe: ${probe}
   replicas: ${replicas}
 ${more}
 workdir: ${root}

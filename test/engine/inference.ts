@@ -76,7 +76,7 @@ export async function answerInference(engine: Engine, door: Door, entry: Entry, 
   const { served, ...model } = engine.model(body.model);
   const plan = planRequest(body, { model, contextTokensMax: engine.settings.contextTokensMax }, kind);
   if (engine.sleeping) throw new Refusal(503, "The engine is sleeping.");
-  engine.log.image(entry, plan.images);
+  engine.log.images(entry, plan.images);
   const head = { id: `${kind === "chat" ? "chatcmpl" : "cmpl"}-${requestId ?? randomUUID().replaceAll("-", "")}`, created: Math.floor(Date.now() / 1000), model: served };
   const frames = kind === "chat" ? new ChatFrames(head, body, plan) : new TextFrames(head, body, plan);
   const job: Job = { engine, door, entry, body, plan, frames, itlMs: door.failure.itlMs ?? engine.settings.itlMs };

@@ -4,7 +4,7 @@ import { hashText, mix } from "./hash.ts";
 import { Refusal } from "./refusal.ts";
 import type { Model } from "./sampler.ts";
 import { anyObject, valueFor } from "./structured.ts";
-import { contentText, imageCount, renderChat, toolCallText } from "./template.ts";
+import { contentText, imageUrls, renderChat, toolCallText } from "./template.ts";
 import type { Message, Tool } from "./template.ts";
 import { decode, encode } from "./tokenizer.ts";
 import { TOKENS } from "./vocabulary.ts";
@@ -40,7 +40,8 @@ export interface Plan {
   /** Prompt tokens by prompt; a prompt counts once however many answers it gets. */
   promptTokens: number;
   toolCalls: boolean;
-  images: number;
+  /** Their URLs. */
+  images: string[];
   /** Text that a chat's `echo` puts before the answer. */
   echoed: string;
 }
@@ -141,7 +142,7 @@ export function planRequest(body: Body, options: PlanOptions, kind: Plan["kind"]
     sequences,
     promptTokens: prompts.reduce((sum, ids) => sum + ids.length, 0),
     toolCalls: called.length > 0,
-    images: imageCount(messages),
+    images: imageUrls(messages),
     echoed: kind === "chat" && body.echo === true && last?.role === "assistant" ? contentText(last.content) : "",
   };
 }

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 /** One request as it came, for tests to look at. */
 export interface Entry {
   /** Counts up from 1. */
@@ -16,6 +18,8 @@ export interface Entry {
   /** Output tokens delivered. */
   tokens: number;
   images: number;
+  /** Of each image's URL as it came, in order: what says that an image crossed byte for byte, however large it is. */
+  imageSha256: string[];
 }
 
 /** The numbers that `/_sim/stats` shows and `until` may wait for. */
@@ -51,7 +55,7 @@ export class RequestLog {
   }
 
   open(entry: Pick<Entry, "method" | "path" | "query" | "headers">): Entry {
-    const full: Entry = { number: ++this.#counts.requests, ...entry, bodyBytes: 0, body: "", outcome: "open", status: undefined, tokens: 0, images: 0 };
+    const full: Entry = { number: ++this.#counts.requests, ...entry, bodyBytes: 0, body: "", outcome: "open", status: undefined, tokens: 0, images: 0, imageSha256: [] };
     this.last.push(full);
     if (this.last.length > KEPT) this.last.shift();
     this.changed();
@@ -64,9 +68,10 @@ export class RequestLog {
     this.changed();
   }
 
-  image(entry: Entry, count: number): void {
-    entry.images += count;
-    this.#counts.images += count;
+  images(entry: Entry, urls: readonly string[]): void {
+    entry.images += urls.length;
+    entry.imageSha256.push(...urls.map((url) => createHash("sha256").update(url).digest("hex")));
+    this.#counts.images += urls.length;
   }
 
   /** The first call decides; later ones change nothing. */

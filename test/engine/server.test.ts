@@ -214,6 +214,8 @@ test("images are accepted, counted, and change the answer", async () => {
   const [one, other] = [await whole(CHAT, look("data:image/png;base64,AA")), await whole(CHAT, look("data:image/png;base64,BB"))];
   expect(one.choices[0]?.message.content).not.toBe(other.choices[0]?.message.content);
   expect(shared.engine.log.stats.images).toBe(before + 2);
+  // printf data:image/png\;base64,BB | sha256sum
+  expect(shared.engine.log.last.at(-1)?.imageSha256).toEqual(["68caea10229b5ef98fa22497fc741344043a6999c0f23c6e22fa48586196ac82"]);
 });
 
 test("embeddings are unit vectors, equal as floats and as base64", async () => {

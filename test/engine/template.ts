@@ -39,9 +39,9 @@ export function contentText(content: Message["content"]): string {
     .join("\n");
 }
 
-/** How many images the messages carry. */
-export function imageCount(messages: readonly Message[]): number {
-  return messages.reduce((sum, { content }) => sum + (Array.isArray(content) ? content.filter((part) => part.type === "image_url").length : 0), 0);
+/** The URLs of the images that the messages carry. */
+export function imageUrls(messages: readonly Message[]): string[] {
+  return messages.flatMap(({ content }) => (Array.isArray(content) ? content.filter(({ type }) => type === "image_url").map((part) => part.image_url?.url ?? "") : []));
 }
 
 /** A tool call as the model writes it. */
