@@ -1,13 +1,19 @@
 import { DurableObject } from "cloudflare:workers";
-import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, type Frame, type ResetReason } from "../../schema/frames.ts";
+import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, readAttempt, type AttemptWay, type Frame, type ResetReason } from "../../schema/frames.ts";
 import { closeCodes, linkTimes, ping, pong } from "../../schema/protocol.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
+import { attemptHeader } from "../forward/outcome.ts";
 import { CarriedStream, carriageFailure, type Carrier } from "./carried.ts";
 import { StreamIds } from "./mux.ts";
 
 /** How often streams are looked at for silence and missing answers; only while there are any. */
 const tickMs = 250;
+
+function attemptOf(headers: Headers): AttemptWay | undefined {
+  const text = headers.get(attemptHeader);
+  return text === null ? undefined : readAttempt(JSON.parse(text));
+}
 
 /**
  * One per agent connection, named `<host>/<index>`: carries request streams, nothing else. It keeps no storage. Its agent's
@@ -26,7 +32,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
 
   /**
    * `http://link/`: an agent's data link, let through by the fleet Worker. `http://carry/<path>`: a request to carry, from the
-   * router, with `x-fairlead-target` and `x-fairlead-request`.
+   * router, with `x-fairlead-target`, `x-fairlead-request` and, where the answer is to be kept, `x-fairlead-attempt`.
    */
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url);
@@ -51,7 +57,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     const headers: [string, string][] = [];
     for (const [name, value] of request.headers) if (!name.startsWith("x-fairlead-") && name !== "upgrade") headers.push([name, value]);
     const upgrade = request.headers.get("upgrade") === "websocket";
-    const stream = new CarriedStream(this.#ids.next(this.#streams), this, Date.now());
+    const attempt = attemptOf(request.headers);
+    const stream = new CarriedStream(this.#ids.next(this.#streams), this, Date.now(), attempt !== undefined);
     this.#streams.set(stream.id, stream);
     this.#ticking ??= setInterval(() => this.#tick(), tickMs);
     this.send(
@@ -62,6 +69,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
         headers,
         requestId: request.headers.get("x-fairlead-request") ?? "",
         ...(upgrade ? { upgrade } : {}),
+        ...(attempt === undefined ? {} : { attempt }),
       }),
     );
     request.signal.addEventListener("abort", () => stream.cancel());
@@ -143,6 +151,6 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   #loseAll(why: string): void {
-    for (const stream of this.#streams.values()) stream.fail("upstream_lost", why, false);
+    for (const stream of this.#streams.values()) stream.lose(why);
   }
 }
