@@ -195,7 +195,7 @@ export function keepAttempts({ answererOf, clock, timers, replayBytesMax = windo
     close() {
       closed = true;
       cancelForget?.();
-      for (const one of [...attempts.values()]) drop(one);
+      for (const one of attempts.values()) drop(one);
     },
   };
 }
