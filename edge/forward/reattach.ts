@@ -26,8 +26,12 @@ export interface WaysOptions {
   wait: (ms: number) => Promise<void>;
 }
 
-/** Between two rounds over all carriers, doubled each time: an agent is back in about half a second at best. */
+/**
+ * Between two rounds over all carriers, doubled up to the most: an agent whose links are all lost tries again within half a second
+ * (agent/reconnect.ts), and what comes back is to be seen soon.
+ */
 const pauseMs = 50;
+const pauseMsMax = 400;
 /** Ways in a row that bring nothing: an answer that breaks off at the same byte again and again does so for a reason. */
 const fruitlessMax = 3;
 
@@ -79,7 +83,7 @@ export class Ways {
       if (tried % count !== 0) continue;
       if (!patient || now() + ms > until) return reply;
       await wait(ms);
-      ms *= 2;
+      ms = Math.min(2 * ms, pauseMsMax);
       if (gone()) return reply;
     }
   }
