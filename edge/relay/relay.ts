@@ -7,6 +7,17 @@ import { attemptHeader } from "../forward/outcome.ts";
 import { CarriedStream, carriageFailure, type Carrier } from "./carried.ts";
 import { StreamIds } from "./mux.ts";
 
+/** What is known of an agent's socket; survives hibernation with it. */
+interface Attached {
+  epoch: number;
+  /** Closed from here. Its state does not tell: one whose peer never answers the close wakes from hibernation as open. */
+  over?: boolean;
+}
+
+function attachedTo(socket: WebSocket): Attached {
+  return (socket.deserializeAttachment() as Attached | null) ?? { epoch: 0 };
+}
+
 /** How often streams are looked at for silence and missing answers; only while there are any. */
 const tickMs = 250;
 
@@ -23,6 +34,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   readonly #streams = new Map<number, CarriedStream>();
   readonly #ids = new StreamIds(Math.random);
   #outgoing: Frame[] = [];
+  /** The agent's socket, once it was looked for. */
+  #socket: WebSocket | undefined;
   #ticking: ReturnType<typeof setInterval> | undefined;
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
@@ -42,13 +55,12 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   #link(epoch: number): Response {
     const { 0: client, 1: server } = new WebSocketPair();
     for (const other of this.ctx.getWebSockets()) {
-      const known = (other.deserializeAttachment() as { epoch: number } | null)?.epoch ?? 0;
-      if (known > epoch) return new Response(null, { status: 409 });
-      closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
+      if (attachedTo(other).epoch > epoch) return new Response(null, { status: 409 });
+      this.#end(other, closeCodes.superseded, "a newer connection has taken over");
     }
     this.#loseAll("the agent connected anew");
     this.ctx.acceptWebSocket(server);
-    server.serializeAttachment({ epoch });
+    server.serializeAttachment({ epoch } satisfies Attached);
     return new Response(null, { status: 101, webSocket: client });
   }
 
@@ -104,7 +116,14 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   #agent(): WebSocket | undefined {
-    return this.ctx.getWebSockets().find((socket) => socket.readyState === WebSocket.OPEN);
+    if (this.#socket?.readyState !== WebSocket.OPEN) this.#socket = this.ctx.getWebSockets().find((socket) => socket.readyState === WebSocket.OPEN && attachedTo(socket).over !== true);
+    return this.#socket;
+  }
+
+  #end(socket: WebSocket, code: number, reason: string): void {
+    socket.serializeAttachment({ ...attachedTo(socket), over: true } satisfies Attached);
+    if (this.#socket === socket) this.#socket = undefined;
+    closeQuietly(socket, code, reason);
   }
 
   #tick(): void {
@@ -136,7 +155,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
-    closeQuietly(socket, code, "");
+    this.#end(socket, code, "");
     if (this.#agent() === undefined) this.#loseAll("the agent's connection was lost");
   }
 
@@ -146,7 +165,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
 
   /** A revoked host's link: closed at once. */
   async drop(): Promise<void> {
-    for (const socket of this.ctx.getWebSockets()) closeQuietly(socket, closeCodes.unauthorized, "the host is revoked");
+    for (const socket of this.ctx.getWebSockets()) this.#end(socket, closeCodes.unauthorized, "the host is revoked");
     this.#loseAll("the host is revoked");
   }
 
