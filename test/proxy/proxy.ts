@@ -8,6 +8,8 @@ export type Told = "both" | "near" | "far";
 export interface Through {
   /** The path of its first request. */
   path: string;
+  /** Since when, ms since the epoch. */
+  since: number;
   /** Bytes that came from the near end. */
   upBytes: number;
   /** Cut it, as a reset. */
@@ -57,7 +59,7 @@ export class Proxy {
       socket.once("close", () => this.#sockets.delete(socket));
     }
     const through: Through = {
-      path: "", upBytes: 0,
+      path: "", since: Date.now(), upBytes: 0,
       cut: (told = "both") => {
         this.#open.delete(through);
         near.unpipe();
