@@ -52,8 +52,11 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
       headers["x-fairlead-target"] = attachTarget;
       return askedOf(await stub(carrier).fetch("http://carry/", { headers, signal }));
     } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      // it took nothing in, and asking it again would make that worse (failure model, row 21)
+      if (error instanceof Error && "overloaded" in error && error.overloaded === true) return { reply: { kind: "unsent", why }, carrier: "absent" };
       // the object was lost with what it carried
-      return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
+      return { reply: { kind: "lost", why }, carrier: "lost" };
     }
   };
   const ways = new Ways({ ...times, count: relays.length, first, ask });

@@ -72,8 +72,8 @@ interface Stream {
 }
 
 /** Read a stream to its end; `atToken` is called as each event with text comes. */
-async function streamed(atToken: (index: number) => void = () => undefined): Promise<Stream> {
-  const response = await world.chat("steady", request);
+async function streamed(atToken: (index: number) => void = () => undefined, more: Record<string, unknown> = {}): Promise<Stream> {
+  const response = await world.chat("steady", { ...request, ...more });
   expect(response.status).toBe(200);
   const told: Stream = { text: "", ids: new Set(), roles: 0, errors: 0, done: false, gapMs: 0 };
   let rest = "";
@@ -163,4 +163,28 @@ describe("row 20: a data link that is cut in the middle of a stream", () => {
     const after = await seen();
     expect({ requests: after.requests(before.last), tokens: after.tokens - before.tokens }).toEqual({ requests: 2, tokens: 2 * tokens });
   });
+});
+
+test("row 37: a stream whose agent stays away ends with one typed error, its engine is let off, and all is well afterwards", async () => {
+  await bothUp();
+  const expected = await oracle();
+  const before = await seen();
+  const cut = scissors();
+  let cutAt = 0;
+  proxy.refuses = true;
+  try {
+    const got = await streamed((index) => {
+      if (index !== 20) return;
+      cutAt = Date.now();
+      cut("both", 2);
+    }, { max_tokens: 2_000 });
+    expect(got).toMatchObject({ done: false, errors: 1 });
+    expect(got.text.startsWith(expected.slice(0, 40))).toBe(true);
+    expect(Date.now() - cutAt).toBeLessThan(4_000);
+    await until("the engine's abort", 6_000, async () => (await seen()).aborted === before.aborted + 1);
+  } finally {
+    proxy.refuses = false;
+  }
+  await bothUp();
+  expect(await streamed()).toMatchObject({ text: expected, done: true, errors: 0 });
 });

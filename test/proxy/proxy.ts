@@ -21,6 +21,8 @@ export class Proxy {
   readonly #server: Server;
   readonly #open = new Set<Through>();
   readonly #sockets = new Set<Socket>();
+  /** Nobody gets through who is not through already. */
+  refuses = false;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -50,6 +52,7 @@ export class Proxy {
   }
 
   #carry(near: Socket, farPort: number): void {
+    if (this.refuses) return void near.resetAndDestroy();
     const far = connect(farPort, "127.0.0.1");
     for (const socket of [near, far]) {
       socket.setNoDelay(true);
