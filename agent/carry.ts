@@ -23,7 +23,12 @@ export interface Carried {
   resume(): void;
   /** The stream is over: stop at once and say nothing more. */
   cancel(): void;
+  /** The link is lost, and nobody says that the stream is over. Where this is absent it is. */
+  lost?(): void;
 }
+
+/** Who answers a request, or why nobody does. */
+export type Answerer = { carry: (head: RequestHead, wire: Wire) => Carried } | { refuse: ResetReason };
 
 /** Connections to the replicas on this host, kept per port. */
 export interface Ports {

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { WebSocketServer, type WebSocket } from "ws";
 import { systemClock } from "../schema/clock.ts";
-import { agentMessageSchema, helloText, type AgentMessage, type Assign, type Hello } from "../schema/protocol.ts";
+import { agentMessageSchema, helloText, protocol, type AgentMessage, type Assign, type Hello } from "../schema/protocol.ts";
 import { fromBase64, toBase64 } from "../schema/seal.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { openLink, type LinkOptions } from "./link.ts";
@@ -76,7 +76,7 @@ describe("openLink()", () => {
     const { keys, heard, beats, tickets } = await world();
     await until(() => beats().length === 1);
     const hello = heard[0] as Hello;
-    expect(hello).toMatchObject({ type: "hello", host: "host_1", region: "local", protocol: 1 });
+    expect(hello).toMatchObject({ type: "hello", host: "host_1", region: "local", protocol });
     expect(await crypto.subtle.verify("Ed25519", keys.publicKey, fromBase64(hello.signature), new TextEncoder().encode(helloText(challenge, hello)))).toBe(true);
     expect(tickets).toEqual([[{ index: 0, ticket: "t" }]]);
   });

@@ -3,7 +3,8 @@ import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { systemClock } from "../schema/clock.ts";
-import { decodeFrames, encodeFrames, frameKinds, jsonFrame, noPayload, readReset, readResponseHead, readWindow, windowBytes, windowFrame, type Frame, type RequestHead, type ResetReason } from "../schema/frames.ts";
+import { attachTarget, decodeFrames, encodeFrames, frameKinds, jsonFrame, noPayload, readReset, readResponseHead, readWindow, windowBytes, windowFrame, type Frame, type RequestHead, type ResetReason } from "../schema/frames.ts";
+import { linkTimes } from "../schema/protocol.ts";
 import { carryHttp, carryWebSocket, loopbackPorts } from "./carry.ts";
 import { createLog } from "./log.ts";
 import { openRelays, type RelayOptions } from "./relay.ts";
@@ -104,11 +105,12 @@ async function world(answer: RequestListener | undefined, more: Partial<RelayOpt
     for (const link of links) link.terminate();
     ports.closeAll();
   });
-  relays.tickets([{ index: 0, ticket: "first" }]);
-  await until(() => relays.open.length === 1);
+  const count = more.count ?? 1;
+  relays.tickets(Array.from({ length: count }, (_, index) => ({ index, ticket: "first" })));
+  await until(() => relays.open.length === count);
   const link = (): WebSocket => links.at(-1) as WebSocket;
   return {
-    relays, upstream, port, messages, tickets, closes, link, of,
+    relays, upstream, port, messages, tickets, closes, link, links, of,
     noGrants: () => (grantAll = false),
     send: (...frames: Frame[]) => link().send(encodeFrames(frames)),
   };
@@ -264,6 +266,62 @@ describe("openRelays()", () => {
     await until(() => gone === 2);
     await until(() => tickets.length === 2 && relays.open.length === 1);
     expect(tickets[1]).toBe("Bearer again-1");
+  });
+
+  describe("with two links", () => {
+    const attempt = { id: "a", turn: 0 };
+    const attach = (stream: number, from: number, turn = 1): Frame => open(stream, { target: attachTarget, attempt: { id: "a", turn, from } });
+
+    test("row 20: an answer whose link is lost goes on by the other, from the byte it asks for, and the replica is asked once", async () => {
+      let answer: ServerResponse | undefined;
+      let requests = 0;
+      const { links, of } = await world((_request, response) => {
+        requests++;
+        answer = response;
+        response.writeHead(200, { "content-type": "text/event-stream" }).write("0123");
+      }, { count: 2, times: { staggerMs: 1 } });
+      links[0]?.send(encodeFrames([open(1, { attempt }), end(1)]));
+      await until(() => of(1).body.toString() === "0123");
+      links[0]?.terminate();
+      answer?.write("45");
+      links[1]?.send(encodeFrames([attach(2, 3), end(2)]));
+      await until(() => of(2).body.toString() === "345");
+      answer?.end("67");
+      await until(() => of(2).ended);
+      expect(of(2)).toMatchObject({ status: 200, headers: expect.arrayContaining([["content-type", "text/event-stream"]]), body: Buffer.from("34567") });
+      expect(requests).toBe(1);
+    });
+
+    test("row 26: a stream that is reset is cancelled at once, and gone, however it was asked for", async () => {
+      let gone = false;
+      const { links, of } = await world((_request, response) => {
+        response.on("close", () => (gone = true));
+        response.write("a");
+      }, { count: 2, times: { staggerMs: 1 } });
+      links[0]?.send(encodeFrames([open(1, { attempt }), end(1)]));
+      await until(() => of(1).body.byteLength === 1);
+      links[0]?.send(encodeFrames([jsonFrame(frameKinds.reset, 1, { code: "cancelled", message: "" })]));
+      await until(() => gone);
+      links[1]?.send(encodeFrames([attach(2, 1), end(2)]));
+      await until(() => of(2).reset !== undefined);
+      expect(of(2).reset?.code).toBe("gone");
+    });
+
+    test("row 37: what nobody comes for is cancelled when its time is over", async () => {
+      let gone = false;
+      const planned: { ms: number; action: () => void }[] = [];
+      const { links, of } = await world((_request, response) => {
+        response.on("close", () => (gone = true));
+        response.write("a");
+      }, { count: 2, times: { staggerMs: 1 }, timers: { after: (ms, action) => (ms === linkTimes.parkMs ? (planned.push({ ms, action }), () => {}) : systemTimers.after(ms, action)) } });
+      links[0]?.send(encodeFrames([open(1, { attempt }), end(1)]));
+      await until(() => of(1).body.byteLength === 1);
+      links[0]?.terminate();
+      await until(() => planned.length === 1);
+      expect(gone).toBe(false);
+      planned[0]?.action();
+      await until(() => gone);
+    });
   });
 
   test.each<[string, RequestListener, ResetReason["code"]]>([

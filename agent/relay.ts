@@ -1,8 +1,9 @@
 import { WebSocket } from "ws";
 import type { Clock, Random } from "../schema/clock.ts";
-import { FrameError, type RequestHead, type ResetReason } from "../schema/frames.ts";
+import { FrameError, type RequestHead } from "../schema/frames.ts";
 import { closeCodes, ping, pong } from "../schema/protocol.ts";
-import type { Carried, Wire } from "./carry.ts";
+import { keepAttempts } from "./attempts.ts";
+import type { Answerer, Carried, Wire } from "./carry.ts";
 import type { Log } from "./log.ts";
 import { createMux } from "./mux.ts";
 import { reconnectMs, stableMs } from "./reconnect.ts";
@@ -12,9 +13,6 @@ export interface Ticket {
   index: number;
   ticket: string;
 }
-
-/** Who answers a request, or why nobody does. */
-export type Answerer = { carry: (head: RequestHead, wire: Wire) => Carried } | { refuse: ResetReason };
 
 export interface RelayOptions {
   /** `ws:` or `wss:` address of the fleet Worker, without a slash at its end. */
@@ -75,6 +73,8 @@ export function openRelays(options: RelayOptions): Relays {
   const { count, askTickets, onChange, clock, random, timers, log } = options;
   const times = { ...relayTimes, ...options.times };
   const links = new Map<number, DataLink>();
+  // what one link began another may go on with
+  const attempts = keepAttempts(options);
   let closed = false;
   let cancelAsk: Cancel | undefined;
 
@@ -100,7 +100,7 @@ export function openRelays(options: RelayOptions): Relays {
   const connect = (link: DataLink, ticket: string): void => {
     const openedAt = clock.now();
     const socket = runLink({
-      ...options, times, index: link.index, ticket,
+      ...options, answererOf: (head) => attempts.answererOf(head), times, index: link.index, ticket,
       onUp() {
         link.up = true;
         log.info("data link is up", { relay: link.index });
@@ -151,6 +151,7 @@ export function openRelays(options: RelayOptions): Relays {
         // the peer's answer to the close is not worth waiting for
         socket?.terminate();
       }
+      attempts.close();
     },
   };
 }
@@ -183,7 +184,10 @@ function runLink({ url, host, index, ticket, answererOf, timers, times, log, onU
     pinging?.();
     const streams = [...carried.values()];
     carried.clear();
-    for (const one of streams) one.cancel();
+    for (const one of streams) {
+      if (one.lost) one.lost();
+      else one.cancel();
+    }
     onDown(code, reason);
   };
   const heard = (): void => {

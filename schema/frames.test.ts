@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  FrameError, decodeFrames, encodeFrames, frameKinds, jsonFrame, noPayload, payloadBytesMax, readClose, readRequestHead, readReset, readResponseHead, readWindow, resetCodes, windowFrame,
+  FrameError, decodeFrames, encodeFrames, frameKinds, jsonFrame, noPayload, payloadBytesMax, readAttempt, readClose, readRequestHead, readReset, readResponseHead, readWindow, resetCodes, windowFrame,
   type Frame, type FrameKind,
 } from "./frames.ts";
 
@@ -145,6 +145,19 @@ describe("heads", () => {
   test("a request head comes back as it was sent; upgrade is false unless it was true", () => {
     expect(readRequestHead(jsonFrame(frameKinds.open, 1, request))).toEqual({ ...request, upgrade: false });
     expect(readRequestHead(jsonFrame(frameKinds.open, 1, { ...request, upgrade: true }))).toEqual({ ...request, upgrade: true });
+  });
+
+  test.each([
+    ["an attempt to begin", { id: "a", turn: 0 }],
+    ["an attempt to go on with", { id: "a", turn: 3, from: 0 }],
+  ])("a request head brings %s", (_, attempt) => {
+    expect(readRequestHead(jsonFrame(frameKinds.open, 1, { ...request, attempt })).attempt).toEqual(attempt);
+    expect(readAttempt({ ...attempt, later: "field" })).toEqual(attempt);
+  });
+
+  test.each([[null], ["a"], [{}], [{ id: "", turn: 0 }], [{ id: "a".repeat(65), turn: 0 }], [{ id: "a" }], [{ id: "a", turn: -1 }], [{ id: "a", turn: 0.5 }], [{ id: "a", turn: 0, from: "0" }], [{ id: "a", turn: 0, from: -1 }]])("%j is no attempt: its request is carried without one", (attempt) => {
+    expect(readAttempt(attempt)).toBeUndefined();
+    expect(readRequestHead(withPayload(frameKinds.open, JSON.stringify({ ...request, attempt })))).toEqual({ ...request, upgrade: false });
   });
 
   test("a response head comes back as it was sent", () => {

@@ -41,7 +41,22 @@ export interface RequestHead {
   requestId: string;
   /** The client asks for a WebSocket. */
   upgrade?: boolean;
+  /** Its answer outlives the link that carries it: kept by the agent for a while, for another link to go on with. */
+  attempt?: AttemptWay;
 }
+
+/** One of the ways by which the answer to one attempt is asked for: its relay may be lost, and the next way goes through another. */
+export interface AttemptWay {
+  /** The attempt's own id, which nobody can guess. */
+  id: string;
+  /** How many ways were tried before: a later one takes the answer over from an earlier, whichever arrives first. */
+  turn: number;
+  /** Go on with the answer's body at this byte, and begin nothing. Absent: begin it, or, where it has begun, take it over from its first byte. */
+  from?: number;
+}
+
+/** The `target` of a request that only goes on with an attempt. No replica has this name, so an agent that knows no attempts refuses it. */
+export const attachTarget = "attach";
 
 export interface ResponseHead {
   status: number;
@@ -55,8 +70,11 @@ export interface CloseReason {
   reason: string;
 }
 
-/** Why a stream was cut: a closed vocabulary, so that the edge can tell what to do next. */
-export const resetCodes = ["cancelled", "no_target", "draining", "connect_failed", "upstream_lost", "too_large", "protocol"] as const;
+/**
+ * Why a stream was cut: a closed vocabulary, so that the edge can tell what to do next. `gone`: the agent does not have (any more)
+ * what this way asks for, or a later way has taken over.
+ */
+export const resetCodes = ["cancelled", "no_target", "draining", "connect_failed", "upstream_lost", "too_large", "protocol", "gone"] as const;
 
 export interface ResetReason {
   code: (typeof resetCodes)[number];
@@ -163,11 +181,23 @@ function isHeaders(value: unknown): value is [string, string][] {
 
 /** @throws FrameError when a field is missing or of another type */
 export function readRequestHead(frame: Frame): RequestHead {
-  const { target, method, path, headers, requestId, upgrade } = readJson(frame);
+  const { target, method, path, headers, requestId, upgrade, attempt } = readJson(frame);
   if (typeof target !== "string" || typeof method !== "string" || typeof path !== "string" || !path.startsWith("/") || typeof requestId !== "string" || !isHeaders(headers)) {
     throw new FrameError("Cannot read a request head: target, method, path, headers or requestId is missing or of the wrong type");
   }
-  return { target, method, path, headers, requestId, upgrade: upgrade === true };
+  const way = readAttempt(attempt);
+  return { target, method, path, headers, requestId, upgrade: upgrade === true, ...(way === undefined ? {} : { attempt: way }) };
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** Undefined for what is no attempt: the request is carried without its answer being kept. */
+export function readAttempt(value: unknown): AttemptWay | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { id, turn, from } = value as Record<string, unknown>;
+  if (typeof id !== "string" || id === "" || id.length > 64 || !isCount(turn)) return undefined;
+  if (from === undefined) return { id, turn };
+  return isCount(from) ? { id, turn, from } : undefined;
 }
 
 /** @throws FrameError when a field is missing or of another type */

@@ -7,8 +7,10 @@ import { taskSchema } from "./task.ts";
  * with agents down to `protocolMin`.
  *
  * - 1 (2026-11-21): challenge, hello, welcome, heartbeat, assign, report, tickets, relays, goodbye; frames open, data, end, reset, window, text.
+ * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
+ *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
  */
-export const protocol = 1;
+export const protocol = 2;
 export const protocolMin = 1;
 
 /** Times that both sides keep (facts/failures.md §2). */
@@ -21,6 +23,16 @@ export const linkTimes = {
   authMs: 5_000,
   /** From dispatch to the agent's first frame; beyond it the relay is suspect and the request goes elsewhere. */
   dispatchAckMs: 1_000,
+  /**
+   * How long a router looks for another way to an answer whose relay was lost. The other relay is there at once (failure model, row
+   * 20: a pause of 1 s at most); when both are lost, an agent's first reconnection takes up to half a second and its handshake.
+   */
+  reattachMs: 2_000,
+  /**
+   * How long an agent keeps an answer that has no link: as long as a router looks for it, and a second each for the router's learning
+   * of the loss (from the agent's next connection, where the socket's end did not get through) and for the last look's ack.
+   */
+  parkMs: 4_000,
 } as const;
 
 /** Text frames on a control link: the largest before authentication, and after it. */

@@ -21,14 +21,14 @@ const doors = new Set([
   // an isolate's memory, the platform's bindings, a socket's end
   "edge/view.ts", "edge/decisions.ts", "edge/regions.ts", "edge/env.ts", "edge/closeQuietly.ts",
   // fetch and streams
-  "edge/forward/attempt.ts", "edge/forward/stream.ts", "edge/forward/memory.ts", "edge/relay/carried.ts",
+  "edge/forward/attempt.ts", "edge/forward/carriage.ts", "edge/forward/stream.ts", "edge/forward/memory.ts", "edge/relay/carried.ts",
   // a Durable Object in a folder of pure files
   "edge/scale/scaler.ts",
 ]);
 
 /** The pure files of parts that are not laid out in folders with a door each. */
 const pureByName = new Set([
-  "agent/heartbeat.ts", "agent/headers.ts", "agent/mux.ts", "agent/reconcile.ts", "agent/reconnect.ts",
+  "agent/heartbeat.ts", "agent/headers.ts", "agent/mux.ts", "agent/reconcile.ts", "agent/reconnect.ts", "agent/replay.ts",
   "control/redact.ts", "control/replicaName.ts", "control/cli/changes.ts",
 ]);
 

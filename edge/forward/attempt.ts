@@ -1,7 +1,7 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
 import type { Run } from "./hedge.ts";
-import { isUnable, statusOf, type Failure, type Outcome, type Reply } from "./outcome.ts";
+import { isUnable, statusOf, type Failure, type Outcome, type Reattach, type Reply } from "./outcome.ts";
 import { retryAfterMs } from "./retryAfter.ts";
 import { isEventStream } from "./silence.ts";
 import { Watch } from "./watch.ts";
@@ -9,9 +9,33 @@ import { Watch } from "./watch.ts";
 /** An answer up to this size is read whole before it goes on: what is in it decides whether it is one. */
 const wholeBytesMax = 64 * 1024;
 
-/** An event stream that has begun: read up to its first event. */
-export interface Begun {
+/** A body on its way here. */
+export interface Reading {
   reader: ReadableStreamDefaultReader<Uint8Array>;
+  receivedBytes: number;
+  reattach?: Reattach | undefined;
+  /** How often it has gone on through another carrier. */
+  reattached: number;
+}
+
+/** The next of a body, through another carrier where this one is lost; undefined when it has broken off. */
+export async function readOn(reading: Reading): Promise<ReadableStreamReadResult<Uint8Array> | undefined> {
+  for (;;) {
+    try {
+      const part = await reading.reader.read();
+      if (!part.done) reading.receivedBytes += part.value.byteLength;
+      return part;
+    } catch {
+      const rest = await reading.reattach?.(reading.receivedBytes);
+      if (rest === undefined) return undefined;
+      reading.reader = rest.getReader();
+      reading.reattached++;
+    }
+  }
+}
+
+/** An event stream that has begun: read up to its first event. */
+export interface Begun extends Reading {
   watch: Watch;
   /** What has been read of it and may go to the client. */
   first: Uint8Array;
@@ -73,7 +97,7 @@ export function attempt({ client, limitMs, inference, stream }: AttemptOptions, 
     try {
       const reply = await send(controller.signal);
       if (reply.kind !== "answer") return reply;
-      const outcome = await (inference ? read(reply.response, stream, abandon) : byStatus(reply.response, abandon));
+      const outcome = await (inference ? read(reply.response, stream, abandon, reply.reattach) : byStatus(reply.response, abandon));
       // it came too late for anybody
       if (over && outcome.kind === "answer") discard(outcome.answer);
       return outcome;
@@ -121,16 +145,27 @@ async function byStatus(response: Response, abandon: () => void): Promise<Outcom
   return { kind: "unable", status, error: new FairleadError("provider_error", `Cannot serve the request: the service answered with status ${status}`, options) };
 }
 
-async function read(response: Response, stream: boolean, abandon: () => void): Promise<Outcome<Answer>> {
+async function read(response: Response, stream: boolean, abandon: () => void, reattach?: Reattach): Promise<Outcome<Answer>> {
   const { status, headers } = response;
   if (!response.ok) return failureOf(response.redirected || status < 400 ? 502 : status, await errorText(response), headers);
-  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon);
+  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon, reattach);
   const length = Number(headers.get("content-length") ?? Number.NaN);
   if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
-  const { bytes, rest } = Number.isNaN(length) ? await head(response.body) : { bytes: new Uint8Array(await response.arrayBuffer()), rest: undefined };
+  const { bytes, rest } = await wholeOf(response, Number.isNaN(length), reattach);
   if (rest !== undefined) return { kind: "answer", answer: { response, native: behind(bytes, rest), abandon } };
   const failure = failureIn(bytes, headers);
   return failure ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
+}
+
+/** A body of up to `wholeBytesMax`, or its beginning; once more from its first byte when its carrier is lost. */
+async function wholeOf(response: Response, lengthUnknown: boolean, reattach?: Reattach): ReturnType<typeof head> {
+  try {
+    return lengthUnknown ? await head(response.body) : { bytes: new Uint8Array(await response.arrayBuffer()), rest: undefined };
+  } catch (error) {
+    const again = await reattach?.(0);
+    if (again === undefined) throw error;
+    return head(again);
+  }
 }
 
 /** An error's text, as much as is worth reading; undefined when it cannot be read. */
@@ -187,6 +222,7 @@ function behind(bytes: Uint8Array, rest: ReadableStream<Uint8Array>): ReadableSt
 }
 
 const decoder = new TextDecoder();
+const none = new Uint8Array(0);
 
 const errorFirst = /^\s*\{\s*"(error"|object"\s*:\s*"error")/;
 
@@ -212,15 +248,16 @@ function isJson(headers: Headers): boolean {
 }
 
 /** Read a stream up to its first event: until then it may still be asked for elsewhere. */
-async function begin(response: Response, body: ReadableStream<Uint8Array>, abandon: () => void): Promise<Outcome<Answer>> {
-  const reader = body.getReader();
+async function begin(response: Response, body: ReadableStream<Uint8Array>, abandon: () => void, reattach?: Reattach): Promise<Outcome<Answer>> {
   const watch = new Watch();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    const first = watch.push(part.value);
+  const events: Begun = { reader: body.getReader(), receivedBytes: 0, reattach, reattached: 0, watch, first: none };
+  for (let part = await readOn(events); !part?.done; part = await readOn(events)) {
+    if (part === undefined) return { kind: "lost", why: "the stream broke off before it began" };
+    events.first = watch.push(part.value);
     // what came with the first event may hold the fault already: that is for whoever goes on with the stream
-    if (watch.began) return { kind: "answer", answer: { response, events: { reader, watch, first }, abandon } };
+    if (watch.began) return { kind: "answer", answer: { response, events, abandon } };
     if (watch.fault === undefined && !watch.done) continue;
-    reader.cancel().catch(() => undefined);
+    events.reader.cancel().catch(() => undefined);
     if (watch.fault?.kind === "error") return failureOf(200, watch.fault.text, response.headers, statusOf(watch.fault.error));
     return { kind: "lost", why: watch.fault?.why ?? "the stream was over before it began" };
   }

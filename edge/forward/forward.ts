@@ -8,10 +8,11 @@ import type { RequestFacts } from "../route/request.ts";
 import type { Decision } from "../route/route.ts";
 import { attempt, type Answer, type Client } from "./attempt.ts";
 import { attemptInTurn, type Tried, type Unanswered } from "./attempts.ts";
+import { carry } from "./carriage.ts";
 import { endOf } from "./deadline.ts";
 import type { HeaderObject } from "./headers.ts";
 import { remembered } from "./memory.ts";
-import { carriageHeader, carriageOutcome, finalCode, type CarriageFailure, type Failure, type Reply } from "./outcome.ts";
+import { finalCode, type Failure, type Reply } from "./outcome.ts";
 import { parkMsMax } from "./retryAfter.ts";
 import type { Pool } from "./standing.ts";
 
@@ -95,27 +96,6 @@ async function sendToProvider(options: ForwardOptions, candidate: Extract<Candid
   return { kind: "answer", response: await fetch(url, { method: sending.method, headers, body, signal, redirect: "manual" }) };
 }
 
-function replyOf(response: Response): Reply {
-  const failure = response.headers.get(carriageHeader);
-  return failure === null ? { kind: "answer", response } : carriageOutcome(failure as CarriageFailure, response.headers.get("x-fairlead-reason") ?? "");
-}
-
-/** Through one of its host's Relay objects. One that cannot carry says nothing against the replica behind it: its other one is tried before another replica. */
-async function sendToReplica({ env, random }: ForwardOptions, { id, host, relays }: Extract<Candidate, { kind: "replica" }>, sending: Sending, signal: AbortSignal): Promise<Reply> {
-  const { method, path, body, requestId, upgrade } = sending;
-  const headers: HeaderObject = { ...sending.headers, "x-fairlead-target": id, "x-fairlead-request": requestId };
-  if (upgrade) headers["upgrade"] = "websocket";
-  const start = relays.length > 1 ? Math.floor(random() * relays.length) : 0;
-  let reply: Reply = { kind: "unsent", why: "its host has no relay" };
-  for (let i = 0; i < relays.length; i++) {
-    const stub = env.RELAY.getByName(`${host}/${relays[(start + i) % relays.length] ?? 0}`);
-    reply = replyOf(await stub.fetch(`http://carry${path}`, { method, headers, body, signal, redirect: "manual" }));
-    const carrier = reply.kind === "unsent" && reply.why.startsWith("no_a");
-    if (!carrier || body instanceof ReadableStream) break;
-  }
-  return reply;
-}
-
 /**
  * Send a request to the first upstream that answers.
  *
@@ -145,7 +125,7 @@ export async function forward(options: ForwardOptions, decision: Decision, sendi
     random,
     wait: (ms) => scheduler.wait(ms),
     send: (candidate, limitMs) =>
-      attempt({ client, limitMs, inference, stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, sending, signal) : sendToReplica(options, candidate, sending, signal))),
+      attempt({ client, limitMs, inference, stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, sending, signal) : carry({ env: options.env, kept: inference, random }, candidate, sending, signal))),
     gone: () => client.gone,
   });
   if (!("answer" in result)) return { error: failureOf(service.name, result, client.gone), attempts: result.attempts };

@@ -4,12 +4,18 @@ import type { ResetReason } from "../../schema/frames.ts";
 /** How a Relay tells the router that it has no answer from a replica: a header that never leaves the edge. */
 export const carriageHeader = "x-fairlead-carriage";
 
+/** How the router names the attempt that a Relay carries: `AttemptWay` as JSON. Its answer is kept by the agent, and comes byte for byte. */
+export const attemptHeader = "x-fairlead-attempt";
+
 /** What can go wrong on the way to a replica and back: the agent's resets, and what the Relay sees by itself. */
-export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack";
+export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack" | "carrier_lost";
+
+/** Goes on with an answer of which so many bytes were received, where its carrier was lost and the upstream was not; undefined when that cannot be. */
+export type Reattach = (receivedBytes: number) => Promise<ReadableStream<Uint8Array> | undefined>;
 
 /** An upstream's answer in HTTP's own terms: what it says is not looked at here. */
 export type Reply =
-  | { kind: "answer"; response: Response }
+  | { kind: "answer"; response: Response; reattach?: Reattach }
   /** The carrier failed before the replica can have begun: any request may go elsewhere. */
   | { kind: "unsent"; why: string }
   /** The upstream failed before its first byte, and may have begun: only what can be repeated goes elsewhere. */
@@ -47,6 +53,8 @@ export function carriageOutcome(failure: CarriageFailure, message: string): Extr
     case "cancelled":
     case "too_large":
     case "protocol":
+    case "gone":
+    case "carrier_lost":
       return { kind: "lost", why: `${failure}: ${message}` };
   }
 }

@@ -1,6 +1,6 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
-import type { Begun } from "./attempt.ts";
+import { readOn, type Begun } from "./attempt.ts";
 import { lossError, type GoOn } from "./goOn.ts";
 import { statusOf, type Failure } from "./outcome.ts";
 import { comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
@@ -39,14 +39,14 @@ class ClientGone extends Error {}
  * @throws ClientGone
  */
 async function copy({ events, abandon, idleMs, endsAt }: Source, writer: Writer, delivered: (bytes: number) => void): Promise<Failure | undefined> {
-  const { reader, watch } = events;
+  const { watch } = events;
   let writtenAt = Date.now();
   let progressedAt = writtenAt;
   let writing = false;
   let stopped: Failure | undefined;
   let gone: unknown;
   const stop = (): void => {
-    reader.cancel().catch(() => undefined);
+    events.reader.cancel().catch(() => undefined);
     abandon();
   };
   const timer = setInterval(() => {
@@ -75,13 +75,6 @@ async function copy({ events, abandon, idleMs, endsAt }: Source, writer: Writer,
     progressedAt = writtenAt;
     delivered(bytes.byteLength);
   };
-  const part = async (): Promise<ReadableStreamReadResult<Uint8Array> | undefined> => {
-    try {
-      return await reader.read();
-    } catch {
-      return undefined;
-    }
-  };
   try {
     for (let bytes = events.first; ; ) {
       await pass(bytes);
@@ -90,7 +83,7 @@ async function copy({ events, abandon, idleMs, endsAt }: Source, writer: Writer,
         return failureOf(watch.fault);
       }
       if (watch.done) return undefined;
-      const next = await part();
+      const next = await readOn(events);
       if (gone !== undefined) throw new ClientGone("the client has gone", { cause: gone });
       if (stopped !== undefined) return stopped;
       if (next === undefined) return watch.finished ? undefined : { kind: "lost", why: "the stream broke off" };

@@ -20,7 +20,12 @@ export function carriageFailure(code: CarriageFailure, message: string): Respons
 /** Statuses that have no body by their nature. */
 const bodiless = new Set([101, 204, 205, 304]);
 
-/** One request on its way through a Relay: its body to the agent, the answer back. */
+/**
+ * One request on its way through a Relay: its body to the agent, the answer back.
+ *
+ * An answer that is `kept` is the agent's bytes and nothing else, so that whoever reads it knows how far it came: silence is left
+ * silent, and a loss is an error once all that came has been read.
+ */
 export class CarriedStream {
   readonly id: number;
   readonly #carrier: Carrier;
@@ -36,15 +41,19 @@ export class CarriedStream {
   readonly #openedAt: number;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #wantPull: (() => void) | undefined;
+  readonly #kept: boolean;
+  /** Why a kept answer breaks off when all that came of it has been read. */
+  #broken: Error | undefined;
   #events = false;
   readonly #boundary = new EventBoundary();
   #lastSentAt = 0;
   #creditWaiter: (() => void) | undefined;
   #socket: WebSocket | undefined;
 
-  constructor(id: number, carrier: Carrier, now: number) {
+  constructor(id: number, carrier: Carrier, now: number, kept = false) {
     this.id = id;
     this.#carrier = carrier;
+    this.#kept = kept;
     this.#openedAt = now;
     this.answered = new Promise((resolve) => {
       this.#answer = resolve;
@@ -117,7 +126,7 @@ export class CarriedStream {
       }
     }
     if (status === 101) return this.#openSocket(headers, protocol);
-    this.#events = isEventStream(headers.get("content-type"));
+    this.#events = !this.#kept && isEventStream(headers.get("content-type"));
     this.#lastSentAt = now;
     if (bodiless.has(status)) {
       this.#answer(new Response(null, { status, headers }));
@@ -131,6 +140,7 @@ export class CarriedStream {
         // While there is credit in plenty it is held open, so that the stream machinery calls it once and not once a chunk; when
         // credit is low it must come at every read, for each may make the room that is granted.
         pull: () => {
+          if (this.#broken !== undefined) return this.#breakWhenRead();
           this.#grant();
           if (this.#receive.outstanding < windowBytes / 2) return undefined;
           return new Promise<void>((resolve) => {
@@ -212,19 +222,33 @@ export class CarriedStream {
   /** Cut the stream; `tell` says whether the agent has to be told. */
   fail(code: CarriageFailure, message: string, tell = true): void {
     if (this.#over) return;
-    const reset: ResetReason | undefined = tell && code !== "no_agent" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
+    const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "carrier_lost" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
     if (!this.#head) this.#answer(carriageFailure(code, message));
     else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
     else this.#breakOff(message);
     this.#release(reset);
   }
 
+  /** The agent's link is lost; where its answer is kept, another may go on with it. */
+  lose(why: string): void {
+    this.fail(this.#kept ? "carrier_lost" : "upstream_lost", why, false);
+  }
+
+  #breakWhenRead(): void {
+    if (this.#controller?.desiredSize === windowBytes) this.#controller.error(this.#broken);
+  }
+
   /** An answer that cannot go on: a stream of events says so in one typed event; any other body ends with an error, not an EOF. */
   #breakOff(message: string): void {
     const controller = this.#controller;
     if (controller === undefined) return;
+    const error = new Error(`the answer broke off: ${message}`);
     try {
-      if (!this.#events) return controller.error(new Error(`the answer broke off: ${message}`));
+      if (this.#kept) {
+        this.#broken = error;
+        return this.#breakWhenRead();
+      }
+      if (!this.#events) return controller.error(error);
       if (!this.#boundary.reached) controller.enqueue(new TextEncoder().encode("\n\n"));
       controller.enqueue(errorEvent(new FairleadError("provider_unreachable", "Cannot go on with the answer: the upstream was lost")));
       controller.close();

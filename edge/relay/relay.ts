@@ -1,13 +1,30 @@
 import { DurableObject } from "cloudflare:workers";
-import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, type Frame, type ResetReason } from "../../schema/frames.ts";
+import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, readAttempt, type AttemptWay, type Frame, type ResetReason } from "../../schema/frames.ts";
 import { closeCodes, linkTimes, ping, pong } from "../../schema/protocol.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
+import { attemptHeader } from "../forward/outcome.ts";
 import { CarriedStream, carriageFailure, type Carrier } from "./carried.ts";
 import { StreamIds } from "./mux.ts";
 
+/** What is known of an agent's socket; survives hibernation with it. */
+interface Attached {
+  epoch: number;
+  /** Closed from here. Its state does not tell: one whose peer never answers the close wakes from hibernation as open. */
+  over?: boolean;
+}
+
+function attachedTo(socket: WebSocket): Attached {
+  return (socket.deserializeAttachment() as Attached | null) ?? { epoch: 0 };
+}
+
 /** How often streams are looked at for silence and missing answers; only while there are any. */
 const tickMs = 250;
+
+function attemptOf(headers: Headers): AttemptWay | undefined {
+  const text = headers.get(attemptHeader);
+  return text === null ? undefined : readAttempt(JSON.parse(text));
+}
 
 /**
  * One per agent connection, named `<host>/<index>`: carries request streams, nothing else. It keeps no storage. Its agent's
@@ -17,6 +34,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   readonly #streams = new Map<number, CarriedStream>();
   readonly #ids = new StreamIds(Math.random);
   #outgoing: Frame[] = [];
+  /** The agent's socket, once it was looked for. */
+  #socket: WebSocket | undefined;
   #ticking: ReturnType<typeof setInterval> | undefined;
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
@@ -26,7 +45,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
 
   /**
    * `http://link/`: an agent's data link, let through by the fleet Worker. `http://carry/<path>`: a request to carry, from the
-   * router, with `x-fairlead-target` and `x-fairlead-request`.
+   * router, with `x-fairlead-target`, `x-fairlead-request` and, where the answer is to be kept, `x-fairlead-attempt`.
    */
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url);
@@ -36,13 +55,12 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   #link(epoch: number): Response {
     const { 0: client, 1: server } = new WebSocketPair();
     for (const other of this.ctx.getWebSockets()) {
-      const known = (other.deserializeAttachment() as { epoch: number } | null)?.epoch ?? 0;
-      if (known > epoch) return new Response(null, { status: 409 });
-      closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
+      if (attachedTo(other).epoch > epoch) return new Response(null, { status: 409 });
+      this.#end(other, closeCodes.superseded, "a newer connection has taken over");
     }
     this.#loseAll("the agent connected anew");
     this.ctx.acceptWebSocket(server);
-    server.serializeAttachment({ epoch });
+    server.serializeAttachment({ epoch } satisfies Attached);
     return new Response(null, { status: 101, webSocket: client });
   }
 
@@ -51,7 +69,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     const headers: [string, string][] = [];
     for (const [name, value] of request.headers) if (!name.startsWith("x-fairlead-") && name !== "upgrade") headers.push([name, value]);
     const upgrade = request.headers.get("upgrade") === "websocket";
-    const stream = new CarriedStream(this.#ids.next(this.#streams), this, Date.now());
+    const attempt = attemptOf(request.headers);
+    const stream = new CarriedStream(this.#ids.next(this.#streams), this, Date.now(), attempt !== undefined);
     this.#streams.set(stream.id, stream);
     this.#ticking ??= setInterval(() => this.#tick(), tickMs);
     this.send(
@@ -62,6 +81,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
         headers,
         requestId: request.headers.get("x-fairlead-request") ?? "",
         ...(upgrade ? { upgrade } : {}),
+        ...(attempt === undefined ? {} : { attempt }),
       }),
     );
     request.signal.addEventListener("abort", () => stream.cancel());
@@ -96,7 +116,14 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   #agent(): WebSocket | undefined {
-    return this.ctx.getWebSockets().find((socket) => socket.readyState === WebSocket.OPEN);
+    if (this.#socket?.readyState !== WebSocket.OPEN) this.#socket = this.ctx.getWebSockets().find((socket) => socket.readyState === WebSocket.OPEN && attachedTo(socket).over !== true);
+    return this.#socket;
+  }
+
+  #end(socket: WebSocket, code: number, reason: string): void {
+    socket.serializeAttachment({ ...attachedTo(socket), over: true } satisfies Attached);
+    if (this.#socket === socket) this.#socket = undefined;
+    closeQuietly(socket, code, reason);
   }
 
   #tick(): void {
@@ -128,7 +155,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
-    closeQuietly(socket, code, "");
+    this.#end(socket, code, "");
     if (this.#agent() === undefined) this.#loseAll("the agent's connection was lost");
   }
 
@@ -138,11 +165,11 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
 
   /** A revoked host's link: closed at once. */
   async drop(): Promise<void> {
-    for (const socket of this.ctx.getWebSockets()) closeQuietly(socket, closeCodes.unauthorized, "the host is revoked");
+    for (const socket of this.ctx.getWebSockets()) this.#end(socket, closeCodes.unauthorized, "the host is revoked");
     this.#loseAll("the host is revoked");
   }
 
   #loseAll(why: string): void {
-    for (const stream of this.#streams.values()) stream.fail("upstream_lost", why, false);
+    for (const stream of this.#streams.values()) stream.lose(why);
   }
 }

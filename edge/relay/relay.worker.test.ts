@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { frameKinds, jsonFrame, noPayload, readRequestHead, readReset, windowBytes, windowFrame, type Frame } from "../../schema/frames.ts";
 import { closeCodes } from "../../schema/protocol.ts";
 import { bundle, newHost, publish, self, soon, TestLink, TestRelayLink, world } from "../../test/worker/world.ts";
-import { carriageHeader } from "../forward/outcome.ts";
+import { attemptHeader, carriageHeader } from "../forward/outcome.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -176,6 +176,65 @@ describe("Relay: streams", () => {
     link.send(frame(open.stream));
     await expect(response.text()).rejects.toThrow();
     expect(readReset(await link.next(frameKinds.reset, open.stream)).code).toBe("protocol");
+  });
+});
+
+describe("Relay: answers that are kept", () => {
+  const attempt = { id: "a", turn: 0 };
+  const kept = (path = "/"): Promise<Response> => carry(path, { headers: { [attemptHeader]: JSON.stringify(attempt) } });
+
+  async function stream(): Promise<{ open: Frame; response: Response }> {
+    const answer = kept();
+    const open = await accept();
+    link.send(jsonFrame(frameKinds.open, open.stream, { status: 200, headers: [["content-type", "text/event-stream"]] }));
+    return { open, response: await answer };
+  }
+
+  test("the agent is told which attempt it is", async () => {
+    const answer = kept();
+    const open = await accept();
+    expect(readRequestHead(open)).toMatchObject({ attempt, headers: expect.not.arrayContaining([[attemptHeader, expect.anything()]]) });
+    link.send(jsonFrame(frameKinds.open, open.stream, { status: 204, headers: [] }));
+    expect((await answer).status).toBe(204);
+  });
+
+  test("silence is left silent", async () => {
+    const { open, response } = await stream();
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    const next = reader.read().then(({ value }) => decode(value ?? noPayload));
+    expect(await Promise.race([next, scheduler.wait(900).then(() => "silence")])).toBe("silence");
+    link.send(data(open.stream, 0, "data: 1\n\n"));
+    expect(await next).toBe("data: 1\n\n");
+    await reader.cancel();
+  });
+
+  test.each<[string, (open: Frame) => void]>([
+    ["its upstream", (open) => link.send(jsonFrame(frameKinds.reset, open.stream, { code: "upstream_lost", message: "killed" }))],
+    ["its agent", () => link.socket.close(1011, "died")],
+  ])("one that is lost with %s is read as far as it came, and then breaks off", async (_, lose) => {
+    const { open, response } = await stream();
+    const parts = Array.from({ length: 20 }, (_, i) => "x".repeat(1000 + i));
+    link.send(...parts.map((part, i) => data(open.stream, i, part)));
+    lose(open);
+    await scheduler.wait(20);
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    let text = "";
+    const read = async (): Promise<void> => {
+      for (let part = await reader.read(); !part.done; part = await reader.read()) text += decode(part.value);
+    };
+    await expect(read()).rejects.toThrow();
+    expect(text).toBe(parts.join(""));
+  });
+
+  test("its carrier's loss before the head is told apart from its upstream's", async () => {
+    const first = kept();
+    const open = await accept();
+    link.send(jsonFrame(frameKinds.reset, open.stream, { code: "upstream_lost", message: "killed" }));
+    expect((await first).headers.get(carriageHeader)).toBe("upstream_lost");
+    const second = kept();
+    await accept();
+    link.socket.close(1011, "died");
+    expect((await second).headers.get(carriageHeader)).toBe("carrier_lost");
   });
 });
 
