@@ -282,3 +282,43 @@ describe("attemptInTurn(): over a minute", () => {
     expect(world.asked.indexOf("a") / 20).toBeLessThanOrEqual(10);
   });
 });
+
+describe("attemptInTurn(): requests that replicas die of", () => {
+  const died: Failure = { kind: "lost", why: "upstream_lost: ECONNRESET" };
+  const refused = new FairleadError("poison_request", "Cannot");
+
+  /** Refused after so many deaths. */
+  function judge(most: number): { blame: (replica: string) => FairleadError | undefined; blamed: string[] } {
+    const blamed: string[] = [];
+    return { blamed, blame: (replica) => (blamed.push(replica) >= most ? refused : undefined) };
+  }
+
+  test("row 33: one that two replicas died of is sent neither to a third nor to a provider, and its caller is told why", async () => {
+    const { blame, blamed } = judge(2);
+    const world = vendors([replica("a"), replica("b"), replica("c"), provider("vendor")], { a: [died], b: [died] });
+    expect(await world.ask({ blame, attemptsMax: 6 })).toMatchObject({ failure: { kind: "caller", error: refused }, attempts: [{ id: "a", outcome: "lost" }, { id: "b", outcome: "lost" }] });
+    expect(blamed).toEqual(["a", "b"]);
+    expect(world.asked).toEqual(["a", "b"]);
+  });
+
+  test.each<[string, Candidate[], Failure]>([
+    ["a provider's broken connection", [provider("a"), provider("b")], died],
+    ["a link that was lost", [replica("a"), replica("b")], { kind: "lost", why: "link_lost: the agent's connection was lost" }],
+    ["a replica that was being stopped", [replica("a"), replica("b")], { kind: "lost", why: "cancelled: the replica is being stopped" }],
+    ["a replica that could not be reached", [replica("a"), replica("b")], { kind: "unsent", why: "connect_failed: ECONNREFUSED" }],
+    ["a replica that said it failed", [replica("a"), replica("b")], unable(500)],
+    ["silence", [replica("a"), replica("b")], { kind: "timeout", why: "" }],
+  ])("%s is not the request's doing", async (_, candidates, failure) => {
+    const { blame, blamed } = judge(1);
+    const world = vendors(candidates, { a: [failure, failure] });
+    expect(await world.ask({ blame })).toMatchObject({ answer: "good", candidate: { id: "b" } });
+    expect(blamed).toEqual([]);
+  });
+
+  test("both of a hedged pair are counted", async () => {
+    const { blame } = judge(2);
+    const world = new Vendors([replica("a"), replica("b"), replica("c")], (id) => (id === "c" ? { outcome: good } : { outcome: died, ms: 50 }));
+    expect(await world.ask({ blame, hedgeAfterMs: 10 })).toMatchObject({ failure: { error: refused } });
+    expect(world.asked).toEqual(["a", "b"]);
+  });
+});

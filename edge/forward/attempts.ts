@@ -1,3 +1,4 @@
+import type { FairleadError } from "../../schema/errors.ts";
 import type { Now, Random } from "../../schema/clock.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { Observed } from "../route/observed.ts";
@@ -5,6 +6,7 @@ import type { RequestFacts } from "../route/request.ts";
 import { retryCost, type RetryBudget } from "./budget.ts";
 import { attemptMs } from "./deadline.ts";
 import { firstGood, type Run } from "./hedge.ts";
+import { diedOf } from "./poison.ts";
 import { isPassing, mayGoElsewhere, type Failure, type Outcome } from "./outcome.ts";
 import { waitMsMax } from "./retryAfter.ts";
 import type { Pool, Standings } from "./standing.ts";
@@ -50,6 +52,8 @@ export interface Course<Answer> {
   wait: (ms: number) => Promise<void>;
   /** Begin an attempt that may go so long without its first byte. */
   send: (candidate: Candidate, limitMs: number) => Run<Outcome<Answer>>;
+  /** A replica was lost while it had the request; what its caller is told when it is to stop because of that. */
+  blame?: ((replica: string) => FairleadError | undefined) | undefined;
   /** Nobody waits for the answer any more. */
   gone: () => boolean;
 }
@@ -179,7 +183,7 @@ class Turn<Answer> {
   }
 
   #settle({ candidate, at }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
-    const { remembered, path, now, random, stream } = this.#course;
+    const { remembered, path, now, random, stream, blame } = this.#course;
     const { budget, standings, observed } = remembered;
     const settledAt = now();
     this.attempts.push({ id: candidate.id, outcome: outcome.kind, ms: settledAt - at });
@@ -192,7 +196,8 @@ class Turn<Answer> {
     observed.ended(candidate.id, settledAt);
     standings.failed(candidate.id, path, outcome, settledAt, at, random);
     this.#last = candidate;
-    this.failure = outcome;
+    const stop = candidate.kind === "replica" && diedOf(outcome) ? blame?.(candidate.id) : undefined;
+    this.failure = stop === undefined ? outcome : { kind: "caller", error: stop };
     return undefined;
   }
 

@@ -8,7 +8,7 @@ const error = new FairleadError("provider_error", "Cannot");
 describe("carriageOutcome()", () => {
   test.each<[CarriageFailure, Failure["kind"]]>([
     ["no_agent", "unsent"], ["no_ack", "unsent"], ["no_target", "unsent"], ["draining", "unsent"], ["connect_failed", "unsent"],
-    ["upstream_lost", "lost"], ["cancelled", "lost"], ["too_large", "lost"], ["protocol", "lost"],
+    ["upstream_lost", "lost"], ["link_lost", "lost"], ["cancelled", "lost"], ["too_large", "lost"], ["protocol", "lost"],
   ])("%s: the request counts as %s", (failure, kind) => {
     expect(carriageOutcome(failure, "why")).toEqual({ kind, why: `${failure}: why` });
   });

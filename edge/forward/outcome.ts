@@ -5,7 +5,7 @@ import type { ResetReason } from "../../schema/frames.ts";
 export const carriageHeader = "x-fairlead-carriage";
 
 /** What can go wrong on the way to a replica and back: the agent's resets, and what the Relay sees by itself. */
-export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack";
+export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack" | "link_lost";
 
 /** An upstream's answer in HTTP's own terms: what it says is not looked at here. */
 export type Reply =
@@ -44,6 +44,7 @@ export function carriageOutcome(failure: CarriageFailure, message: string): Extr
     case "connect_failed":
       return { kind: "unsent", why: `${failure}: ${message}` };
     case "upstream_lost":
+    case "link_lost":
     case "cancelled":
     case "too_large":
     case "protocol":

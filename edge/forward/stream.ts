@@ -13,8 +13,8 @@ export interface Source {
   events: Begun;
   /** End the attempt that gives it. */
   abandon: () => void;
-  /** To be called once, when it is over. */
-  over: (failure?: Failure) => void;
+  /** To be called once, when it is over; with what the client is told when nothing may go on with the answer. */
+  over: (failure?: Failure) => Promise<FairleadError | undefined> | undefined;
   idleMs: number;
   /** ms since the epoch. */
   endsAt: number;
@@ -121,11 +121,12 @@ async function pour(source: Source, writer: Writer): Promise<void> {
     try {
       failure = await copy(leg, writer, (bytes) => (deliveredBytes += bytes));
     } catch (error) {
-      over({ kind: "abandoned" });
+      void over({ kind: "abandoned" });
       throw error;
     }
     // the request's own time is over: that is nothing against its upstream
-    over(failure?.kind === "timeout" && failure.why === "total" ? { kind: "abandoned" } : failure);
+    const refused = await over(failure?.kind === "timeout" && failure.why === "total" ? { kind: "abandoned" } : failure);
+    if (refused !== undefined) throw refused;
     if (watch.dropped > 0) console.warn(JSON.stringify({ message: "events of a stream were no JSON", dropped: watch.dropped }));
     if (failure === undefined) {
       if (!watch.done) await writer.write(doneEvent);
@@ -154,7 +155,7 @@ async function endWith(writer: Writer, error: unknown): Promise<void> {
 function refuse({ events, abandon, over }: Source): void {
   events.reader.cancel().catch(() => undefined);
   abandon();
-  over({ kind: "abandoned" });
+  void over({ kind: "abandoned" });
 }
 
 type WaitUntil = (work: Promise<unknown>) => void;

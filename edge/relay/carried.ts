@@ -10,6 +10,8 @@ export interface Carrier {
   send(frame: Frame): void;
   /** Forget the stream; with a reason, tell the agent. */
   release(stream: number, reset?: ResetReason): void;
+  /** A request's answer broke off after its head. */
+  brokeOff(request: string, code: CarriageFailure): void;
 }
 
 /** The answer to the router when a request could not be carried: seen by `attempt.ts`, never by a client. */
@@ -23,6 +25,7 @@ const bodiless = new Set([101, 204, 205, 304]);
 /** One request on its way through a Relay: its body to the agent, the answer back. */
 export class CarriedStream {
   readonly id: number;
+  readonly #request: string;
   readonly #carrier: Carrier;
   readonly #receive = new ReceiveCredit();
   readonly #send = new SendCredit();
@@ -42,8 +45,9 @@ export class CarriedStream {
   #creditWaiter: (() => void) | undefined;
   #socket: WebSocket | undefined;
 
-  constructor(id: number, carrier: Carrier, now: number) {
+  constructor(id: number, request: string, carrier: Carrier, now: number) {
     this.id = id;
+    this.#request = request;
     this.#carrier = carrier;
     this.#openedAt = now;
     this.answered = new Promise((resolve) => {
@@ -212,10 +216,13 @@ export class CarriedStream {
   /** Cut the stream; `tell` says whether the agent has to be told. */
   fail(code: CarriageFailure, message: string, tell = true): void {
     if (this.#over) return;
-    const reset: ResetReason | undefined = tell && code !== "no_agent" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
+    const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "link_lost" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
     if (!this.#head) this.#answer(carriageFailure(code, message));
     else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
-    else this.#breakOff(message);
+    else {
+      this.#carrier.brokeOff(this.#request, code);
+      this.#breakOff(message);
+    }
     this.#release(reset);
   }
 

@@ -3,9 +3,12 @@ import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, type Fra
 import { closeCodes, linkTimes, ping, pong } from "../../schema/protocol.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
+import type { CarriageFailure } from "../forward/outcome.ts";
 import { CarriedStream, carriageFailure, type Carrier } from "./carried.ts";
 import { StreamIds } from "./mux.ts";
 
+/** Answers that broke off are remembered, the latest, until their routers have asked why: they do so at once. */
+const brokenMax = 256;
 /** How often streams are looked at for silence and missing answers; only while there are any. */
 const tickMs = 250;
 
@@ -17,6 +20,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   readonly #streams = new Map<number, CarriedStream>();
   readonly #ids = new StreamIds(Math.random);
   #outgoing: Frame[] = [];
+  readonly #broken = new Map<string, CarriageFailure>();
   #ticking: ReturnType<typeof setInterval> | undefined;
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
@@ -51,7 +55,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     const headers: [string, string][] = [];
     for (const [name, value] of request.headers) if (!name.startsWith("x-fairlead-") && name !== "upgrade") headers.push([name, value]);
     const upgrade = request.headers.get("upgrade") === "websocket";
-    const stream = new CarriedStream(this.#ids.next(this.#streams), this, Date.now());
+    const requestId = request.headers.get("x-fairlead-request") ?? "";
+    const stream = new CarriedStream(this.#ids.next(this.#streams), requestId, this, Date.now());
     this.#streams.set(stream.id, stream);
     this.#ticking ??= setInterval(() => this.#tick(), tickMs);
     this.send(
@@ -60,7 +65,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
         method: request.method,
         path: url.pathname + url.search,
         headers,
-        requestId: request.headers.get("x-fairlead-request") ?? "",
+        requestId,
         ...(upgrade ? { upgrade } : {}),
       }),
     );
@@ -83,6 +88,18 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
       if (this.#ticking !== undefined) clearInterval(this.#ticking);
       this.#ticking = undefined;
     }
+  }
+
+  brokeOff(request: string, code: CarriageFailure): void {
+    this.#broken.delete(request);
+    this.#broken.set(request, code);
+    const oldest = this.#broken.size > brokenMax ? this.#broken.keys().next() : undefined;
+    if (oldest?.done === false) this.#broken.delete(oldest.value);
+  }
+
+  /** Why a request's answer broke off, if it did so here of late: a broken body says nothing of its cause to who reads it. */
+  whyBroken(request: string): CarriageFailure | undefined {
+    return this.#broken.get(request);
   }
 
   #flush(): void {
@@ -143,6 +160,6 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   #loseAll(why: string): void {
-    for (const stream of this.#streams.values()) stream.fail("upstream_lost", why, false);
+    for (const stream of this.#streams.values()) stream.fail("link_lost", why, false);
   }
 }
