@@ -131,7 +131,7 @@ function nowhere({ routing }: RouteService, refused: FairleadError): Decided {
   return { strategy: routing.strategy, saturated: false, candidates: [], filtered: {}, scores: [], refused };
 }
 
-/** The candidates, after one look for news when the view has none. */
+/** The candidates, after one look for news when the view has none; with the reason when there is none then either. */
 export async function decide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Promise<Decided> {
   const first = routed(c, view, service, request);
   if (first.decision.candidates.length > 0) return first.decision;
@@ -143,7 +143,7 @@ export async function decide(c: RouterRequest, view: View, service: RouteService
   }
   const again = routed(c, await newsFor(c.env, c.req.raw, view), service, request);
   if (again.decision.candidates.length > 0) return again.decision;
-  throw nothingLeft(service, again.decision, again.survey);
+  return { ...again.decision, refused: nothingLeft(service, again.decision, again.survey) };
 }
 
 function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, survey: Survey | undefined): FairleadError {

@@ -1,5 +1,6 @@
 import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
+import { noteDecision, weighed } from "../decisions.ts";
 import { Client } from "../forward/attempt.ts";
 import { forward, type Decided } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
@@ -62,6 +63,10 @@ export async function service(c: RouterRequest): Promise<Response> {
       client: new Client(),
     },
   );
+  noteDecision(c.env, request, waitUntil, () => {
+    const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
+    return { requestId: requestIdOf(c), at: startedAt, service: routed.name, model: named, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached };
+  });
   if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestIdOf(c), "x-fairlead-attempts": String(forwarded.attempts.length) });
   const { answer, candidate, attempts, over } = forwarded;
   void over();
