@@ -4,6 +4,7 @@ import { providerSchema } from "../../schema/bundle.ts";
 import { seeded } from "../../schema/clock.ts";
 import { providerCandidate, type Candidate } from "../route/candidates.ts";
 import { Observed } from "../route/observed.ts";
+import { Flights } from "./flights.ts";
 import { attemptInTurn, type Course, type Remembered } from "./attempts.ts";
 import { RetryBudget } from "./budget.ts";
 import type { Failure, Outcome } from "./outcome.ts";
@@ -30,7 +31,8 @@ class Vendors {
   asked: string[] = [];
   abandoned: string[] = [];
   waits: number[] = [];
-  readonly remembered: Remembered = { budget: new RetryBudget(), standings: new Standings(), observed: new Observed() };
+  readonly observed = new Observed();
+  readonly remembered: Remembered = { budget: new RetryBudget(), standings: new Standings(), observed: this.observed, flights: new Flights(this.observed) };
   #due: { at: number; fire: () => void }[] = [];
   readonly candidates: Candidate[];
   readonly answer: (id: string, nth: number) => { outcome: Outcome<string>; ms?: number };
@@ -321,4 +323,20 @@ describe("attemptInTurn(): requests that replicas die of", () => {
     expect(await world.ask({ blame, hedgeAfterMs: 10 })).toMatchObject({ failure: { error: refused } });
     expect(world.asked).toEqual(["a", "b"]);
   });
+});
+
+test.each<[string, Partial<Course<string>>, Record<string, Outcome<string>[]>, number]>([
+  ["all fail", {}, { a: [lost], b: [unsent], c: [unable(503)] }, 0],
+  ["the second answers", {}, { a: [lost] }, 1],
+  ["one of a hedged pair answers", { hedgeAfterMs: 1 }, {}, 1],
+  ["both of a hedged pair fail", { hedgeAfterMs: 1, attemptsMax: 2 }, { a: [lost], b: [lost] }, 0],
+  ["one of a hedged pair fails", { hedgeAfterMs: 1 }, { a: [lost] }, 1],
+  ["the client leaves", { gone: () => true }, { a: [{ kind: "abandoned" }] }, 0],
+])("attemptInTurn() leaves nothing in flight but the answer: %s", async (_, more, outcomes, left) => {
+  const world = vendors([replica("a"), replica("b"), replica("c")], outcomes);
+  const result = await world.ask(more);
+  const inFlight = (): number => ["a", "b", "c"].reduce((sum, id) => sum + world.observed.inFlight(id), 0);
+  expect(inFlight()).toBe(left);
+  if ("flight" in result) world.remembered.flights.end(result.flight, world.now);
+  expect(inFlight()).toBe(0);
 });

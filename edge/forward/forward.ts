@@ -177,10 +177,10 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     gone: () => client.gone,
   });
   if (!("answer" in result)) return { error: failureOf(service.name, result, client.gone), attempts: result.attempts };
-  const { answer, candidate, attempts } = result;
+  const { answer, candidate, attempts, flight } = result;
   const over: Forwarded["over"] = (failure) => {
     const now = Date.now();
-    memory.observed.ended(candidate.id, now);
+    memory.flights.end(flight, now);
     if (failure !== undefined) memory.standings.failed(candidate.id, sending.path, failure, now, now, random);
     if (suspect === undefined || candidate.kind !== "replica") return undefined;
     if (failure === undefined) forgive(suspect);
