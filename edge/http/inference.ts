@@ -4,6 +4,7 @@ import { authenticate, mayCall } from "../auth/auth.ts";
 import { noteDecision, weighed } from "../decisions.ts";
 import { Client, discard } from "../forward/attempt.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
+import { handThrough } from "../forward/handThrough.ts";
 import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
 import { remembered } from "../forward/memory.ts";
 import { waitMsMax } from "../forward/retryAfter.ts";
@@ -79,8 +80,9 @@ export async function inference(c: RouterRequest): Promise<Response> {
       headers["cache-control"] = "no-cache";
       return new Response(events({ events: begun, abandon, over, idleMs: chosen.timeouts.idleMs, endsAt }, waitUntil), { status: response.status, headers });
     }
+    if (whole === undefined && native !== null) return new Response(handThrough(native, { answer, endsAt, over, waitUntil }), { status: response.status, headers });
     void over();
-    return new Response(whole ?? native, { status: response.status, headers });
+    return new Response(whole ?? null, { status: response.status, headers });
   };
   if (!stream) return finish(await answered);
   const heard = await orSilence(answered);
