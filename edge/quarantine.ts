@@ -54,7 +54,7 @@ export function blame({ env, request, waitUntil, service, account, body, request
 }
 
 /** A replica has answered a request whole: what was lost before was not lost to it. */
-export function forgive({ service, account, body }: Suspect): void {
+export function forgive(service: Suspect["service"], account: string, body: Suspect["body"]): void {
   if (poison.suspects(account, Date.now())) poison.forgive(account, fingerprint(scopeOf(account, service), body));
 }
 

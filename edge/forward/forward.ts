@@ -4,7 +4,7 @@ import { decrypt, sharedKey } from "../../schema/seal.ts";
 import { linkTimes } from "../../schema/protocol.ts";
 import type { RouterEnv } from "../env.ts";
 import { providerRequest } from "../provider/provider.ts";
-import { blame, forgive, type Suspect } from "../quarantine.ts";
+import { blame, forgive } from "../quarantine.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { RequestFacts } from "../route/request.ts";
 import type { Decision } from "../route/route.ts";
@@ -131,6 +131,9 @@ async function sendToReplica({ env, random }: ForwardOptions, { id, host, relays
   return reply;
 }
 
+/** A body that is here. */
+type Whole = ArrayBuffer | Uint8Array;
+
 /** Whether a replica was lost in the middle of its answer, by its agent's word; a carrier that is gone or silent says nothing against it. */
 async function diedMidway({ env }: ForwardOptions, { host, relays }: Extract<Candidate, { kind: "replica" }>, requestId: string): Promise<boolean> {
   const asked = Promise.allSettled(relays.map((relay) => env.RELAY.getByName(`${host}/${relay}`).whyBroken(requestId)));
@@ -152,9 +155,9 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
   const memory = remembered(service);
   const endsAt = endOf(startedAt, service.timeouts);
   // of a body that is a stream nothing is known
-  const suspect: Suspect | undefined = once || sending.facts === undefined || sending.body === null ? undefined : { service, account: sending.facts.account, body: sending.body as ArrayBuffer | Uint8Array };
+  const account = once || sending.body === null ? undefined : sending.facts?.account;
   const accuse = (replica: string): FairleadError | undefined =>
-    suspect === undefined ? undefined : blame({ ...suspect, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
+    account === undefined ? undefined : blame({ service, account, body: sending.body as Whole, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
   const result = await attemptInTurn<Answer>({
     candidates: decision.candidates,
     again: again === undefined ? undefined : async () => (await again()).candidates,
@@ -182,8 +185,8 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     const now = Date.now();
     memory.flights.end(flight, now);
     if (failure !== undefined) memory.standings.failed(candidate.id, sending.path, failure, now, now, random);
-    if (suspect === undefined || candidate.kind !== "replica") return undefined;
-    if (failure === undefined) forgive(suspect);
+    if (account === undefined || candidate.kind !== "replica") return undefined;
+    if (failure === undefined) forgive(service, account, sending.body as Whole);
     if (failure?.kind !== "lost" && failure?.kind !== "unable") return undefined;
     return diedMidway(options, candidate, sending.requestId).then((died) => {
       const error = died ? accuse(candidate.id) : undefined;
