@@ -152,11 +152,11 @@ async function joined(config: string): Promise<string[]> {
 }
 
 /** A joined agent with one ready replica. */
-async function running(config = "trust: unsigned\ndrain: 10s\n", run = engine): Promise<Started> {
+async function running(config = "trust: unsigned\ndrain: 10s\n", run = engine, more: Partial<Task> = {}): Promise<Started> {
   const agent = start(...(await joined(config)));
   await until(() => heard.some(({ type }) => type === "heartbeat") && relay);
   const sealedSecrets = await sealTo(sealKey, "secrets:chat", '{"WORD":"opened"}');
-  assign([task(run, { sealedSecrets })], [id]);
+  assign([task(run, { sealedSecrets, ...more })], [id]);
   return agent;
 }
 
@@ -232,6 +232,23 @@ describe("fairlead-agent", { timeout: 40_000 }, () => {
     expect(heard.at(-1)?.type).toBe("goodbye");
     expect(await marked()).toEqual([]);
     expect(out()).not.toContain("opened");
+  });
+
+  test("tells an answer that broke off because its replica died from one that was cut because its replica is stopped", async () => {
+    await running(undefined, engine, { drainMs: 300 });
+    await until(() => replicas.get(id)?.phase === "ready");
+    ask(1, id, "/slow");
+    await until(() => bodies.get(1) === "begun,");
+    ask(2, id, "/pid");
+    await until(() => bodies.get(2)?.endsWith("<end>"));
+    process.kill(Number.parseInt(bodies.get(2) ?? "", 10), "SIGKILL");
+    await until(() => bodies.get(1) === "begun,<upstream_lost>");
+
+    await until(() => replicas.get(id)?.restarts === 1 && replicas.get(id)?.phase === "ready");
+    ask(3, id, "/slow");
+    await until(() => bodies.get(3) === "begun,");
+    assign([], []);
+    await until(() => bodies.get(3) === "begun,<cancelled>");
   });
 
   test("stops what is no longer assigned, and keeps what runs through the loss of hub and relay", async () => {

@@ -210,7 +210,9 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
         done();
       },
       reset(code, message) {
-        wire.reset(code, message);
+        // what is cut because the replica is stopped is nobody's fault: a request must not be blamed for it
+        if (code === "upstream_lost" && (one.replica.phase === "stopping" || isOver(one.replica.phase))) wire.reset("cancelled", "the replica is being stopped");
+        else wire.reset(code, message);
         done();
       },
     };

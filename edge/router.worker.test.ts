@@ -1,17 +1,19 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import type { RouteService } from "../schema/bundle.ts";
+import type { DecisionRecord } from "../schema/decision.ts";
 import { frameKinds, jsonFrame, noPayload, readRequestHead, readReset, windowBytes, windowFrame, type Frame } from "../schema/frames.ts";
 import { newKey } from "../schema/key.ts";
 import { encrypt, sharedKey } from "../schema/seal.ts";
 import { bundle, fleetService, newHost, publish, replicaState, routeService, self, soon, testKey, TestLink, TestRelayLink, world, type TestHost } from "../test/worker/world.ts";
 import { forgetDecisions } from "./decisions.ts";
-import { forgetUpstreams } from "./forward/memory.ts";
+import { forgetUpstreams, remembered } from "./forward/memory.ts";
 import { forgetView } from "./view.ts";
 
 let version = Date.now();
 let key = "";
 let record: Awaited<ReturnType<typeof testKey>>["record"];
 let relay: TestRelayLink;
+let beat = (): void => undefined;
 let services: RouteService[] = [];
 let hosts: TestHost[] = [];
 const fleet = [fleetService("chat", 1), fleetService("web", 1)];
@@ -60,11 +62,14 @@ beforeAll(async () => {
   if (ticket === undefined) throw new Error("no ticket");
   relay = await TestRelayLink.open(host.id, ticket);
   const { replicas, generation } = await control.assigned(2);
-  control.beat(replicas.map((one) => replicaState(one)), { generation });
+  beat = () => control.beat(replicas.map((one) => replicaState(one)), { generation });
+  beat();
   await soon("ready replicas", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.filter(({ phase }) => phase === "ready").length === 2 ? true : undefined));
 });
 
 beforeEach(() => {
+  // all tests together take longer than a host's lease
+  beat();
   forgetView();
   forgetUpstreams();
   forgetDecisions();
@@ -383,5 +388,109 @@ describe("router: attempts", () => {
     expect(await response.json()).toEqual({ ok: true });
     expect(response.headers.get("x-fairlead-attempts")).toBe("2");
     expect(asked).toEqual(["one", "two"]);
+  });
+});
+
+describe("router: large answers", () => {
+  const piece = new Uint8Array(50 * 1024).fill(0x20);
+  let cancelled: unknown[] = [];
+  let dripped = 0;
+
+  /** An answer of so many pieces, one each 20 ms, that breaks or stalls after some of them. */
+  function vendor(pieces: number, { breaksAfter = Infinity, stallsAfter = Infinity, length = true } = {}): void {
+    cancelled = [];
+    dripped = 0;
+    vi.spyOn(globalThis, "fetch").mockImplementation((async () => {
+      const body = new ReadableStream<Uint8Array>({
+        pull: async (controller) => {
+          if (dripped === stallsAfter) return new Promise(() => undefined);
+          if (dripped === breaksAfter) return controller.error(new Error("Network connection lost."));
+          await scheduler.wait(20);
+          controller.enqueue(piece.slice());
+          if (++dripped === pieces) controller.close();
+        },
+        cancel: (reason) => void cancelled.push(reason),
+      });
+      return new Response(body, { headers: { "content-type": "application/json", ...(length ? { "content-length": String(pieces * piece.byteLength) } : {}) } });
+    }) as unknown as typeof fetch);
+  }
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  const rented = { ...chat, model: "pair" };
+  const inFlight = (): number => remembered(services.find(({ name }) => name === "pair") ?? expect.fail()).observed.inFlight("one");
+  const landed = (): Promise<true> => soon("the end of its flight", 1_000, () => (inFlight() === 0 ? true : undefined));
+
+  test.each([[true], [false]])("an answer that is handed through is whole, and in flight until its end (length known: %s)", async (length) => {
+    vendor(10, { length });
+    const response = await post(rented);
+    expect(inFlight()).toBe(1);
+    expect((await response.arrayBuffer()).byteLength).toBe(10 * piece.byteLength);
+    await landed();
+    await scheduler.wait(2_100);
+    expect(cancelled).toEqual([]);
+  });
+
+  test.each([[true], [false]])("an answer that goes on for longer than its request has ends with an error (length known: %s)", async (length) => {
+    vendor(20, { stallsAfter: 4, length });
+    const started = Date.now();
+    const response = await post(rented);
+    await expect(response.arrayBuffer()).rejects.toThrow();
+    expect(Date.now() - started).toBeGreaterThanOrEqual(1_950);
+    expect(Date.now() - started).toBeLessThan(3_000);
+    await landed();
+  });
+
+  test.each([[true], [false]])("an answer that breaks off ends with an error, not an EOF (length known: %s)", async (length) => {
+    vendor(20, { breaksAfter: 4, length });
+    const response = await post(rented);
+    await expect(response.arrayBuffer()).rejects.toThrow();
+    await landed();
+  });
+
+  test("a client that leaves in the middle of one ends it, and it is in flight no more", async () => {
+    vendor(1_000);
+    const response = await post(rented);
+    expect(inFlight()).toBe(1);
+    await response.body?.cancel();
+    await landed();
+    const then = dripped;
+    await scheduler.wait(200);
+    expect(dripped - then).toBeLessThan(3);
+  });
+});
+
+describe("router: what is explained", () => {
+  /** What the Hub was told of a request. */
+  function recalled(response: Response): Promise<DecisionRecord> {
+    return soon("the decision", 5_000, async () => (await world.HUB.getByName("local").explain(response.headers.get("x-request-id") ?? "")).decision);
+  }
+
+  test("a request that finds no candidate, with the reason that its caller was told", async () => {
+    const response = await post({ ...chat, model: "empty" });
+    const { error: told } = await errorOf(response);
+    expect(await recalled(response)).toMatchObject({ service: "empty", model: "empty", account: "default", status: 503, reason: told.message, candidates: [], attempts: [] });
+  });
+
+  test("a request for which all upstreams are at their limit", async () => {
+    vi.spyOn(globalThis, "fetch").mockImplementation((async () => Response.json({ error: { message: "slow down", type: "requests", code: "rate_limit_exceeded", param: null } }, { status: 429, headers: { "retry-after": "30" } })) as unknown as typeof fetch);
+    expect((await post({ ...chat, model: "pair" })).status).toBe(429);
+    const response = await post({ ...chat, model: "pair" });
+    vi.restoreAllMocks();
+    const { error: told } = await errorOf(response);
+    expect(await recalled(response)).toMatchObject({ status: 429, reason: told.message, attempts: [], filtered: { one: expect.stringContaining("limit"), two: expect.stringContaining("limit") } });
+  });
+
+  test("a request to a service that is no LLM", async () => {
+    const [response] = await Promise.all([ask("/s/web/page"), answerWith({ status: 200, headers: [["content-type", "text/plain"]] }, "hello")]);
+    expect(await response.text()).toBe("hello");
+    expect(await recalled(response)).toMatchObject({ service: "web", model: "web", account: "default", status: 200, attempts: [{ outcome: "answer" }], upstream: expect.stringMatching(/^web\./) });
+  });
+
+  test("a request to a service that is no LLM and has nobody", async () => {
+    const response = await ask("/s/empty/page");
+    expect(response.status).toBe(503);
+    expect(await recalled(response)).toMatchObject({ service: "empty", status: 503, reason: expect.stringContaining("empty"), attempts: [] });
   });
 });

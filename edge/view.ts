@@ -31,6 +31,8 @@ export interface View {
   snapshots: readonly Snapshot[];
   /** By service; each with the snapshot it came from. */
   replicas: ReadonlyMap<string, readonly { replica: SnapshotReplica; host: SnapshotHost; takenAt: number }[]>;
+  /** Requests that are refused because replicas died of them: until when, by account and fingerprint. */
+  quarantined: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** When this isolate got it, by its own clock. */
   fetchedAt: number;
 }
@@ -69,7 +71,22 @@ export function advance(from: View | undefined, update: ViewUpdate, now: number)
       else list.push({ replica, host, takenAt });
     }
   }
-  return { routes, snapshots: update.snapshots, replicas, fetchedAt: now };
+  return { routes, snapshots: update.snapshots, replicas, quarantined: quarantinedOf(update.snapshots), fetchedAt: now };
+}
+
+const nobody: View["quarantined"] = new Map();
+
+function quarantinedOf(snapshots: readonly Snapshot[]): View["quarantined"] {
+  let all: Map<string, Map<string, number>> | undefined;
+  for (const { quarantined = [] } of snapshots) {
+    for (const { account, fingerprint, until } of quarantined) {
+      all ??= new Map();
+      const own = all.get(account) ?? new Map<string, number>();
+      own.set(fingerprint, Math.max(until, own.get(fingerprint) ?? 0));
+      all.set(account, own);
+    }
+  }
+  return all ?? nobody;
 }
 
 /** Where the request entered Cloudflare; unknown on one machine. */

@@ -36,6 +36,8 @@ export const decisionRecordSchema = weighedSchema.extend({
   attempts: z.array(z.object({ id: z.string(), outcome: z.string(), ms: z.number() })),
   /** Of the answer, as the client got it. */
   status: z.number().int(),
+  /** Why nobody did, as the client was told. */
+  reason: z.string().optional(),
   /** Who answered; absent when nobody did. */
   upstream: z.string().optional(),
   /** From the request to the answer's first byte. */

@@ -18,6 +18,7 @@ export const errorCodes = {
   unsupported_parameter: { status: 400, type: "invalid_request_error", terminal: true },
   method_not_allowed: { status: 405, type: "invalid_request_error", terminal: true },
   body_too_large: { status: 413, type: "invalid_request_error", terminal: true },
+  poison_request: { status: 422, type: "invalid_request_error", terminal: true },
   saturated: { status: 429, type: "requests", terminal: false },
   provider_error: { status: 502, type: "server_error", terminal: false },
   provider_refused: { status: 502, type: "server_error", terminal: false },

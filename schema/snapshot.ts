@@ -1,4 +1,5 @@
 import type { Load } from "./protocol.ts";
+import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
 import type { Region } from "./region.ts";
 
@@ -35,6 +36,8 @@ export interface Snapshot {
   takenAt: number;
   hosts: SnapshotHost[];
   replicas: SnapshotReplica[];
+  /** Requests that isolates near this Hub refuse; absent when there are none. */
+  quarantined?: Quarantine[];
 }
 
 /** A replica as people see it: the roster's row, whole. */

@@ -4,9 +4,9 @@ import { table } from "./table.ts";
 
 /** What became of a request, as text. */
 export function explainText(record: DecisionRecord): string {
-  const { requestId, at, status, upstream, ms, attempts } = record;
+  const { requestId, at, status, reason, upstream, ms, attempts } = record;
   const answer = `status ${status} after ${millis(ms)}${upstream === undefined ? ", from no upstream" : `, from ${upstream}`}`;
-  const head = facts([["Request", requestId], ["Came", new Date(at).toISOString()], ...asked(record), ["Answer", answer]]);
+  const head = facts([["Request", requestId], ["Came", new Date(at).toISOString()], ...asked(record), ["Answer", answer], ...(reason === undefined ? [] : [["Reason", reason] as [string, string]])]);
   const tried = attempts.length === 0 ? "Nothing was tried." : table(["#", "ID", "OUTCOME", "TIME"], attempts.map(({ id, outcome, ms: took }, i) => [i + 1, id, outcome, millis(took)]));
   return [head, section("Candidates", candidates(record)), section("Attempts", tried)].join("\n\n");
 }

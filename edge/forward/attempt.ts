@@ -47,6 +47,8 @@ export interface Answer {
   events?: Begun;
   whole?: Uint8Array | ArrayBuffer;
   native?: ReadableStream<Uint8Array> | null;
+  /** What has been read of `native`. */
+  begun?: Uint8Array;
   /** End the attempt that gives it. */
   abandon: () => void;
 }
@@ -152,7 +154,7 @@ async function read(response: Response, stream: boolean, abandon: () => void, re
   const length = Number(headers.get("content-length") ?? Number.NaN);
   if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
   const { bytes, rest } = await wholeOf(response, Number.isNaN(length), reattach);
-  if (rest !== undefined) return { kind: "answer", answer: { response, native: behind(bytes, rest), abandon } };
+  if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
   const failure = failureIn(bytes, headers);
   return failure ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
 }
@@ -205,20 +207,6 @@ async function head(body: ReadableStream<Uint8Array> | null): Promise<{ bytes: U
     at += chunk.byteLength;
   }
   return { bytes, rest };
-}
-
-/** A body put together again after its beginning was read. */
-function behind(bytes: Uint8Array, rest: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
-  const { readable, writable } = new IdentityTransformStream();
-  const join = async (): Promise<void> => {
-    const writer = writable.getWriter();
-    await writer.write(bytes);
-    writer.releaseLock();
-    await rest.pipeTo(writable);
-  };
-  // an end of either side ends the other; there is nobody else to tell
-  join().catch(() => undefined);
-  return readable;
 }
 
 const decoder = new TextDecoder();

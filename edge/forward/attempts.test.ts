@@ -4,6 +4,7 @@ import { providerSchema } from "../../schema/bundle.ts";
 import { seeded } from "../../schema/clock.ts";
 import { providerCandidate, type Candidate } from "../route/candidates.ts";
 import { Observed } from "../route/observed.ts";
+import { Flights } from "./flights.ts";
 import { attemptInTurn, type Course, type Remembered } from "./attempts.ts";
 import { RetryBudget } from "./budget.ts";
 import type { Failure, Outcome } from "./outcome.ts";
@@ -30,7 +31,8 @@ class Vendors {
   asked: string[] = [];
   abandoned: string[] = [];
   waits: number[] = [];
-  readonly remembered: Remembered = { budget: new RetryBudget(), standings: new Standings(), observed: new Observed() };
+  readonly observed = new Observed();
+  readonly remembered: Remembered = { budget: new RetryBudget(), standings: new Standings(), observed: this.observed, flights: new Flights(this.observed) };
   #due: { at: number; fire: () => void }[] = [];
   readonly candidates: Candidate[];
   readonly answer: (id: string, nth: number) => { outcome: Outcome<string>; ms?: number };
@@ -281,4 +283,60 @@ describe("attemptInTurn(): over a minute", () => {
     expect(world.asked).toContain("a");
     expect(world.asked.indexOf("a") / 20).toBeLessThanOrEqual(10);
   });
+});
+
+describe("attemptInTurn(): requests that replicas die of", () => {
+  const died: Failure = { kind: "lost", why: "upstream_lost: ECONNRESET" };
+  const refused = new FairleadError("poison_request", "Cannot");
+
+  /** Refused after so many deaths. */
+  function judge(most: number): { blame: (replica: string) => FairleadError | undefined; blamed: string[] } {
+    const blamed: string[] = [];
+    return { blamed, blame: (replica) => (blamed.push(replica) >= most ? refused : undefined) };
+  }
+
+  test("row 33: one that two replicas died of is sent neither to a third nor to a provider, and its caller is told why", async () => {
+    const { blame, blamed } = judge(2);
+    const world = vendors([replica("a"), replica("b"), replica("c"), provider("vendor")], { a: [died], b: [died] });
+    expect(await world.ask({ blame, attemptsMax: 6 })).toMatchObject({ failure: { kind: "caller", error: refused }, attempts: [{ id: "a", outcome: "lost" }, { id: "b", outcome: "lost" }] });
+    expect(blamed).toEqual(["a", "b"]);
+    expect(world.asked).toEqual(["a", "b"]);
+  });
+
+  test.each<[string, Candidate[], Failure]>([
+    ["a provider's broken connection", [provider("a"), provider("b")], died],
+    ["a link that was lost", [replica("a"), replica("b")], { kind: "lost", why: "carrier_lost: the agent's connection was lost" }],
+    ["a replica that was being stopped", [replica("a"), replica("b")], { kind: "lost", why: "cancelled: the replica is being stopped" }],
+    ["a replica that could not be reached", [replica("a"), replica("b")], { kind: "unsent", why: "connect_failed: ECONNREFUSED" }],
+    ["a replica that said it failed", [replica("a"), replica("b")], unable(500)],
+    ["silence", [replica("a"), replica("b")], { kind: "timeout", why: "" }],
+  ])("%s is not the request's doing", async (_, candidates, failure) => {
+    const { blame, blamed } = judge(1);
+    const world = vendors(candidates, { a: [failure, failure] });
+    expect(await world.ask({ blame })).toMatchObject({ answer: "good", candidate: { id: "b" } });
+    expect(blamed).toEqual([]);
+  });
+
+  test("both of a hedged pair are counted", async () => {
+    const { blame } = judge(2);
+    const world = new Vendors([replica("a"), replica("b"), replica("c")], (id) => (id === "c" ? { outcome: good } : { outcome: died, ms: 50 }));
+    expect(await world.ask({ blame, hedgeAfterMs: 10 })).toMatchObject({ failure: { error: refused } });
+    expect(world.asked).toEqual(["a", "b"]);
+  });
+});
+
+test.each<[string, Partial<Course<string>>, Record<string, Outcome<string>[]>, number]>([
+  ["all fail", {}, { a: [lost], b: [unsent], c: [unable(503)] }, 0],
+  ["the second answers", {}, { a: [lost] }, 1],
+  ["one of a hedged pair answers", { hedgeAfterMs: 1 }, {}, 1],
+  ["both of a hedged pair fail", { hedgeAfterMs: 1, attemptsMax: 2 }, { a: [lost], b: [lost] }, 0],
+  ["one of a hedged pair fails", { hedgeAfterMs: 1 }, { a: [lost] }, 1],
+  ["the client leaves", { gone: () => true }, { a: [{ kind: "abandoned" }] }, 0],
+])("attemptInTurn() leaves nothing in flight but the answer: %s", async (_, more, outcomes, left) => {
+  const world = vendors([replica("a"), replica("b"), replica("c")], outcomes);
+  const result = await world.ask(more);
+  const inFlight = (): number => ["a", "b", "c"].reduce((sum, id) => sum + world.observed.inFlight(id), 0);
+  expect(inFlight()).toBe(left);
+  if ("flight" in result) world.remembered.flights.end(result.flight, world.now);
+  expect(inFlight()).toBe(0);
 });

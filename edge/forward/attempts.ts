@@ -1,10 +1,13 @@
+import type { FairleadError } from "../../schema/errors.ts";
 import type { Now, Random } from "../../schema/clock.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { Observed } from "../route/observed.ts";
 import type { RequestFacts } from "../route/request.ts";
 import { retryCost, type RetryBudget } from "./budget.ts";
 import { attemptMs } from "./deadline.ts";
+import type { Flight, Flights } from "./flights.ts";
 import { firstGood, type Run } from "./hedge.ts";
+import { diedOf } from "./poison.ts";
 import { isPassing, mayGoElsewhere, type Failure, type Outcome } from "./outcome.ts";
 import { waitMsMax } from "./retryAfter.ts";
 import type { Pool, Standings } from "./standing.ts";
@@ -13,6 +16,9 @@ import type { Pool, Standings } from "./standing.ts";
 export const attemptsMaxEver = 6;
 /** Before the same upstream is asked again after a passing failure: up to this long, at random (facts/failures.md §2). */
 const passingMsMax = 50;
+
+/** How late after its request's end an attempt may be said to have ended: timers and the last write take their time. */
+const lateMs = 1_000;
 
 /** One attempt, for whoever asks why. */
 export interface Tried {
@@ -26,6 +32,8 @@ export interface Remembered {
   budget: RetryBudget;
   standings: Standings;
   observed: Observed;
+  /** What of it is in flight. */
+  flights: Flights;
 }
 
 /** All that the attempts of one request depend on; time, chance and the wire are arguments. */
@@ -50,6 +58,8 @@ export interface Course<Answer> {
   wait: (ms: number) => Promise<void>;
   /** Begin an attempt that may go so long without its first byte. */
   send: (candidate: Candidate, limitMs: number) => Run<Outcome<Answer>>;
+  /** A replica was lost while it had the request; what its caller is told when it is to stop because of that. */
+  blame?: ((replica: string) => FairleadError | undefined) | undefined;
   /** Nobody waits for the answer any more. */
   gone: () => boolean;
 }
@@ -58,6 +68,8 @@ export interface Answered<Answer> {
   answer: Answer;
   candidate: Candidate;
   attempts: Tried[];
+  /** To be ended when the answer is over. */
+  flight: Flight;
 }
 
 export interface Unanswered {
@@ -69,6 +81,7 @@ export interface Unanswered {
 interface Begun<Answer> extends Run<Outcome<Answer>> {
   candidate: Candidate;
   at: Now;
+  flight: Flight;
 }
 
 function costOf(failure: Failure): number {
@@ -171,28 +184,29 @@ class Turn<Answer> {
     const at = now();
     this.#begun++;
     this.#used.push(candidate.id);
-    remembered.observed.started(candidate.id, at, request);
+    const flight = remembered.flights.begin(candidate.id, at, endsAt + lateMs, request);
     remembered.standings.began(candidate.id, at);
     const others = this.#candidates.length > this.#used.length && this.pick() !== undefined;
     const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }));
-    return { candidate, at, result: run.result, abandon: run.abandon };
+    return { candidate, at, flight, result: run.result, abandon: run.abandon };
   }
 
-  #settle({ candidate, at }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
-    const { remembered, path, now, random, stream } = this.#course;
-    const { budget, standings, observed } = remembered;
+  #settle({ candidate, at, flight }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
+    const { remembered, path, now, random, stream, blame } = this.#course;
+    const { budget, standings, observed, flights } = remembered;
     const settledAt = now();
     this.attempts.push({ id: candidate.id, outcome: outcome.kind, ms: settledAt - at });
     if (outcome.kind === "answer") {
       budget.succeeded();
       standings.answered(candidate.id, settledAt, at);
       if (stream) observed.firstByte(candidate.id, settledAt - at, settledAt);
-      return { answer: outcome.answer, candidate, attempts: this.attempts };
+      return { answer: outcome.answer, candidate, attempts: this.attempts, flight };
     }
-    observed.ended(candidate.id, settledAt);
+    flights.end(flight, settledAt);
     standings.failed(candidate.id, path, outcome, settledAt, at, random);
     this.#last = candidate;
-    this.failure = outcome;
+    const stop = candidate.kind === "replica" && diedOf(outcome) ? blame?.(candidate.id) : undefined;
+    this.failure = stop === undefined ? outcome : { kind: "caller", error: stop };
     return undefined;
   }
 

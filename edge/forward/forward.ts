@@ -1,8 +1,10 @@
 import type { Provider, RouteService } from "../../schema/bundle.ts";
 import { FairleadError } from "../../schema/errors.ts";
 import { decrypt, sharedKey } from "../../schema/seal.ts";
+import { linkTimes } from "../../schema/protocol.ts";
 import type { RouterEnv } from "../env.ts";
 import { providerRequest } from "../provider/provider.ts";
+import { blame, forgive } from "../quarantine.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { RequestFacts } from "../route/request.ts";
 import type { Decision } from "../route/route.ts";
@@ -14,6 +16,7 @@ import type { HeaderObject } from "./headers.ts";
 import { remembered } from "./memory.ts";
 import { finalCode, type Failure, type Reply } from "./outcome.ts";
 import { parkMsMax } from "./retryAfter.ts";
+import { orSilence } from "./silence.ts";
 import type { Pool } from "./standing.ts";
 
 /** A request as it goes to any upstream. */
@@ -39,6 +42,9 @@ export interface Sending {
 
 export interface ForwardOptions {
   env: RouterEnv;
+  /** As it came, and what goes on after its answer. */
+  request: Request;
+  waitUntil: (work: Promise<unknown>) => void;
   service: RouteService;
   /** All upstreams of the service, also those that are not candidates now. */
   pool: Pool;
@@ -47,9 +53,14 @@ export interface ForwardOptions {
   /** Whether an attempt that may have begun may be repeated elsewhere. */
   repeatable: boolean;
   random: () => number;
+  /** Told of what became of the request when that turns out after its answer has begun. */
+  note?: (unforwarded: Unforwarded) => void;
   /** Candidates by news, when nothing of the first decision could be reached. */
   again?: () => Promise<Decision>;
 }
+
+/** Where a request may go; or why nowhere. */
+export type Decided = Decision & { refused?: FairleadError };
 
 export interface Forwarded {
   answer: Answer;
@@ -58,8 +69,12 @@ export interface Forwarded {
   attempts: Tried[];
   /** The one deadline, ms since the epoch. */
   endsAt: number;
-  /** To be called when the answer has been given, once; with what went wrong in the middle of it. */
-  over: (failure?: Failure) => void;
+  /**
+   * To be called when the answer has been given, once; with what went wrong in the middle of it.
+   *
+   * @returns what the caller is told when the request is to stop because replicas die of it: nothing goes on with the answer then
+   */
+  over: (failure?: Failure) => Promise<FairleadError | undefined> | undefined;
 }
 
 /** Nothing answered. */
@@ -96,18 +111,33 @@ async function sendToProvider(options: ForwardOptions, candidate: Extract<Candid
   return { kind: "answer", response: await fetch(url, { method: sending.method, headers, body, signal, redirect: "manual" }) };
 }
 
+/** A body that is here. */
+type Whole = ArrayBuffer | Uint8Array;
+
+/** Whether a replica was lost in the middle of its answer, by its agent's word; a carrier that is gone or silent says nothing against it. */
+async function diedMidway({ env }: ForwardOptions, { host, relays }: Extract<Candidate, { kind: "replica" }>, requestId: string): Promise<boolean> {
+  const asked = Promise.allSettled(relays.map((relay) => env.RELAY.getByName(`${host}/${relay}`).whyBroken(requestId)));
+  const heard = await orSilence(asked, linkTimes.dispatchAckMs);
+  return heard !== "silent" && heard.value.some((answer) => answer.status === "fulfilled" && answer.value === "upstream_lost");
+}
+
 /**
  * Send a request to the first upstream that answers.
  *
  * Before the first byte of the answer — of a stream: before its first event — failures move on to the next candidate, while
  * attempts, retry budget and time last. A body that is a stream can be sent once only.
  */
-export async function forward(options: ForwardOptions, decision: Decision, sending: Sending): Promise<Forwarded | Unforwarded> {
+export async function forward(options: ForwardOptions, decision: Decided, sending: Sending): Promise<Forwarded | Unforwarded> {
+  if (decision.refused !== undefined) return { error: decision.refused, attempts: [] };
   const { service, pool, inference, random, again } = options;
   const { client, stream, startedAt } = sending;
   const once = sending.body instanceof ReadableStream;
   const memory = remembered(service);
   const endsAt = endOf(startedAt, service.timeouts);
+  // of a body that is a stream nothing is known
+  const account = once || sending.body === null ? undefined : sending.facts?.account;
+  const accuse = (replica: string): FairleadError | undefined =>
+    account === undefined ? undefined : blame({ service, account, body: sending.body as Whole, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
   const result = await attemptInTurn<Answer>({
     candidates: decision.candidates,
     again: again === undefined ? undefined : async () => (await again()).candidates,
@@ -126,14 +156,23 @@ export async function forward(options: ForwardOptions, decision: Decision, sendi
     wait: (ms) => scheduler.wait(ms),
     send: (candidate, limitMs) =>
       attempt({ client, limitMs, inference, stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, sending, signal) : carry({ env: options.env, kept: inference, random }, candidate, sending, signal))),
+    blame: accuse,
     gone: () => client.gone,
   });
   if (!("answer" in result)) return { error: failureOf(service.name, result, client.gone), attempts: result.attempts };
-  const { answer, candidate, attempts } = result;
-  const over = (failure?: Failure): void => {
+  const { answer, candidate, attempts, flight } = result;
+  const over: Forwarded["over"] = (failure) => {
     const now = Date.now();
-    memory.observed.ended(candidate.id, now);
+    memory.flights.end(flight, now);
     if (failure !== undefined) memory.standings.failed(candidate.id, sending.path, failure, now, now, random);
+    if (account === undefined || candidate.kind !== "replica") return undefined;
+    if (failure === undefined) forgive(service, account, sending.body as Whole);
+    if (failure?.kind !== "lost" && failure?.kind !== "unable") return undefined;
+    return diedMidway(options, candidate, sending.requestId).then((died) => {
+      const error = died ? accuse(candidate.id) : undefined;
+      if (error !== undefined) options.note?.({ error, attempts: attempts.map((tried, i) => (i < attempts.length - 1 ? tried : { ...tried, outcome: failure.kind })) });
+      return error;
+    });
   };
   return { answer, candidate, attempts, endsAt, over };
 }

@@ -2,6 +2,7 @@ import type { RouteService } from "../../schema/bundle.ts";
 import { Observed } from "../route/observed.ts";
 import type { Remembered } from "./attempts.ts";
 import { RetryBudget } from "./budget.ts";
+import { Flights } from "./flights.ts";
 import { Standings } from "./standing.ts";
 
 /** Services that an isolate remembers at most; the oldest goes. */
@@ -14,7 +15,8 @@ const services = new Map<string, Remembered & { version: number }>();
 export function remembered({ name, version }: RouteService): Remembered {
   const known = services.get(name);
   if (known !== undefined && known.version === version) return known;
-  const fresh = { version, budget: known?.budget ?? new RetryBudget(), standings: new Standings(), observed: known?.observed ?? new Observed() };
+  const observed = known?.observed ?? new Observed();
+  const fresh = { version, budget: known?.budget ?? new RetryBudget(), standings: new Standings(), observed, flights: known?.flights ?? new Flights(observed) };
   services.delete(name);
   services.set(name, fresh);
   if (services.size > servicesMax) {

@@ -8,16 +8,21 @@ import type { StreamFault } from "./watch.ts";
 
 const doneEvent = new TextEncoder().encode("data: [DONE]\n\n");
 
+/** A client that takes nothing for so long while something is there for it is dropped (facts/failures.md §2: stalled reader). */
+const stallMsMax = 60_000;
+
 /** An upstream's event stream on its way to the client. */
 export interface Source {
   events: Begun;
   /** End the attempt that gives it. */
   abandon: () => void;
-  /** To be called once, when it is over. */
-  over: (failure?: Failure) => void;
+  /** To be called once, when it is over; with what the client is told when nothing may go on with the answer. */
+  over: (failure?: Failure) => Promise<FairleadError | undefined> | undefined;
   idleMs: number;
   /** ms since the epoch. */
   endsAt: number;
+  /** Instead of `stallMsMax`, for tests. */
+  stallMs?: number;
   goOn?: GoOn<Source>;
 }
 
@@ -38,39 +43,61 @@ class ClientGone extends Error {}
  * @returns what ended it; undefined when it is whole
  * @throws ClientGone
  */
-async function copy({ events, abandon, idleMs, endsAt }: Source, writer: Writer, delivered: (bytes: number) => void): Promise<Failure | undefined> {
+async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: Source, writer: Writer, delivered: (bytes: number) => void): Promise<Failure | undefined> {
   const { watch } = events;
   let writtenAt = Date.now();
   let progressedAt = writtenAt;
-  let writing = false;
+  /** Writes that the client has not taken, and how many it has. */
+  let writing = 0;
+  let taken = 0;
+  let takenSeen = 0;
+  let takenAt = writtenAt;
   let stopped: Failure | undefined;
   let gone: unknown;
   const stop = (): void => {
     events.reader.cancel().catch(() => undefined);
     abandon();
   };
+  const breakSilence = async (): Promise<void> => {
+    writing++;
+    try {
+      await writer.write(comment);
+    } catch (error) {
+      gone ??= error;
+      return stop();
+    }
+    writing--;
+    taken++;
+  };
   const timer = setInterval(() => {
     const now = Date.now();
+    if (writing === 0 || taken !== takenSeen) {
+      takenSeen = taken;
+      takenAt = now;
+    } else if (now - takenAt >= stallMs) {
+      // its write fails with this, and so all that waits for it
+      gone = new Error("the client has stopped reading");
+      writer.abort(gone).catch(() => undefined);
+      return stop();
+    }
     if (now >= endsAt) stopped ??= { kind: "timeout", why: "total" };
-    else if (!writing && now - progressedAt >= idleMs) stopped ??= { kind: "timeout", why: "idle" };
+    else if (writing === 0 && now - progressedAt >= idleMs) stopped ??= { kind: "timeout", why: "idle" };
     if (stopped !== undefined) return stop();
-    if (writing || watch.done || now - writtenAt < silenceMs) return;
+    if (writing > 0 || watch.done || now - writtenAt < silenceMs) return;
     writtenAt = now;
-    writer.write(comment).catch((error: unknown) => {
-      gone = error;
-      stop();
-    });
+    void breakSilence();
   }, silenceMs / 2);
   const pass = async (bytes: Uint8Array): Promise<void> => {
     if (bytes.byteLength === 0) return;
-    writing = true;
+    writing++;
     try {
       await writer.write(bytes);
     } catch (error) {
       stop();
       throw new ClientGone("the client has gone", { cause: error });
     }
-    writing = false;
+    writing--;
+    taken++;
     writtenAt = Date.now();
     progressedAt = writtenAt;
     delivered(bytes.byteLength);
@@ -104,6 +131,15 @@ async function drain({ events, abandon }: Source): Promise<void> {
   abandon();
 }
 
+/** What is left to say, to a client that takes it in time. */
+async function finish(writer: Writer, done: boolean, stallMs = stallMsMax): Promise<void> {
+  const last = async (): Promise<void> => {
+    if (!done) await writer.write(doneEvent);
+    await writer.close();
+  };
+  if ((await orSilence(last(), stallMs)) === "silent") await writer.abort(new Error("the client has stopped reading"));
+}
+
 /** All legs of an answer. It ends with `[DONE]`, or with one typed error event and no `[DONE]`; never with a bare end. */
 async function pour(source: Source, writer: Writer): Promise<void> {
   let deliveredBytes = 0;
@@ -114,15 +150,15 @@ async function pour(source: Source, writer: Writer): Promise<void> {
     try {
       failure = await copy(leg, writer, (bytes) => (deliveredBytes += bytes));
     } catch (error) {
-      over({ kind: "abandoned" });
+      void over({ kind: "abandoned" });
       throw error;
     }
     // the request's own time is over: that is nothing against its upstream
-    over(failure?.kind === "timeout" && failure.why === "total" ? { kind: "abandoned" } : failure);
+    const refused = await over(failure?.kind === "timeout" && failure.why === "total" ? { kind: "abandoned" } : failure);
+    if (refused !== undefined) throw refused;
     if (watch.dropped > 0) console.warn(JSON.stringify({ message: "events of a stream were no JSON", dropped: watch.dropped }));
     if (failure === undefined) {
-      if (!watch.done) await writer.write(doneEvent);
-      await writer.close();
+      await finish(writer, watch.done, leg.stallMs);
       return watch.done ? drain(leg) : undefined;
     }
     const error = lossError(failure, idleMs);
@@ -147,7 +183,7 @@ async function endWith(writer: Writer, error: unknown): Promise<void> {
 function refuse({ events, abandon, over }: Source): void {
   events.reader.cancel().catch(() => undefined);
   abandon();
-  over({ kind: "abandoned" });
+  void over({ kind: "abandoned" });
 }
 
 type WaitUntil = (work: Promise<unknown>) => void;

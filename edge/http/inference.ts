@@ -3,13 +3,15 @@ import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
 import { noteDecision, weighed } from "../decisions.ts";
 import { Client, discard } from "../forward/attempt.ts";
-import { forward, type Forwarded, type Unforwarded } from "../forward/forward.ts";
+import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
+import { handThrough } from "../forward/handThrough.ts";
 import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
 import { remembered } from "../forward/memory.ts";
 import { waitMsMax } from "../forward/retryAfter.ts";
 import { orSilence } from "../forward/silence.ts";
 import type { Pool, Survey } from "../forward/standing.ts";
 import { beginEarly, events, type Source } from "../forward/stream.ts";
+import { isPoison } from "../quarantine.ts";
 import { readInference, requestFacts, type RequestFacts } from "../route/request.ts";
 import type { ReplicaRow } from "../route/candidates.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
@@ -43,10 +45,15 @@ export async function inference(c: RouterRequest): Promise<Response> {
 
   const chosen = service;
   const facts = requestFacts(body, bytes.byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
-  const decision = await decide(c, view, service, facts);
+  const poison = isPoison(view, service, key.account, bytes);
+  const decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
   const client = new Client();
+  const note = (forwarded: Forwarded | Unforwarded): void => {
+    const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
+    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached }));
+  };
   const answered = forward(
-    { env: c.env, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, again: () => redecide(c, view, chosen, facts) },
+    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: () => redecide(c, view, chosen, facts) },
     decision,
     {
       requestId,
@@ -62,10 +69,6 @@ export async function inference(c: RouterRequest): Promise<Response> {
       client,
     },
   );
-  const note = (forwarded: Forwarded | Unforwarded): void => {
-    const reached = "error" in forwarded ? { status: forwarded.error.status } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
-    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached }));
-  };
   const finish = (forwarded: Forwarded | Unforwarded): Response => {
     note(forwarded);
     if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
@@ -78,8 +81,9 @@ export async function inference(c: RouterRequest): Promise<Response> {
       headers["cache-control"] = "no-cache";
       return new Response(events({ events: begun, abandon, over, idleMs: chosen.timeouts.idleMs, endsAt }, waitUntil), { status: response.status, headers });
     }
-    over();
-    return new Response(whole ?? native, { status: response.status, headers });
+    if (whole === undefined && native !== null) return new Response(handThrough(native, { answer, endsAt, over, waitUntil }), { status: response.status, headers });
+    void over();
+    return new Response(whole ?? null, { status: response.status, headers });
   };
   if (!stream) return finish(await answered);
   const heard = await orSilence(answered);
@@ -96,7 +100,7 @@ function eventsOnly(forwarded: Forwarded | Unforwarded, { timeouts }: RouteServi
   const { events: begun, abandon } = answer;
   if (begun !== undefined) return { events: begun, abandon, over, idleMs: timeouts.idleMs, endsAt };
   discard(answer);
-  over();
+  void over();
   throw new FairleadError("provider_error", "Cannot go on with the answer: the upstream answered with something that is no stream");
 }
 
@@ -133,8 +137,12 @@ function routed(c: RouterRequest, view: View, service: RouteService, request: Re
   return { decision: route(facts, Math.random, now), survey };
 }
 
-/** The candidates, after one look for news when the view has none. */
-export async function decide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Promise<Decision> {
+function nowhere({ routing }: RouteService, refused: FairleadError): Decided {
+  return { strategy: routing.strategy, saturated: false, candidates: [], filtered: {}, scores: [], refused };
+}
+
+/** The candidates, after one look for news when the view has none; with the reason when there is none then either. */
+export async function decide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Promise<Decided> {
   const first = routed(c, view, service, request);
   if (first.decision.candidates.length > 0) return first.decision;
   // what is at its limit for a moment is waited for; what is broken is not
@@ -145,7 +153,7 @@ export async function decide(c: RouterRequest, view: View, service: RouteService
   }
   const again = routed(c, await newsFor(c.env, c.req.raw, view), service, request);
   if (again.decision.candidates.length > 0) return again.decision;
-  throw nothingLeft(service, again.decision, again.survey);
+  return { ...again.decision, refused: nothingLeft(service, again.decision, again.survey) };
 }
 
 function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, survey: Survey | undefined): FairleadError {

@@ -1,10 +1,10 @@
 import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
+import { noteDecision, weighed } from "../decisions.ts";
 import { Client } from "../forward/attempt.ts";
-import { forward } from "../forward/forward.ts";
+import { forward, type Decided } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { newsFor } from "../view.ts";
-import type { Decision } from "../route/route.ts";
 import { decide, poolOf, redecide } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
@@ -34,10 +34,13 @@ export async function service(c: RouterRequest): Promise<Response> {
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const routed = found;
-  const decision = await decide(c, view, routed);
+  const decision = replicasOf(await decide(c, view, routed));
+  const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const forwarded = await forward(
     {
       env: c.env,
+      request,
+      waitUntil,
       service: found,
       pool: poolOf(view, found),
       inference: false,
@@ -45,7 +48,7 @@ export async function service(c: RouterRequest): Promise<Response> {
       random: Math.random,
       again: async () => replicasOf(await redecide(c, view, routed)),
     },
-    replicasOf(decision),
+    decision,
     {
       requestId: requestIdOf(c),
       method: request.method,
@@ -60,9 +63,13 @@ export async function service(c: RouterRequest): Promise<Response> {
       client: new Client(),
     },
   );
+  noteDecision(c.env, request, waitUntil, () => {
+    const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
+    return { requestId: requestIdOf(c), at: startedAt, service: routed.name, model: named, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached };
+  });
   if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestIdOf(c), "x-fairlead-attempts": String(forwarded.attempts.length) });
   const { answer, candidate, attempts, over } = forwarded;
-  over();
+  void over();
   const { response } = answer;
   if (response.webSocket) return response;
   const headers = serviceAnswerHeaders(response.headers);
@@ -73,6 +80,6 @@ export async function service(c: RouterRequest): Promise<Response> {
 }
 
 /** A provider speaks OpenAI's API only. */
-function replicasOf(decision: Decision): Decision {
+function replicasOf(decision: Decided): Decided {
   return { ...decision, candidates: decision.candidates.filter(({ kind }) => kind === "replica") };
 }

@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import { bundleBytesMax, bundleSchema, type Bundle } from "../../schema/bundle.ts";
 import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
+import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
 import type { RegionStatus, Snapshot, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
@@ -13,6 +14,7 @@ import { regionsOf } from "../regions.ts";
 import { Decisions } from "./decisions.ts";
 import { fleetMetrics } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
+import { added, lasting } from "./quarantines.ts";
 import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { signTicket } from "./ticket.ts";
 
@@ -39,7 +41,8 @@ interface Assignment {
  *
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
  * substance changes; `assign:<id>` an `Assignment`; `task:<digest>` tasks that may still be running; `number:<service>` the last
- * number given; `epoch:<id>` the last session of a host. When a host was last heard lives in its socket's attachment: no write
+ * number given; `epoch:<id>` the last session of a host;
+ * `quarantined` the requests that are refused. When a host was last heard lives in its socket's attachment: no write
  * per heartbeat.
  */
 export class Hub extends DurableObject<FleetEnv> {
@@ -49,6 +52,7 @@ export class Hub extends DurableObject<FleetEnv> {
   readonly #others = new Map<Region, { snapshot: Snapshot; at: number }>();
   #asking = false;
   #bundle: Bundle | undefined;
+  #quarantined: Quarantine[] = [];
   #unplaced: RegionStatus["unplaced"] = [];
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
@@ -61,6 +65,7 @@ export class Hub extends DurableObject<FleetEnv> {
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
+    this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
     for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false });
     for (const socket of ctx.getWebSockets()) {
       const { host, epoch, heardAt } = this.#link(socket);
@@ -104,7 +109,9 @@ export class Hub extends DurableObject<FleetEnv> {
 
   /** This region's roster, dated. */
   snapshot(): Snapshot {
-    return snapshot(this.#rows.values(), this.#region, Date.now());
+    const now = Date.now();
+    const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
+    return { ...snapshot(this.#rows.values(), this.#region, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
@@ -126,6 +133,16 @@ export class Hub extends DurableObject<FleetEnv> {
   /** What isolates near here decided, oldest first. */
   record(batch: readonly DecisionRecord[]): void {
     this.#decisions.add(batch);
+  }
+
+  /**
+   * Requests that an isolate near here refuses, because replicas died of them. All others are told with the next snapshot.
+   *
+   * @throws when it is not what the schema says; nothing of it is kept then
+   */
+  quarantine(told: readonly Quarantine[]): void {
+    this.#quarantined = added(this.#quarantined, quarantinesSchema.parse(told), Date.now());
+    this.ctx.storage.kv.put("quarantined", this.#quarantined);
   }
 
   /** What became of a request, if an isolate has told this Hub and it has not forgotten. */

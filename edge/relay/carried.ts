@@ -10,6 +10,8 @@ export interface Carrier {
   send(frame: Frame): void;
   /** Forget the stream; with a reason, tell the agent. */
   release(stream: number, reset?: ResetReason): void;
+  /** A request's answer broke off after its head. */
+  brokeOff(request: string, code: CarriageFailure): void;
 }
 
 /** The answer to the router when a request could not be carried: seen by `attempt.ts`, never by a client. */
@@ -28,6 +30,7 @@ const bodiless = new Set([101, 204, 205, 304]);
  */
 export class CarriedStream {
   readonly id: number;
+  readonly #request: string;
   readonly #carrier: Carrier;
   readonly #receive = new ReceiveCredit();
   readonly #send = new SendCredit();
@@ -50,8 +53,9 @@ export class CarriedStream {
   #creditWaiter: (() => void) | undefined;
   #socket: WebSocket | undefined;
 
-  constructor(id: number, carrier: Carrier, now: number, kept = false) {
+  constructor(id: number, request: string, carrier: Carrier, now: number, kept = false) {
     this.id = id;
+    this.#request = request;
     this.#carrier = carrier;
     this.#kept = kept;
     this.#openedAt = now;
@@ -225,13 +229,16 @@ export class CarriedStream {
     const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "carrier_lost" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
     if (!this.#head) this.#answer(carriageFailure(code, message));
     else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
-    else this.#breakOff(message);
+    else {
+      this.#carrier.brokeOff(this.#request, code);
+      this.#breakOff(message);
+    }
     this.#release(reset);
   }
 
-  /** The agent's link is lost; where its answer is kept, another may go on with it. */
+  /** The agent's link is lost, which is no word against the replica; where its answer is kept, another link may go on with it. */
   lose(why: string): void {
-    this.fail(this.#kept ? "carrier_lost" : "upstream_lost", why, false);
+    this.fail("carrier_lost", why, false);
   }
 
   #breakWhenRead(): void {

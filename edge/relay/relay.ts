@@ -3,7 +3,7 @@ import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, readAtte
 import { closeCodes, linkTimes, ping, pong } from "../../schema/protocol.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
-import { attemptHeader } from "../forward/outcome.ts";
+import { attemptHeader, type CarriageFailure } from "../forward/outcome.ts";
 import { CarriedStream, carriageFailure, type Carrier } from "./carried.ts";
 import { StreamIds } from "./mux.ts";
 
@@ -18,6 +18,8 @@ function attachedTo(socket: WebSocket): Attached {
   return (socket.deserializeAttachment() as Attached | null) ?? { epoch: 0 };
 }
 
+/** Answers that broke off are remembered, the latest, until their routers have asked why: they do so at once. */
+const brokenMax = 256;
 /** How often streams are looked at for silence and missing answers; only while there are any. */
 const tickMs = 250;
 
@@ -36,6 +38,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   #outgoing: Frame[] = [];
   /** The agent's socket, once it was looked for. */
   #socket: WebSocket | undefined;
+  readonly #broken = new Map<string, CarriageFailure>();
   #ticking: ReturnType<typeof setInterval> | undefined;
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
@@ -70,7 +73,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     for (const [name, value] of request.headers) if (!name.startsWith("x-fairlead-") && name !== "upgrade") headers.push([name, value]);
     const upgrade = request.headers.get("upgrade") === "websocket";
     const attempt = attemptOf(request.headers);
-    const stream = new CarriedStream(this.#ids.next(this.#streams), this, Date.now(), attempt !== undefined);
+    const requestId = request.headers.get("x-fairlead-request") ?? "";
+    const stream = new CarriedStream(this.#ids.next(this.#streams), requestId, this, Date.now(), attempt !== undefined);
     this.#streams.set(stream.id, stream);
     this.#ticking ??= setInterval(() => this.#tick(), tickMs);
     this.send(
@@ -79,7 +83,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
         method: request.method,
         path: url.pathname + url.search,
         headers,
-        requestId: request.headers.get("x-fairlead-request") ?? "",
+        requestId,
         ...(upgrade ? { upgrade } : {}),
         ...(attempt === undefined ? {} : { attempt }),
       }),
@@ -103,6 +107,18 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
       if (this.#ticking !== undefined) clearInterval(this.#ticking);
       this.#ticking = undefined;
     }
+  }
+
+  brokeOff(request: string, code: CarriageFailure): void {
+    this.#broken.delete(request);
+    this.#broken.set(request, code);
+    const oldest = this.#broken.size > brokenMax ? this.#broken.keys().next() : undefined;
+    if (oldest?.done === false) this.#broken.delete(oldest.value);
+  }
+
+  /** Why a request's answer broke off, if it did so here of late: a broken body says nothing of its cause to who reads it. */
+  whyBroken(request: string): CarriageFailure | undefined {
+    return this.#broken.get(request);
   }
 
   #flush(): void {

@@ -102,11 +102,11 @@ describe("Relay: requests", () => {
     expect(readReset(await link.next(frameKinds.reset)).code).toBe("cancelled");
   });
 
-  test("the agent's death before the head is `upstream_lost`", async () => {
+  test("the agent's death before the head is `carrier_lost`, which is no word against the replica", async () => {
     const answer = carry("/");
     await accept();
     link.socket.close(1011, "died");
-    expect((await answer).headers.get(carriageHeader)).toBe("upstream_lost");
+    expect((await answer).headers.get(carriageHeader)).toBe("carrier_lost");
   });
 });
 
@@ -133,6 +133,20 @@ describe("Relay: streams", () => {
     link.send(data(open.stream, 0, "half"));
     link.send(jsonFrame(frameKinds.reset, open.stream, { code: "upstream_lost", message: "killed" }));
     await expect(response.text()).rejects.toThrow();
+  });
+
+  test.each<[string, (open: Frame) => void, string | undefined]>([
+    ["its agent said why", ({ stream: id }) => link.send(jsonFrame(frameKinds.reset, id, { code: "upstream_lost", message: "killed" })), "upstream_lost"],
+    ["its replica is being stopped", ({ stream: id }) => link.send(jsonFrame(frameKinds.reset, id, { code: "cancelled", message: "stopping" })), "cancelled"],
+    ["its agent has gone", () => link.socket.close(1011, "died"), "carrier_lost"],
+    ["its end has come", ({ stream: id }) => link.send({ kind: frameKinds.end, stream: id, sequence: 0, payload: noPayload }), undefined],
+  ])("whyBroken() knows of an answer that stopped because %s", async (_, stop, why) => {
+    const { open, response } = await stream([["content-type", "text/event-stream"]]);
+    const relay = world.RELAY.getByName(`${host}/0`);
+    expect(await relay.whyBroken("req_1")).toBeUndefined();
+    stop(open);
+    await response.text();
+    expect(await relay.whyBroken("req_1")).toBe(why);
   });
 
   test("comments fill the silence of an event stream, between events only", async () => {
