@@ -6,8 +6,14 @@ import { retryAfterMs } from "./retryAfter.ts";
 import { isEventStream } from "./silence.ts";
 import { Watch } from "./watch.ts";
 
-/** An answer up to this size is read whole before it goes on: what is in it decides whether it is one. */
-const wholeBytesMax = 64 * 1024;
+/**
+ * An answer up to this size is read whole before it goes on: what is in it decides whether it is one, and one that breaks off is
+ * asked for elsewhere. A larger one is handed through as it comes: a thousand embeddings are as much as this, and an isolate has
+ * 128 MB for all its requests (facts/cloudflare.md §1).
+ */
+const wholeBytesMax = 8 * 1024 * 1024;
+/** Of an error's text so much is looked at. */
+const errorBytesMax = 64 * 1024;
 
 /** An event stream that has begun: read up to its first event. */
 export interface Begun {
@@ -54,10 +60,12 @@ export interface AttemptOptions {
   /** The answer is OpenAI's: what is in it decides what it is. Else its status alone does. */
   inference: boolean;
   stream: boolean;
+  /** What looks at its events; made when it answers with some. */
+  watch?: (() => Watch) | undefined;
 }
 
 /** One attempt with an end to its waiting for the first byte. */
-export function attempt({ client, limitMs, inference, stream }: AttemptOptions, send: (signal: AbortSignal) => Promise<Reply>): Run<Outcome<Answer>> {
+export function attempt({ client, limitMs, inference, stream, watch }: AttemptOptions, send: (signal: AbortSignal) => Promise<Reply>): Run<Outcome<Answer>> {
   const controller = new AbortController();
   const ended = Promise.withResolvers<Failure>();
   let over = false;
@@ -73,7 +81,7 @@ export function attempt({ client, limitMs, inference, stream }: AttemptOptions, 
     try {
       const reply = await send(controller.signal);
       if (reply.kind !== "answer") return reply;
-      const outcome = await (inference ? read(reply.response, stream, abandon) : byStatus(reply.response, abandon));
+      const outcome = await (inference ? read(reply.response, stream, abandon, watch) : byStatus(reply.response, abandon));
       // it came too late for anybody
       if (over && outcome.kind === "answer") discard(outcome.answer);
       return outcome;
@@ -121,13 +129,13 @@ async function byStatus(response: Response, abandon: () => void): Promise<Outcom
   return { kind: "unable", status, error: new FairleadError("provider_error", `Cannot serve the request: the service answered with status ${status}`, options) };
 }
 
-async function read(response: Response, stream: boolean, abandon: () => void): Promise<Outcome<Answer>> {
+async function read(response: Response, stream: boolean, abandon: () => void, watch: AttemptOptions["watch"]): Promise<Outcome<Answer>> {
   const { status, headers } = response;
   if (!response.ok) return failureOf(response.redirected || status < 400 ? 502 : status, await errorText(response), headers);
-  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon);
+  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon, watch?.() ?? new Watch());
   const length = Number(headers.get("content-length") ?? Number.NaN);
   if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
-  const { bytes, rest } = Number.isNaN(length) ? await head(response.body) : { bytes: new Uint8Array(await response.arrayBuffer()), rest: undefined };
+  const { bytes, rest } = Number.isNaN(length) ? await head(response.body, wholeBytesMax) : { bytes: new Uint8Array(await response.arrayBuffer()), rest: undefined };
   if (rest !== undefined) return { kind: "answer", answer: { response, native: behind(bytes, rest), abandon } };
   const failure = failureIn(bytes, headers);
   return failure ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
@@ -136,7 +144,7 @@ async function read(response: Response, stream: boolean, abandon: () => void): P
 /** An error's text, as much as is worth reading; undefined when it cannot be read. */
 async function errorText({ body }: Response): Promise<string | undefined> {
   try {
-    const { bytes, rest } = await head(body as ReadableStream<Uint8Array> | null);
+    const { bytes, rest } = await head(body as ReadableStream<Uint8Array> | null, errorBytesMax);
     rest?.cancel().catch(() => undefined);
     return decoder.decode(bytes);
   } catch {
@@ -145,7 +153,7 @@ async function errorText({ body }: Response): Promise<string | undefined> {
 }
 
 /** A body's beginning; `rest` when there is more of it. */
-async function head(body: ReadableStream<Uint8Array> | null): Promise<{ bytes: Uint8Array; rest: ReadableStream<Uint8Array> | undefined }> {
+async function head(body: ReadableStream<Uint8Array> | null, bytesMax: number): Promise<{ bytes: Uint8Array; rest: ReadableStream<Uint8Array> | undefined }> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   let rest: ReadableStream<Uint8Array> | undefined;
@@ -154,7 +162,7 @@ async function head(body: ReadableStream<Uint8Array> | null): Promise<{ bytes: U
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       chunks.push(part.value);
       size += part.value.byteLength;
-      if (size > wholeBytesMax) {
+      if (size > bytesMax) {
         rest = body;
         break;
       }
@@ -212,15 +220,15 @@ function isJson(headers: Headers): boolean {
 }
 
 /** Read a stream up to its first event: until then it may still be asked for elsewhere. */
-async function begin(response: Response, body: ReadableStream<Uint8Array>, abandon: () => void): Promise<Outcome<Answer>> {
+async function begin(response: Response, body: ReadableStream<Uint8Array>, abandon: () => void, watch: Watch): Promise<Outcome<Answer>> {
   const reader = body.getReader();
-  const watch = new Watch();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     const first = watch.push(part.value);
     // what came with the first event may hold the fault already: that is for whoever goes on with the stream
     if (watch.began) return { kind: "answer", answer: { response, events: { reader, watch, first }, abandon } };
     if (watch.fault === undefined && !watch.done) continue;
     reader.cancel().catch(() => undefined);
+    if (watch.fault?.kind === "diverged") return { kind: "abandoned" };
     if (watch.fault?.kind === "error") return failureOf(200, watch.fault.text, response.headers, statusOf(watch.fault.error));
     return { kind: "lost", why: watch.fault?.why ?? "the stream was over before it began" };
   }

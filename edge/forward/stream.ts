@@ -2,11 +2,10 @@ import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
 import type { Begun } from "./attempt.ts";
 import { lossError, type GoOn } from "./goOn.ts";
+import type { Run } from "./hedge.ts";
 import { statusOf, type Failure } from "./outcome.ts";
 import { comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
 import type { StreamFault } from "./watch.ts";
-
-const doneEvent = new TextEncoder().encode("data: [DONE]\n\n");
 
 /** An upstream's event stream on its way to the client. */
 export interface Source {
@@ -18,12 +17,14 @@ export interface Source {
   idleMs: number;
   /** ms since the epoch. */
   endsAt: number;
-  goOn?: GoOn<Source>;
+  goOn?: GoOn<Source> | undefined;
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
 
 function failureOf(fault: StreamFault): Failure {
+  // its upstream does well: only, it goes on with another answer than the client has
+  if (fault.kind === "diverged") return { kind: "abandoned" };
   if (fault.kind === "malformed") return { kind: "lost", why: fault.why };
   return { kind: "unable", status: statusOf(fault.error), error: upstreamError(200, fault.text).error };
 }
@@ -111,6 +112,21 @@ async function drain({ events, abandon }: Source): Promise<void> {
   abandon();
 }
 
+/** What goes on with a stream, with comments to the client until it is there. @throws ClientGone */
+async function inSilence({ result, abandon }: Run<Source | undefined>, writer: Writer): Promise<Source | undefined> {
+  for (;;) {
+    const heard = await orSilence(result);
+    if (heard !== "silent") return heard.value;
+    try {
+      await writer.write(comment);
+    } catch (error) {
+      abandon();
+      result.then((late) => late !== undefined && refuse(late), () => undefined);
+      throw new ClientGone("the client has gone", { cause: error });
+    }
+  }
+}
+
 /** All legs of an answer. It ends with `[DONE]`, or with one typed error event and no `[DONE]`; never with a bare end. */
 async function pour(source: Source, writer: Writer): Promise<void> {
   let deliveredBytes = 0;
@@ -128,12 +144,12 @@ async function pour(source: Source, writer: Writer): Promise<void> {
     over(failure?.kind === "timeout" && failure.why === "total" ? { kind: "abandoned" } : failure);
     if (watch.dropped > 0) console.warn(JSON.stringify({ message: "events of a stream were no JSON", dropped: watch.dropped }));
     if (failure === undefined) {
-      if (!watch.done) await writer.write(doneEvent);
+      if (!watch.done) await writer.write(watch.ending());
       await writer.close();
       return watch.done ? drain(leg) : undefined;
     }
     const error = lossError(failure, idleMs);
-    leg = await goOn?.({ failure, error, watch, deliveredBytes });
+    leg = goOn === undefined ? undefined : await inSilence(goOn({ failure, error, watch, deliveredBytes }), writer);
     if (leg === undefined) throw error;
   }
 }
