@@ -7,6 +7,7 @@ import { taskSchema } from "./task.ts";
  * with agents down to `protocolMin`.
  *
  * - 1 (2026-11-21): challenge, hello, welcome, heartbeat, assign, report, tickets, relays, goodbye; frames open, data, end, reset, window, text.
+ * - 1 (2026-11-21): a replica's state names its engine, where the agent knows it.
  */
 export const protocol = 1;
 export const protocolMin = 1;
@@ -48,6 +49,10 @@ export const loadSchema = z.object({
 });
 export type Load = z.infer<typeof loadSchema>;
 
+/** Engines that the edge asks for more than OpenAI's API has. A name that is not known here counts as none. */
+export const engineSchema = z.enum(["vllm"]);
+export type Engine = z.infer<typeof engineSchema>;
+
 export const replicaStateSchema = z.object({
   id: z.string(),
   service: z.string(),
@@ -68,6 +73,8 @@ export const replicaStateSchema = z.object({
   /** Requests the agent is carrying to it. */
   inFlight: z.number().int().nonnegative(),
   load: loadSchema.optional(),
+  /** What runs it, by its own metrics. */
+  engine: engineSchema.optional().catch(undefined),
 });
 export type ReplicaState = z.infer<typeof replicaStateSchema>;
 

@@ -1,5 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { until, World } from "../e2e/world.ts";
+import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
 import type { Body } from "../engine/ask.ts";
 import { FailurePlan, parseFailure } from "../engine/failures.ts";
 import { startEngine, type Running } from "../engine/server.ts";
@@ -127,13 +128,13 @@ function chat(more: Body = {}): Body {
 }
 
 /** What an engine gives that is not disturbed. */
-function oracle(body: Body, reasoning = false): Expected {
-  return expectedAnswer({ ...body, stream: true }, { model: "m", reasoning });
+function oracle(body: Body, reasoning = false, model = "m"): Expected {
+  return expectedAnswer({ ...body, stream: true }, { model, reasoning });
 }
 
 /** What the client has got is what an undisturbed engine gives, once and whole. */
-function expectWhole(told: Told, body: Body, { reasoning }: Fleet): void {
-  const expected = oracle(body, reasoning);
+function expectWhole(told: Told, body: Body, { reasoning }: Fleet, model = "m"): void {
+  const expected = oracle(body, reasoning, model);
   const isChat = body.messages !== undefined;
   expect({ errors: told.errors, done: told.done, ids: told.ids.size, models: told.models.size }).toEqual({ errors: [], done: 1, ids: 1, models: 1 });
   expect(told.choices).toHaveLength(expected.choices.length);
@@ -383,4 +384,60 @@ test("an answer that is not streamed and breaks off is asked for elsewhere", asy
     expect(response.status).toBe(200);
     expect(((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]?.message.content).toBe(expected);
   }
+});
+
+/** Where the engines of a service's replicas listen. */
+async function enginesOf(name: string): Promise<string[]> {
+  const urls: string[] = [];
+  for (const pid of await processesWith(`--model\0${name}`)) {
+    const command = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+    const at = command.indexOf("--port");
+    if (command.includes("test/engine/main.ts") && at > 0) urls.push(`http://127.0.0.1:${command[at + 1] ?? ""}`);
+  }
+  return urls;
+}
+
+describe("replicas, through relay and agent", () => {
+  const name = "resume-trio";
+  const of: Fleet = { running: [], failures: new FailurePlan(), reasoning: false };
+  beforeAll(async () => {
+    await world.apply(name, engineYaml(name, { replicas: 3, flags: "--itl 1ms --ttft 1ms", more: "  routing: {timeouts: {ttft: 2s, idle: 1s, total: 30s}}" }));
+    await world.ready(name, 3);
+    // what runs them is read from their metrics: nothing was said of it
+    await until("token ids", 20_000, async () => {
+      const { body } = await world.control("GET", "/v1/status");
+      return JSON.stringify(body).split('"engine":"vllm"').length > 3;
+    });
+  });
+
+  /** What is ordered meets the next chat on any of them, and no completion: that is how another goes on with it. */
+  async function order(spec: string): Promise<void> {
+    for (const url of await enginesOf(name)) await fetch(`${url}/_sim/fail`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ spec, path: "/v1/chat/completions" }) });
+  }
+  async function clear(): Promise<void> {
+    for (const url of await enginesOf(name)) await fetch(`${url}/_sim/fail`, { method: "DELETE" }).catch(() => undefined);
+  }
+
+  test("an engine killed after some tokens: another replica goes on from its token ids", async () => {
+    for (const at of [1, 2, 13, 30, 47, 59]) {
+      await world.ready(name, 3);
+      await order(`die@${at}`);
+      const body = chat({ stream_options: { include_usage: true } });
+      const told = await ask(name, body);
+      await clear();
+      expect(told.resumed).toMatch(at < 3 ? /^1 (exact|regenerate)$/ : /^1 exact$/);
+      expectWhole(told, body, of, name);
+    }
+  });
+
+  test.each(["eof", "rst", "error", "garbage,nodone"])("%s after some tokens", async (spec) => {
+    await world.ready(name, 3);
+    const [kind = "", ...more] = spec.split(",");
+    for (const at of [4, 21, 38]) {
+      await order([`${kind}@${at}`, ...more].join(","));
+      const told = await ask(name, chat());
+      await clear();
+      expectWhole(told, chat(), of, name);
+    }
+  });
 });
