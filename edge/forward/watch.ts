@@ -33,14 +33,12 @@ function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
   return out;
 }
 
-/** An event that was good: what stands in it around its text, and around its token ids when it has some after the text. */
-interface Like {
+/** What stands in an event around its text, and around its token ids when it has some after the text. */
+interface Around {
   head: string;
   tail: string;
   /** Empty when there are no ids. */
   end: string;
-  /** The same of what the client gets, when that is something else. */
-  passes: { head: string; tail: string } | undefined;
 }
 
 const doneEvent = "data: [DONE]\n\n";
@@ -59,7 +57,10 @@ const idsName = '"token_ids":[';
 export class Watch {
   readonly passage: Passage | undefined;
   #rest: Uint8Array = none;
-  #like: Like | undefined;
+  /** An event that was good. */
+  #like: Around | undefined;
+  /** The same as the client gets it, when that is something else. */
+  #likeInstead: Around | undefined;
   #malformed = false;
   /** Choices that have a `finish_reason`. */
   #finishes = new Set<number>();
@@ -224,7 +225,7 @@ export class Watch {
 
   #likeTheLast(payload: string): boolean {
     if (this.#like === undefined) return false;
-    const { head, tail, end, passes } = this.#like;
+    const { head, tail, end } = this.#like;
     if (payload.length < head.length + tail.length + end.length || !payload.startsWith(head)) return false;
     let idsTo = payload.length;
     let to = idsTo;
@@ -243,29 +244,28 @@ export class Watch {
     }
     if (this.passage !== undefined) {
       const text = payload.slice(from, textTo);
-      this.passage.again(text, end === "" ? "" : payload.slice(to, idsTo));
-      if (passes !== undefined) this.#instead = `data: ${passes.head}${text}${passes.tail}\n\n`;
+      const ids = end === "" ? "" : payload.slice(to, idsTo);
+      this.passage.again(text, ids);
+      const instead = this.#likeInstead;
+      if (instead !== undefined) this.#instead = `data: ${instead.head}${text}${instead.tail}${instead.end === "" ? "" : ids + instead.end}\n\n`;
     }
     return true;
   }
 
-  /** What stands around the new text in an event that was good. */
+  /** @param passed what the client gets for it, when that is something else */
   #remember(payload: string, passed: string | undefined): void {
-    this.#like = undefined;
-    const text = textIn(payload);
-    if (text === undefined) return;
-    const head = payload.slice(0, text.from);
-    const ids = payload.indexOf(idsName, text.to);
-    const from = ids + idsName.length;
-    const to = ids < 0 ? payload.length : payload.indexOf("]", from);
-    if (passed === undefined) {
-      this.#like = { head, tail: payload.slice(text.to, ids < 0 ? payload.length : from), end: payload.slice(to), passes: undefined };
-      return;
-    }
-    const other = textIn(passed);
-    if (other === undefined || passed.slice(other.from, other.to) !== payload.slice(text.from, text.to)) return;
-    this.#like = { head, tail: payload.slice(text.to, ids < 0 ? payload.length : from), end: payload.slice(to), passes: { head: passed.slice(0, other.from), tail: passed.slice(other.to) } };
+    const like = around(payload);
+    this.#likeInstead = passed === undefined ? undefined : around(passed);
+    this.#like = passed !== undefined && this.#likeInstead === undefined ? undefined : like;
   }
+}
+
+function around(payload: string): Around | undefined {
+  const text = textIn(payload);
+  if (text === undefined) return undefined;
+  const ids = payload.indexOf(idsName, text.to);
+  const from = ids < 0 ? payload.length : ids + idsName.length;
+  return { head: payload.slice(0, text.from), tail: payload.slice(text.to, from), end: ids < 0 ? "" : payload.slice(payload.indexOf("]", from)) };
 }
 
 function isIdPart(unit: number): boolean {
