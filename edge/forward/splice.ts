@@ -371,7 +371,7 @@ export class Again extends Splice {
     if (segment === undefined) return false;
     // an answer may begin with a call
     if (cursor.at === 0 && cursor.offset === 0 && segment.field === field) return true;
-    if (cursor.offset === segment.text.length) {
+    if (cursor.offset === segment.text.length && hasBegun(segment, cursor.tools)) {
       if (cursor.at === cursor.expected.length - 1) return false;
       cursor.at++;
       cursor.offset = 0;
