@@ -85,6 +85,17 @@ export interface Had {
   pieces: number;
 }
 
+/** Pieces of text between two looks at it. */
+const flattenEvery = 256;
+
+/**
+ * V8 keeps a string that grows as a tree of its pieces, and a piece of 13 characters or more as a view of the chunk that it was cut
+ * from. A look at one character makes it one string, and lets go of them.
+ */
+function flatten(text: string): void {
+  text.charCodeAt(0);
+}
+
 /** Where the text of a chunk belongs that holds nothing else but its ids. */
 interface Like {
   had: Had;
@@ -260,7 +271,10 @@ export class Delivered {
       had.pieces++;
       had.idsAtText = had.ids.length;
       const last = had.segments.at(-1);
-      if (last !== undefined && last.field === field) last.text += text;
+      if (last !== undefined && last.field === field) {
+        last.text += text;
+        if (had.pieces % flattenEvery === 0) flatten(last.text);
+      }
       else had.segments.push({ field, text });
       if (this.#text > this.#max.text) this.#overflow();
     }

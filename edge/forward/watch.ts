@@ -12,7 +12,7 @@ const none = new Uint8Array(0);
 export type StreamFault =
   /** The upstream said so in an event; `text` is that event's JSON. */
   | { kind: "error"; text: string; error: unknown }
-  /** Two events in a row that are no JSON, or one that never ends. */
+  /** Two events in a row that are no JSON, one that never ends, or the engine's word that it has given up. */
   | { kind: "malformed"; why: string }
   /** It is good, and no continuation of what the client has. */
   | { kind: "diverged"; why: string };
@@ -178,6 +178,10 @@ export class Watch {
       this.fault = { kind: "error", text: payload, error: chunk?.error ?? chunk };
       return false;
     }
+    if (gaveUp(chunk)) {
+      this.fault = { kind: "malformed", why: "the engine gave the answer up" };
+      return false;
+    }
     this.began = true;
     const ends = this.#finish(chunk);
     if (this.passage === undefined || typeof chunk !== "object" || chunk === null) {
@@ -266,6 +270,11 @@ function around(payload: string): Around | undefined {
   const ids = payload.indexOf(idsName, text.to);
   const from = ids < 0 ? payload.length : ids + idsName.length;
   return { head: payload.slice(0, text.from), tail: payload.slice(text.to, from), end: ids < 0 ? "" : payload.slice(payload.indexOf("]", from)) };
+}
+
+/** vLLM's own `finish_reason` when it is put to sleep or drained in the middle: not one of OpenAI's (facts/openai-wire.md §6). */
+function gaveUp(chunk: Chunk | null): boolean {
+  return Array.isArray(chunk?.choices) && chunk.choices.some((choice) => choice?.finish_reason === "abort");
 }
 
 function isIdPart(unit: number): boolean {
