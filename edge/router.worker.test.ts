@@ -397,6 +397,16 @@ describe("router: attempts", () => {
     expect(await (await stream()).text()).toBe(`${event("one")}${event("", "stop")}data: [DONE]\n\n`);
   });
 
+  test.each<[string, () => Response]>([
+    ["fails", () => said(event("one") + event("", "stop") + `data: ${JSON.stringify(error(500))}\n\n`)],
+    ["is silent", () => said(event("one") + event("", "stop"), "silence")],
+    ["turns into garbage", () => said(`${event("one")}${event("", "stop")}data: x\n\ndata: y\n\n`)],
+  ])("a stream that %s after its finish_reason is whole", async (_, one) => {
+    providers({ one: [one] });
+    expect((await (await stream()).text()).replaceAll(": \n\n", "")).toBe(`${event("one")}${event("", "stop")}data: [DONE]\n\n`);
+    expect(asked).toEqual(["one"]);
+  });
+
   test("an isolated event that is no JSON never reaches the client, and the rest does", async () => {
     providers({ one: [() => said(`${event("one")}data: {"choices"\n\n${event(" two")}${event("", "stop")}data: [DONE]\n\n`)] });
     expect(await (await stream()).text()).toBe(whole);

@@ -122,6 +122,7 @@ function notPlain(ask: Ask, delivered: Delivered): string | undefined {
   const why = notPlainText(ask);
   if (why !== undefined) return why;
   if (delivered.odd || delivered.overfull) return "what was delivered is not known";
+  if (delivered.had(0).finish !== undefined) return "it is over";
   const segments = delivered.choices.get(0)?.segments ?? [];
   // after its reasoning an answer goes on as text; within it, what comes next is for the engine's parser to say
   if (segments.at(-1)?.field !== "content") return "no text of the answer was delivered";

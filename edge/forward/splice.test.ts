@@ -222,6 +222,13 @@ describe("the same answer again", () => {
     expect(splice.pass(chunk({ delta: { content: "abc" }, logprobs: { content: [{ token: "a" }, { token: "b" }, { token: "c" }] } }))[0]?.choices).toEqual([{ index: 0, delta: { content: "c" }, logprobs: { content: [{ token: "c" }] }, finish_reason: null }]);
   });
 
+  test("a completion's logprobs are lists side by side, each without what was given", () => {
+    const had = new Delivered();
+    had.note({ id: "c", object: "text_completion", choices: [{ index: 0, text: "ab", logprobs: { tokens: ["a", "b"], token_logprobs: [-1, -2], text_offset: [0, 1], top_logprobs: null } }] });
+    const splice = new Again(ask({ prompt: "x", logprobs: 1 }, "/v1/completions"), had);
+    expect(splice.pass({ choices: [{ index: 0, text: "abc", logprobs: { tokens: ["a", "b", "c"], token_logprobs: [-1, -2, -3], text_offset: [0, 1, 2], top_logprobs: null }, finish_reason: null }] })[0]?.choices).toEqual([{ index: 0, text: "c", logprobs: { tokens: ["c"], token_logprobs: [-3], text_offset: [2], top_logprobs: null }, finish_reason: null }]);
+  });
+
   test("when all has come again, its ids are known from the beginning", () => {
     const had = delivered(text("One"));
     const splice = new Again(ask(), had);

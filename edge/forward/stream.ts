@@ -88,12 +88,13 @@ async function copy({ events, abandon, idleMs, endsAt }: Source, writer: Writer,
       await pass(bytes);
       if (watch.fault !== undefined) {
         stop();
-        return failureOf(watch.fault);
+        // what comes after the end of an answer takes nothing from it
+        return watch.finished && watch.fault.kind !== "diverged" ? undefined : failureOf(watch.fault);
       }
       if (watch.done) return undefined;
       const next = await part();
       if (gone !== undefined) throw new ClientGone("the client has gone", { cause: gone });
-      if (stopped !== undefined) return stopped;
+      if (stopped !== undefined) return watch.finished ? undefined : stopped;
       if (next === undefined) return watch.finished ? undefined : { kind: "lost", why: "the stream broke off" };
       if (next.done) return watch.finished ? undefined : { kind: "lost", why: "the stream ended without an end mark" };
       bytes = watch.push(next.value);

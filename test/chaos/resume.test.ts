@@ -286,7 +286,7 @@ describe("exact, by token ids", () => {
     while (!raw.endsWith(": \n\n")) raw += new TextDecoder().decode((await reader?.read())?.value);
     leaving.abort();
     await until("the end of its requests", 1_500, () => two.running.every(({ engine }) => engine.log.stats.inFlight === 0));
-    expect(two.running.map(({ engine }) => engine.log.stats.aborted).toSorted()).toEqual([0, 1]);
+    expect(two.running.reduce((sum, { engine }) => sum + engine.log.stats.aborted, 0)).toBe(1);
   });
 
   test("attempts are counted over the whole request", async () => {
