@@ -1,11 +1,11 @@
 import { request } from "undici";
-import type { Load } from "../schema/protocol.ts";
+import type { Engine, Load } from "../schema/protocol.ts";
 import { openaiLoad } from "./engines/openai.ts";
 import { vllmLoad } from "./engines/vllm.ts";
 import type { Timers } from "./timers.ts";
 
 /** The dialects in which engines tell their load, best known first; the first that finds something speaks for the engine. */
-const dialects: ((metrics: string) => Load | undefined)[] = [vllmLoad, openaiLoad];
+const dialects: { engine: Engine | undefined; load: (metrics: string) => Load | undefined }[] = [{ engine: "vllm", load: vllmLoad }, { engine: undefined, load: openaiLoad }];
 
 export interface LoadOptions {
   /** The replicas to be read now. */
@@ -20,6 +20,8 @@ export interface LoadOptions {
 export interface Loads {
   /** The last reading, or undefined: not read, not readable, or no longer fresh. */
   of(id: string): Load | undefined;
+  /** What was found to run it; it stays known when a reading fails. */
+  engineOf(id: string): Engine | undefined;
   close(): void;
 }
 
@@ -29,14 +31,16 @@ const bytesMax = 4 * 1024 * 1024;
 /** Reads the load of the ready replicas from their `/metrics`, one request at a time each. */
 export function readLoads({ ready, timers, everyMs = 2_000, unknownEveryMs = 30_000 }: LoadOptions): Loads {
   const known = new Map<string, Load | undefined>();
+  const engines = new Map<string, Engine>();
   const waits = new Map<string, number>();
   const busy = new Set<string>();
 
   const read = async (id: string, port: number): Promise<void> => {
     busy.add(id);
-    const load = await fetchLoad(port, everyMs);
+    const { load, engine } = await fetchLoad(port, everyMs);
     busy.delete(id);
     known.set(id, load);
+    if (engine !== undefined) engines.set(id, engine);
     waits.set(id, load === undefined ? Math.floor(unknownEveryMs / everyMs) : 1);
   };
   const round = (): void => {
@@ -44,6 +48,7 @@ export function readLoads({ ready, timers, everyMs = 2_000, unknownEveryMs = 30_
     const ids = new Set(now.map(({ id }) => id));
     for (const id of [...known.keys()].filter((one) => !ids.has(one))) {
       known.delete(id);
+      engines.delete(id);
       waits.delete(id);
     }
     for (const { id, port } of now) {
@@ -54,28 +59,35 @@ export function readLoads({ ready, timers, everyMs = 2_000, unknownEveryMs = 30_
     cancel = timers.after(everyMs, round);
   };
   let cancel = timers.after(everyMs, round);
-  return { of: (id) => known.get(id), close: () => cancel() };
+  return { of: (id) => known.get(id), engineOf: (id) => engines.get(id), close: () => cancel() };
 }
 
-async function fetchLoad(port: number, timeoutMs: number): Promise<Load | undefined> {
+interface Reading {
+  load: Load | undefined;
+  engine: Engine | undefined;
+}
+
+const nothing: Reading = { load: undefined, engine: undefined };
+
+async function fetchLoad(port: number, timeoutMs: number): Promise<Reading> {
   try {
     const { statusCode, body } = await request(`http://127.0.0.1:${port}/metrics`, { signal: AbortSignal.timeout(timeoutMs) });
     if (statusCode !== 200) {
       await body.dump();
-      return undefined;
+      return nothing;
     }
     let text = "";
     body.setEncoding("utf8");
     for await (const chunk of body) {
       text += String(chunk);
-      if (text.length > bytesMax) return undefined;
+      if (text.length > bytesMax) return nothing;
     }
-    for (const dialect of dialects) {
-      const load = dialect(text);
-      if (load !== undefined) return load;
+    for (const { engine, load: read } of dialects) {
+      const load = read(text);
+      if (load !== undefined) return { load, engine };
     }
   } catch {
     // not reachable, too slow or cut off: the load is unknown
   }
-  return undefined;
+  return nothing;
 }

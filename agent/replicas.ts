@@ -1,6 +1,6 @@
 import type { Clock, Random } from "../schema/clock.ts";
 import type { RequestHead } from "../schema/frames.ts";
-import type { Assign, AssignedReplica, Load, ReplicaState } from "../schema/protocol.ts";
+import type { Engine, Assign, AssignedReplica, Load, ReplicaState } from "../schema/protocol.ts";
 import { isOver } from "../schema/replica.ts";
 import type { Probe, Task } from "../schema/task.ts";
 import { carryHttp, carryWebSocket, loopbackPorts, type Answerer, type Wire } from "./carry.ts";
@@ -17,6 +17,7 @@ export interface ReplicasOptions {
   executor: Executor;
   probe: (port: number, task: Task) => Promise<Probed>;
   loadOf: (id: string) => Load | undefined;
+  engineOf: (id: string) => Engine | undefined;
   /** Present: nothing may be run on this host, for this reason. */
   refusal: string | undefined;
   /** From SIGTERM to SIGKILL. */
@@ -58,7 +59,7 @@ const trimMs = 10_000;
 
 /** The replicas of this host: feeds events to their state machines and carries out what these decide. */
 export function keepReplicas(options: ReplicasOptions): Replicas {
-  const { executor, probe, loadOf, refusal, killAfterMs, onChange, onPhase, clock, random, timers, log } = options;
+  const { executor, probe, loadOf, engineOf, refusal, killAfterMs, onChange, onPhase, clock, random, timers, log } = options;
   const kept = new Map<string, Kept>();
   const ports = loopbackPorts();
   let assigned: Assign | undefined;
@@ -188,9 +189,11 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   function stateOf(replica: Replica): ReplicaState {
     const { id, service, number, version, digest, phase, reason, since, restarts, wasReady, port, pid, inFlight } = replica;
     const load = phase === "ready" ? loadOf(id) : undefined;
+    const engine = phase === "ready" ? engineOf(id) : undefined;
     return {
       id, service, number, version, digest, phase, since, restarts, wasReady, inFlight,
       ...(reason === undefined ? {} : { reason }), ...(port === undefined ? {} : { port }), ...(pid === undefined ? {} : { pid }), ...(load === undefined ? {} : { load }),
+      ...(engine === undefined ? {} : { engine }),
     };
   }
 

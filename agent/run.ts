@@ -52,6 +52,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await keys.openSecrets(task))),
     timers, random, log,
     loadOf: (id) => loads.of(id),
+    engineOf: (id) => loads.engineOf(id),
     killAfterMs: config.killAfterMs,
     refusal: config.trust === "unsigned" ? undefined : `this host runs no unsigned service: write "trust: unsigned" in ${config.trustPlace} to allow it`,
     onChange: () => link.changed(),

@@ -48,6 +48,12 @@ beforeAll(async () => {
       timeouts: { ttftMs: 700, idleMs: 700, totalMs: 2_000 },
       providers: [{ name: "one", endpoint: "http://one.test/v1", dialect: "openai" }, { name: "two", endpoint: "http://two.test/v1", dialect: "openai", fallback: true }],
     }),
+    routeService("strict", {
+      selfHosted: false,
+      timeouts: { ttftMs: 700, idleMs: 700, totalMs: 2_000 },
+      routing: { onStreamLoss: "error" },
+      providers: [{ name: "one", endpoint: "http://one.test/v1", dialect: "openai" }, { name: "two", endpoint: "http://two.test/v1", dialect: "openai", fallback: true }],
+    }),
     routeService("hedged", {
       selfHosted: false,
       routing: { hedgeAfterMs: 50 },
@@ -128,7 +134,7 @@ describe("router: answers", () => {
   test("models lists what this key may call, and not what is no LLM", async () => {
     const list = (await (await ask("/v1/models")).json()) as { object: string; data: { id: string }[] };
     expect(list.object).toBe("list");
-    expect(list.data.map(({ id }) => id)).toEqual(["chat", "rented", "pair", "hedged", "empty", "small"]);
+    expect(list.data.map(({ id }) => id)).toEqual(["chat", "rented", "pair", "strict", "hedged", "empty", "small"]);
     expect(await (await ask("/v1/models/chat")).json()).toMatchObject({ id: "chat", object: "model", owned_by: "fairlead" });
     expect((await errorOf(await ask("/v1/models/web"))).error.code).toBe("model_not_found");
   });
@@ -304,6 +310,7 @@ describe("router: attempts", () => {
   test.each<[string, () => Response | Promise<Response>, string[]]>([
     ["an error body in a 200", json(200, error(500)), ["one", "one", "two"]],
     ["half an answer in a 200", () => new Response('{"choices": [{"mess', { headers: { "content-type": "application/json" } }), ["one", "two"]],
+    ["half an answer of half a megabyte, of unknown length, in a 200", () => new Response(new Blob([`{"choices": [{"mess${"x".repeat(500_000)}`]).stream(), { headers: { "content-type": "application/json" } }), ["one", "two"]],
   ])("%s is no answer", async (_, one, expected) => {
     providers({ one: [one], two: [json(200, { ok: true })] });
     const response = await post({ ...chat, model: "pair" });
@@ -335,15 +342,34 @@ describe("router: attempts", () => {
     expect(asked).toEqual(["one", "two"]);
   });
 
-  test.each<[string, () => Response, string]>([
+  const losses: [string, () => Response, string][] = [
     ["ends without an end mark", () => said(event("one")), "provider_unreachable"],
     ["is silent for too long", () => said(event("one"), "silence"), "provider_timeout"],
     ["says that it failed", () => said(event("one") + `data: ${JSON.stringify(error(500))}\n\ndata: [DONE]\n\n`), "provider_error"],
     ["turns into garbage", () => said(`${event("one")}data: x\n\ndata: y\n\n`), "provider_unreachable"],
     ["ends inside an event", () => said(`${event("one")}data: {"choices"`), "provider_unreachable"],
-  ])("a begun stream that %s ends with one typed error and no [DONE]", async (_, one, code) => {
+  ];
+
+  test.each(losses)("a begun stream that %s goes on elsewhere, and says so at its end", async (_, one) => {
     providers({ one: [one] });
     const text = (await (await stream()).text()).replaceAll(": \n\n", "");
+    const last = { id: "c", choices: [{ index: 0, delta: {}, logprobs: null, finish_reason: "stop" }] };
+    expect(text).toBe(`${event("one")}data: ${JSON.stringify({ id: "c", choices: [{ index: 0, delta: { content: " two" }, logprobs: null, finish_reason: null }] })}\n\ndata: ${JSON.stringify(last)}\n\n: x-fairlead-resumed: 1 regenerate\n\ndata: [DONE]\n\n`);
+    expect(asked).toEqual(["one", "two"]);
+  });
+
+  test("one whose other upstreams give another answer ends with one typed error, and nothing of theirs is in it", async () => {
+    const other = (): Response => said(event("other") + event("", "stop") + "data: [DONE]\n\n");
+    providers({ one: [() => said(event("one"))], two: [other] });
+    const text = (await (await stream()).text()).replaceAll(": \n\n", "");
+    expect(text.startsWith(event("one"))).toBe(true);
+    expect(JSON.parse(text.slice(event("one").length + 6))).toMatchObject({ error: { code: "provider_unreachable" } });
+    expect(asked).toEqual(["one", "two", "one"]);
+  });
+
+  test.each(losses)("where streams are not to go on, one that %s ends with one typed error and no [DONE]", async (_, one, code) => {
+    providers({ one: [one] });
+    const text = (await (await stream("strict")).text()).replaceAll(": \n\n", "");
     expect(text.startsWith(event("one"))).toBe(true);
     const rest = text.slice(event("one").length);
     expect(rest).toMatch(/^data: [^\n]+\n\n$/);
@@ -374,6 +400,16 @@ describe("router: attempts", () => {
   test("a stream that ends after its finish_reason without [DONE] is given its end", async () => {
     providers({ one: [() => said(event("one") + event("", "stop"))] });
     expect(await (await stream()).text()).toBe(`${event("one")}${event("", "stop")}data: [DONE]\n\n`);
+  });
+
+  test.each<[string, () => Response]>([
+    ["fails", () => said(event("one") + event("", "stop") + `data: ${JSON.stringify(error(500))}\n\n`)],
+    ["is silent", () => said(event("one") + event("", "stop"), "silence")],
+    ["turns into garbage", () => said(`${event("one")}${event("", "stop")}data: x\n\ndata: y\n\n`)],
+  ])("a stream that %s after its finish_reason is whole", async (_, one) => {
+    providers({ one: [one] });
+    expect((await (await stream()).text()).replaceAll(": \n\n", "")).toBe(`${event("one")}${event("", "stop")}data: [DONE]\n\n`);
+    expect(asked).toEqual(["one"]);
   });
 
   test("an isolated event that is no JSON never reaches the client, and the rest does", async () => {

@@ -69,7 +69,8 @@ export const ownReplicasSchema = z.object({
   weight: z.number().nonnegative().default(1),
   fallback: z.boolean().default(false),
   price: priceSchema.optional(),
-  continuation: continuationSchema.default("none"),
+  /** Absent: what the engine of each replica can. */
+  continuation: continuationSchema.optional(),
 });
 
 /** A service as the edge routes it. */

@@ -49,9 +49,6 @@ const attemptsMaxEver = 6;
 
 function warnRouting({ providers, routing }: ServiceYaml, warn: Warn): void {
   const at = ["service", "routing"];
-  if (routing?.on_stream_loss === "exact" || routing?.on_stream_loss === "continue") {
-    warn([...at, "on_stream_loss"], `${routing.on_stream_loss} is not acted on yet: a lost stream is not taken up elsewhere, it ends as with on_stream_loss: error`);
-  }
   const attempts = routing?.retries?.attempts ?? 0;
   if (attempts > attemptsMaxEver) warn([...at, "retries", "attempts"], `is ${attempts}, and a request makes ${attemptsMaxEver} at most`);
   if (routing?.timeouts?.connect != null) warn([...at, "timeouts", "connect"], "is not acted on: the edge's platform opens connections by itself; ttft bounds it");
@@ -64,7 +61,6 @@ function warnRouting({ providers, routing }: ServiceYaml, warn: Warn): void {
   all.forEach((provider, i) => {
     const here = ["service", "providers", i];
     if (provider.timeouts != null) warn([...here, "timeouts"], "is not acted on: routing.timeouts holds for every upstream");
-    if (provider.supports?.continuation != null && provider.supports.continuation !== "none") warn([...here, "supports", "continuation"], "is kept, and not acted on until streams resume");
     if (provider.price != null && provider.price.input == null) warn([...here, "price"], "says nothing of input, which counts as free");
     if (isExternal(provider)) return;
     if (i !== entry) warn(here, `is not used: the service's replicas are "${all[entry]?.name}"`);

@@ -9,6 +9,7 @@ import { taskSchema } from "./task.ts";
  * - 1 (2026-11-21): challenge, hello, welcome, heartbeat, assign, report, tickets, relays, goodbye; frames open, data, end, reset, window, text.
  * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
  *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
+ * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
  */
 export const protocol = 2;
 export const protocolMin = 1;
@@ -60,6 +61,10 @@ export const loadSchema = z.object({
 });
 export type Load = z.infer<typeof loadSchema>;
 
+/** Engines that the edge asks for more than OpenAI's API has. A name that is not known here counts as none. */
+export const engineSchema = z.enum(["vllm"]);
+export type Engine = z.infer<typeof engineSchema>;
+
 export const replicaStateSchema = z.object({
   id: z.string(),
   service: z.string(),
@@ -80,6 +85,8 @@ export const replicaStateSchema = z.object({
   /** Requests the agent is carrying to it. */
   inFlight: z.number().int().nonnegative(),
   load: loadSchema.optional(),
+  /** What runs it, by its own metrics. */
+  engine: engineSchema.optional().catch(undefined),
 });
 export type ReplicaState = z.infer<typeof replicaStateSchema>;
 

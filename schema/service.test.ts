@@ -117,7 +117,7 @@ test.each(Object.entries(shapes))("parseService() accepts SkyServe's shape: %s",
 
 describe("parseService() reads", () => {
   const cases: [string, string, ParseOptions, unknown][] = [
-    ["the defaults", withService("{}"), {}, { name: "chat", models: ["chat"], hasModel: false, replicas: { min: 1, max: 1 }, providers: [], timeouts: { ttftMs: 120_000, idleMs: 15_000, totalMs: 600_000 }, routing: { strategy: "availability_first", fallbackChain: [], attempts: 3, onStreamLoss: "continue" }, own: { name: "replicas", weight: 1, fallback: false, continuation: "none" }, bodyBytesMax: 20_971_520 }],
+    ["the defaults", withService("{}"), {}, { name: "chat", models: ["chat"], hasModel: false, replicas: { min: 1, max: 1 }, providers: [], timeouts: { ttftMs: 120_000, idleMs: 15_000, totalMs: 600_000 }, routing: { strategy: "availability_first", fallbackChain: [], attempts: 3, onStreamLoss: "continue" }, own: { name: "replicas", weight: 1, fallback: false }, bodyBytesMax: 20_971_520 }],
     ["a chain that names its replicas by default", withService("{routing: {fallback_chain: [replicas]}}"), {}, { routing: { fallbackChain: ["replicas"] } }],
     ["a price that says nothing as none", withProviders("{name: p, endpoint: 'https://a.example', price: {}}"), {}, { providers: [{ name: "p", price: undefined }] }],
     ["SkyServe's probe defaults", withService("{readiness_probe: /up}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } } }],
@@ -238,8 +238,6 @@ describe("parseService() warns of", () => {
     ["max above min without a target", withService("{replica_policy: {min_replicas: 1, max_replicas: 3}}"), "SkyServe refuses this"],
     ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: is not acted on yet"],
     ["files to mount", withService("{}", "file_mounts: {/a: /b}\nrun: a $PORT"), "file_mounts: is not acted on yet"],
-    ["streams that should go on", withService("{routing: {on_stream_loss: exact}}"), "service.routing.on_stream_loss: exact is not acted on yet: a lost stream is not taken up elsewhere"],
-    ["continuation", withProviders("{name: p, endpoint: 'https://a.example', supports: {continuation: text}}"), "providers[0].supports.continuation: is kept, and not acted on until streams resume"],
     ["a limit on connecting", withService("{routing: {timeouts: {connect: 1s}}}"), "service.routing.timeouts.connect: is not acted on: the edge's platform opens connections"],
     ["more attempts than are made", withService("{routing: {retries: {attempts: 9}}}"), "service.routing.retries.attempts: is 9, and a request makes 6 at most"],
     ["timeouts of one provider", withProviders("{name: p, endpoint: 'https://a.example', timeouts: {ttft: 1s}}"), "providers[0].timeouts: is not acted on: routing.timeouts holds for every upstream"],

@@ -1,4 +1,4 @@
-import type { Load } from "./protocol.ts";
+import type { Engine, Load } from "./protocol.ts";
 import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
 import type { Region } from "./region.ts";
@@ -16,6 +16,8 @@ export interface SnapshotReplica {
   inFlight: number;
   /** Absent: unknown, which never means idle. */
   load?: Load;
+  /** Absent: not known, or none of those that the edge knows more of. */
+  engine?: Engine;
 }
 
 export interface SnapshotHost {

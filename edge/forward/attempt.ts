@@ -6,8 +6,14 @@ import { retryAfterMs } from "./retryAfter.ts";
 import { isEventStream } from "./silence.ts";
 import { Watch } from "./watch.ts";
 
-/** An answer up to this size is read whole before it goes on: what is in it decides whether it is one. */
-const wholeBytesMax = 64 * 1024;
+/**
+ * An answer up to this size is read whole before it goes on: what is in it decides whether it is one, and one that breaks off is
+ * asked for elsewhere. A larger one is handed through as it comes: a thousand embeddings are as much as this, and an isolate has
+ * 128 MB for all its requests (facts/cloudflare.md §1).
+ */
+const wholeBytesMax = 8 * 1024 * 1024;
+/** Of an error's text so much is looked at. */
+const errorBytesMax = 64 * 1024;
 
 /** A body on its way here. */
 export interface Reading {
@@ -80,10 +86,12 @@ export interface AttemptOptions {
   /** The answer is OpenAI's: what is in it decides what it is. Else its status alone does. */
   inference: boolean;
   stream: boolean;
+  /** What looks at its events; made when it answers with some. */
+  watch?: (() => Watch) | undefined;
 }
 
 /** One attempt with an end to its waiting for the first byte. */
-export function attempt({ client, limitMs, inference, stream }: AttemptOptions, send: (signal: AbortSignal) => Promise<Reply>): Run<Outcome<Answer>> {
+export function attempt({ client, limitMs, inference, stream, watch }: AttemptOptions, send: (signal: AbortSignal) => Promise<Reply>): Run<Outcome<Answer>> {
   const controller = new AbortController();
   const ended = Promise.withResolvers<Failure>();
   let over = false;
@@ -99,7 +107,7 @@ export function attempt({ client, limitMs, inference, stream }: AttemptOptions, 
     try {
       const reply = await send(controller.signal);
       if (reply.kind !== "answer") return reply;
-      const outcome = await (inference ? read(reply.response, stream, abandon, reply.reattach) : byStatus(reply.response, abandon));
+      const outcome = await (inference ? read(reply.response, { stream, abandon, watch, reattach: reply.reattach }) : byStatus(reply.response, abandon));
       // it came too late for anybody
       if (over && outcome.kind === "answer") discard(outcome.answer);
       return outcome;
@@ -147,10 +155,15 @@ async function byStatus(response: Response, abandon: () => void): Promise<Outcom
   return { kind: "unable", status, error: new FairleadError("provider_error", `Cannot serve the request: the service answered with status ${status}`, options) };
 }
 
-async function read(response: Response, stream: boolean, abandon: () => void, reattach?: Reattach): Promise<Outcome<Answer>> {
+interface ReadOptions extends Pick<AttemptOptions, "stream" | "watch"> {
+  abandon: () => void;
+  reattach: Reattach | undefined;
+}
+
+async function read(response: Response, { stream, abandon, watch, reattach }: ReadOptions): Promise<Outcome<Answer>> {
   const { status, headers } = response;
   if (!response.ok) return failureOf(response.redirected || status < 400 ? 502 : status, await errorText(response), headers);
-  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon, reattach);
+  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon, watch?.() ?? new Watch(), reattach);
   const length = Number(headers.get("content-length") ?? Number.NaN);
   if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
   const { bytes, rest } = await wholeOf(response, Number.isNaN(length), reattach);
@@ -162,18 +175,18 @@ async function read(response: Response, stream: boolean, abandon: () => void, re
 /** A body of up to `wholeBytesMax`, or its beginning; once more from its first byte when its carrier is lost. */
 async function wholeOf(response: Response, lengthUnknown: boolean, reattach?: Reattach): ReturnType<typeof head> {
   try {
-    return lengthUnknown ? await head(response.body) : { bytes: new Uint8Array(await response.arrayBuffer()), rest: undefined };
+    return lengthUnknown ? await head(response.body, wholeBytesMax) : { bytes: new Uint8Array(await response.arrayBuffer()), rest: undefined };
   } catch (error) {
     const again = await reattach?.(0);
     if (again === undefined) throw error;
-    return head(again);
+    return head(again, wholeBytesMax);
   }
 }
 
 /** An error's text, as much as is worth reading; undefined when it cannot be read. */
 async function errorText({ body }: Response): Promise<string | undefined> {
   try {
-    const { bytes, rest } = await head(body as ReadableStream<Uint8Array> | null);
+    const { bytes, rest } = await head(body as ReadableStream<Uint8Array> | null, errorBytesMax);
     rest?.cancel().catch(() => undefined);
     return decoder.decode(bytes);
   } catch {
@@ -182,7 +195,7 @@ async function errorText({ body }: Response): Promise<string | undefined> {
 }
 
 /** A body's beginning; `rest` when there is more of it. */
-async function head(body: ReadableStream<Uint8Array> | null): Promise<{ bytes: Uint8Array; rest: ReadableStream<Uint8Array> | undefined }> {
+async function head(body: ReadableStream<Uint8Array> | null, bytesMax: number): Promise<{ bytes: Uint8Array; rest: ReadableStream<Uint8Array> | undefined }> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   let rest: ReadableStream<Uint8Array> | undefined;
@@ -191,7 +204,7 @@ async function head(body: ReadableStream<Uint8Array> | null): Promise<{ bytes: U
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       chunks.push(part.value);
       size += part.value.byteLength;
-      if (size > wholeBytesMax) {
+      if (size > bytesMax) {
         rest = body;
         break;
       }
@@ -236,8 +249,7 @@ function isJson(headers: Headers): boolean {
 }
 
 /** Read a stream up to its first event: until then it may still be asked for elsewhere. */
-async function begin(response: Response, body: ReadableStream<Uint8Array>, abandon: () => void, reattach?: Reattach): Promise<Outcome<Answer>> {
-  const watch = new Watch();
+async function begin(response: Response, body: ReadableStream<Uint8Array>, abandon: () => void, watch: Watch, reattach: Reattach | undefined): Promise<Outcome<Answer>> {
   const events: Begun = { reader: body.getReader(), receivedBytes: 0, reattach, reattached: 0, watch, first: none };
   for (let part = await readOn(events); !part?.done; part = await readOn(events)) {
     if (part === undefined) return { kind: "lost", why: "the stream broke off before it began" };
@@ -246,6 +258,7 @@ async function begin(response: Response, body: ReadableStream<Uint8Array>, aband
     if (watch.began) return { kind: "answer", answer: { response, events, abandon } };
     if (watch.fault === undefined && !watch.done) continue;
     events.reader.cancel().catch(() => undefined);
+    if (watch.fault?.kind === "diverged") return { kind: "abandoned" };
     if (watch.fault?.kind === "error") return failureOf(200, watch.fault.text, response.headers, statusOf(watch.fault.error));
     return { kind: "lost", why: watch.fault?.why ?? "the stream was over before it began" };
   }

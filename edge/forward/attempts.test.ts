@@ -22,7 +22,7 @@ function provider(name: string, fallback = false): Candidate {
 }
 
 function replica(id: string): Candidate {
-  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", host: "h", relays: [0], load: 0 };
+  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", version: 1, host: "h", relays: [0], load: 0 };
 }
 
 /** A world of upstreams that answer after a time, on virtual time. */

@@ -18,7 +18,7 @@ export const attemptsMaxEver = 6;
 const passingMsMax = 50;
 
 /** How late after its request's end an attempt may be said to have ended: timers and the last write take their time. */
-const lateMs = 1_000;
+export const lateMs = 1_000;
 
 /** One attempt, for whoever asks why. */
 export interface Tried {

@@ -3,7 +3,7 @@ import { FairleadError } from "../../schema/errors.ts";
 import { decrypt, sharedKey } from "../../schema/seal.ts";
 import { linkTimes } from "../../schema/protocol.ts";
 import type { RouterEnv } from "../env.ts";
-import { providerRequest } from "../provider/provider.ts";
+import { prefillOf, providerRequest } from "../provider/provider.ts";
 import { blame, forgive } from "../quarantine.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { RequestFacts } from "../route/request.ts";
@@ -12,12 +12,20 @@ import { attempt, type Answer, type Client } from "./attempt.ts";
 import { attemptInTurn, type Tried, type Unanswered } from "./attempts.ts";
 import { carry } from "./carriage.ts";
 import { endOf } from "./deadline.ts";
+import { Delivered } from "./delivered.ts";
+import type { GoOn } from "./goOn.ts";
 import type { HeaderObject } from "./headers.ts";
+import { goingOn } from "./legs.ts";
 import { remembered } from "./memory.ts";
-import { finalCode, type Failure, type Reply } from "./outcome.ts";
+import type { Run } from "./hedge.ts";
+import { finalCode, type Failure, type Outcome, type Reply } from "./outcome.ts";
+import { FirstLeg } from "./passage.ts";
+import { askOf, wantsIds, withIds, type Ask } from "./resume.ts";
 import { parkMsMax } from "./retryAfter.ts";
 import { orSilence } from "./silence.ts";
 import type { Pool } from "./standing.ts";
+import type { Source } from "./stream.ts";
+import { Watch } from "./watch.ts";
 
 /** A request as it goes to any upstream. */
 export interface Sending {
@@ -57,6 +65,8 @@ export interface ForwardOptions {
   note?: (unforwarded: Unforwarded) => void;
   /** Candidates by news, when nothing of the first decision could be reached. */
   again?: () => Promise<Decision>;
+  /** The answer is over, and more than one upstream gave it. */
+  resumed?: (attempts: readonly Tried[], last: Candidate) => void;
 }
 
 /** Where a request may go; or why nowhere. */
@@ -75,6 +85,8 @@ export interface Forwarded {
    * @returns what the caller is told when the request is to stop because replicas die of it: nothing goes on with the answer then
    */
   over: (failure?: Failure) => Promise<FairleadError | undefined> | undefined;
+  /** How a stream goes on that is lost after this. */
+  goOn?: GoOn<Source> | undefined;
 }
 
 /** Nothing answered. */
@@ -83,6 +95,8 @@ export interface Unforwarded {
   error: FairleadError;
   attempts: Tried[];
 }
+
+const detokenizePath = "/detokenize";
 
 let shared: { text: string; key: CryptoKey } | undefined;
 
@@ -107,7 +121,8 @@ async function open({ env, service }: ForwardOptions, sealed: Provider): Promise
 
 async function sendToProvider(options: ForwardOptions, candidate: Extract<Candidate, { kind: "provider" }>, sending: Sending, signal: AbortSignal): Promise<Reply> {
   const { provider, apiKey } = opened.get(candidate.provider) ?? (await open(options, candidate.provider));
-  const { url, headers, body } = providerRequest(provider, apiKey, sending);
+  const { url: called, headers, body } = providerRequest(provider, apiKey, sending);
+  const url = sending.path === detokenizePath ? called.replace(/(\/v1)?\/detokenize(?=\?|$)/, detokenizePath) : called;
   return { kind: "answer", response: await fetch(url, { method: sending.method, headers, body, signal, redirect: "manual" }) };
 }
 
@@ -138,6 +153,9 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
   const account = once || sending.body === null ? undefined : sending.facts?.account;
   const accuse = (replica: string): FairleadError | undefined =>
     account === undefined ? undefined : blame({ service, account, body: sending.body as Whole, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
+  const first = inference && stream ? firstLegOf(options, sending) : undefined;
+  const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined): Run<Outcome<Answer>> =>
+    attempt({ client, limitMs, inference, stream: what.stream, watch }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, random }, candidate, what, signal)));
   const result = await attemptInTurn<Answer>({
     candidates: decision.candidates,
     again: again === undefined ? undefined : async () => (await again()).candidates,
@@ -154,27 +172,99 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     now: Date.now,
     random,
     wait: (ms) => scheduler.wait(ms),
-    send: (candidate, limitMs) =>
-      attempt({ client, limitMs, inference, stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, sending, signal) : carry({ env: options.env, kept: inference, random }, candidate, sending, signal))),
+    send: (candidate, limitMs) => sendTo(candidate, first?.sending(candidate) ?? sending, limitMs, first?.watch(candidate)),
     blame: accuse,
     gone: () => client.gone,
   });
   if (!("answer" in result)) return { error: failureOf(service.name, result, client.gone), attempts: result.attempts };
   const { answer, candidate, attempts, flight } = result;
+  /** What the end of a replica's part says of the request. */
+  const judge = (by: Candidate, failure: Failure | undefined): Promise<FairleadError | undefined> | undefined => {
+    if (account === undefined || by.kind !== "replica") return undefined;
+    if (failure === undefined) forgive(service, account, sending.body as Whole);
+    if (failure?.kind !== "lost" && failure?.kind !== "unable") return undefined;
+    return diedMidway(options, by, sending.requestId).then((died) => {
+      const error = died ? accuse(by.id) : undefined;
+      const last = attempts.findLastIndex(({ id }) => id === by.id);
+      if (error !== undefined) options.note?.({ error, attempts: attempts.map((tried, i) => (i === last ? { ...tried, outcome: failure.kind } : tried)) });
+      return error;
+    });
+  };
   const over: Forwarded["over"] = (failure) => {
     const now = Date.now();
     memory.flights.end(flight, now);
     if (failure !== undefined) memory.standings.failed(candidate.id, sending.path, failure, now, now, random);
-    if (account === undefined || candidate.kind !== "replica") return undefined;
-    if (failure === undefined) forgive(service, account, sending.body as Whole);
-    if (failure?.kind !== "lost" && failure?.kind !== "unable") return undefined;
-    return diedMidway(options, candidate, sending.requestId).then((died) => {
-      const error = died ? accuse(candidate.id) : undefined;
-      if (error !== undefined) options.note?.({ error, attempts: attempts.map((tried, i) => (i < attempts.length - 1 ? tried : { ...tried, outcome: failure.kind })) });
-      return error;
-    });
+    return judge(candidate, failure);
   };
-  return { answer, candidate, attempts, endsAt, over };
+  if (first === undefined || answer.events === undefined) return { answer, candidate, attempts, endsAt, over };
+  const { ask } = first;
+  const goOn = goingOn(
+    {
+      ask,
+      onStreamLoss: service.routing.onStreamLoss,
+      model: String(sending.parsed?.["model"]),
+      candidates: decision.candidates,
+      again: again === undefined ? undefined : async () => (await again()).candidates,
+      pool,
+      path: sending.path,
+      request: sending.facts,
+      attempts,
+      attemptsMax: service.routing.attempts,
+      ttftMs: service.timeouts.ttftMs,
+      idleMs: service.timeouts.idleMs,
+      startedAt,
+      endsAt,
+      remembered: memory,
+      now: Date.now,
+      random,
+      send: (to, leg, passage, limitMs) => sendTo(to, leg === undefined ? first.sending(to) : { ...sending, ...leg }, limitMs, () => new Watch(passage)),
+      detokenize: (by, ids, limitMs) => detokenize(sending, ids, (what) => sendTo(by, what, limitMs, undefined)),
+      prefillOf: (by) => (by.kind === "provider" ? prefillOf(by.provider) : "continue_final_message"),
+      blame: (replica) => accuse(replica),
+      judge,
+      gone: () => client.gone,
+      leave: () => client.leave(),
+      resumed: (last) => options.resumed?.(attempts, last),
+    },
+    candidate,
+  );
+  return { answer, candidate, attempts, endsAt, over, goOn };
+}
+
+/** How a request is sent at first so that its stream may go on elsewhere. */
+interface FirstLegs {
+  ask: Ask;
+  sending: (candidate: Candidate) => Sending;
+  watch: (candidate: Candidate) => () => Watch;
+}
+
+function firstLegOf({ service }: ForwardOptions, sending: Sending): FirstLegs | undefined {
+  const { parsed, body, path } = sending;
+  if (service.routing.onStreamLoss === "error" || parsed === undefined || body === null || body instanceof ReadableStream) return undefined;
+  const ask = askOf(path, parsed, body);
+  if (ask === undefined) return undefined;
+  // asked for once, however many upstreams are
+  let asking: Sending | undefined;
+  const byIds = (candidate: Candidate): boolean => candidate.continuation === "tokens" && wantsIds(ask);
+  const strip = ask.ids && ask.usage ? undefined : { ids: !ask.ids, usage: !ask.usage };
+  return {
+    ask,
+    sending: (candidate) => (byIds(candidate) ? (asking ??= { ...sending, ...withIds(ask, body) }) : sending),
+    watch: (candidate) => () => new Watch(new FirstLeg(ask, new Delivered(), byIds(candidate) ? strip : undefined)),
+  };
+}
+
+/** The text of token ids: vLLM's `/detokenize`, which stands beside `/v1`. */
+async function detokenize(sending: Sending, ids: readonly number[], send: (what: Sending) => Run<Outcome<Answer>>): Promise<string | undefined> {
+  const parsed = { model: sending.parsed?.["model"], tokens: ids };
+  const outcome = await send({ ...sending, path: detokenizePath, body: new TextEncoder().encode(JSON.stringify(parsed)), parsed, stream: false }).result;
+  if (outcome.kind !== "answer" || outcome.answer.whole === undefined) return undefined;
+  try {
+    const { prompt } = JSON.parse(new TextDecoder().decode(outcome.answer.whole)) as { prompt?: unknown };
+    return typeof prompt === "string" ? prompt : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function failureOf(service: string, { failure, attempts }: Unanswered, gone: boolean): FairleadError {

@@ -1,4 +1,5 @@
 import { FairleadError } from "../../schema/errors.ts";
+import type { Run } from "./hedge.ts";
 import type { Failure } from "./outcome.ts";
 import type { Watch } from "./watch.ts";
 
@@ -13,8 +14,8 @@ export interface Broken {
   deliveredBytes: number;
 }
 
-/** Decides how a begun stream goes on: with another stream's events, or not at all. */
-export type GoOn<Next> = (broken: Broken) => Promise<Next | undefined>;
+/** Decides how a begun stream goes on: with another stream's events, or not at all. It is given up when the client leaves. */
+export type GoOn<Next> = (broken: Broken) => Run<Next | undefined>;
 
 /** A stream's loss in the words of the caller. */
 export function lossError(failure: Failure, idleMs: number): FairleadError {

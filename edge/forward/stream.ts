@@ -2,11 +2,10 @@ import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
 import { readOn, type Begun } from "./attempt.ts";
 import { lossError, type GoOn } from "./goOn.ts";
+import type { Run } from "./hedge.ts";
 import { statusOf, type Failure } from "./outcome.ts";
 import { comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
-import type { StreamFault } from "./watch.ts";
-
-const doneEvent = new TextEncoder().encode("data: [DONE]\n\n");
+import type { StreamFault, Watch } from "./watch.ts";
 
 /** A client that takes nothing for so long while something is there for it is dropped (facts/failures.md §2: stalled reader). */
 const stallMsMax = 60_000;
@@ -23,12 +22,14 @@ export interface Source {
   endsAt: number;
   /** Instead of `stallMsMax`, for tests. */
   stallMs?: number;
-  goOn?: GoOn<Source>;
+  goOn?: GoOn<Source> | undefined;
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
 
 function failureOf(fault: StreamFault): Failure {
+  // its upstream does well: only, it goes on with another answer than the client has
+  if (fault.kind === "diverged") return { kind: "abandoned" };
   if (fault.kind === "malformed") return { kind: "lost", why: fault.why };
   return { kind: "unable", status: statusOf(fault.error), error: upstreamError(200, fault.text).error };
 }
@@ -107,12 +108,13 @@ async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: S
       await pass(bytes);
       if (watch.fault !== undefined) {
         stop();
-        return failureOf(watch.fault);
+        // what comes after the end of an answer takes nothing from it
+        return watch.finished && watch.fault.kind !== "diverged" ? undefined : failureOf(watch.fault);
       }
       if (watch.done) return undefined;
       const next = await readOn(events);
       if (gone !== undefined) throw new ClientGone("the client has gone", { cause: gone });
-      if (stopped !== undefined) return stopped;
+      if (stopped !== undefined) return watch.finished ? undefined : stopped;
       if (next === undefined) return watch.finished ? undefined : { kind: "lost", why: "the stream broke off" };
       if (next.done) return watch.finished ? undefined : { kind: "lost", why: "the stream ended without an end mark" };
       bytes = watch.push(next.value);
@@ -132,12 +134,27 @@ async function drain({ events, abandon }: Source): Promise<void> {
 }
 
 /** What is left to say, to a client that takes it in time. */
-async function finish(writer: Writer, done: boolean, stallMs = stallMsMax): Promise<void> {
+async function finish(writer: Writer, watch: Watch, stallMs = stallMsMax): Promise<void> {
   const last = async (): Promise<void> => {
-    if (!done) await writer.write(doneEvent);
+    if (!watch.done) await writer.write(watch.ending());
     await writer.close();
   };
   if ((await orSilence(last(), stallMs)) === "silent") await writer.abort(new Error("the client has stopped reading"));
+}
+
+/** What goes on with a stream, with comments to the client until it is there. @throws ClientGone */
+async function inSilence({ result, abandon }: Run<Source | undefined>, writer: Writer): Promise<Source | undefined> {
+  for (;;) {
+    const heard = await orSilence(result);
+    if (heard !== "silent") return heard.value;
+    try {
+      await writer.write(comment);
+    } catch (error) {
+      abandon();
+      result.then((late) => late !== undefined && refuse(late), () => undefined);
+      throw new ClientGone("the client has gone", { cause: error });
+    }
+  }
 }
 
 /** All legs of an answer. It ends with `[DONE]`, or with one typed error event and no `[DONE]`; never with a bare end. */
@@ -158,11 +175,11 @@ async function pour(source: Source, writer: Writer): Promise<void> {
     if (refused !== undefined) throw refused;
     if (watch.dropped > 0) console.warn(JSON.stringify({ message: "events of a stream were no JSON", dropped: watch.dropped }));
     if (failure === undefined) {
-      await finish(writer, watch.done, leg.stallMs);
+      await finish(writer, watch, leg.stallMs);
       return watch.done ? drain(leg) : undefined;
     }
     const error = lossError(failure, idleMs);
-    leg = await goOn?.({ failure, error, watch, deliveredBytes });
+    leg = goOn === undefined ? undefined : await inSilence(goOn({ failure, error, watch, deliveredBytes }), writer);
     if (leg === undefined) throw error;
   }
 }

@@ -118,6 +118,12 @@ describe("Watch: what does not pass", () => {
     expect(watch.dropped).toBe(1);
   });
 
+  test("a finish_reason by which an engine gives the answer up is a fault", () => {
+    const { text, watch } = passed(chat("one"), chat("", "abort"), done);
+    expect(text).toBe(chat("one"));
+    expect(watch).toMatchObject({ finished: false, fault: { kind: "malformed" } });
+  });
+
   test("an event longer than a mebibyte is a fault, and no more than that is held", () => {
     const watch = new Watch();
     const piece = encode("x".repeat(64 * 1024));

@@ -1,3 +1,6 @@
+import type { Chunk } from "./delivered.ts";
+import type { Passage } from "./passage.ts";
+
 /** One event at most (facts/failures.md §2): what is longer is no event. */
 export const eventBytesMax = 1024 * 1024;
 
@@ -9,8 +12,10 @@ const none = new Uint8Array(0);
 export type StreamFault =
   /** The upstream said so in an event; `text` is that event's JSON. */
   | { kind: "error"; text: string; error: unknown }
-  /** Two events in a row that are no JSON, or one that never ends. */
-  | { kind: "malformed"; why: string };
+  /** Two events in a row that are no JSON, one that never ends, or the engine's word that it has given up. */
+  | { kind: "malformed"; why: string }
+  /** It is good, and no continuation of what the client has. */
+  | { kind: "diverged"; why: string };
 
 /** Where the last whole event of these bytes ends: after an empty line. 0 when there is none. */
 function wholeEvents(bytes: Uint8Array): number {
@@ -28,26 +33,42 @@ function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
   return out;
 }
 
-interface Chunk {
-  choices?: { finish_reason?: string | null }[];
-  error?: unknown;
+/** What stands in an event around its text, and around its token ids when it has some after the text. */
+interface Around {
+  head: string;
+  tail: string;
+  /** Empty when there are no ids. */
+  end: string;
 }
+
+const doneEvent = "data: [DONE]\n\n";
+const idsName = '"token_ids":[';
 
 /**
  * Watches an upstream's events on their way to the client: good ones pass byte for byte, comments and what is no JSON do not. It
  * knows when the answer has begun, when it is finished, and why it cannot go on.
  *
- * Most events of a stream differ in one short text only. An event that equals the one before it on both sides of that text, and
- * has no quote, backslash or control character in it, is as good as that one; all others are parsed.
+ * Most events of a stream differ in one short text only, and in a token id where those were asked for. An event that equals the
+ * one before it around them, and has no quote, backslash or control character in its text, is as good as that one; all others are
+ * parsed.
+ *
+ * A passage keeps account of what passes, and may put other events in its place.
  */
 export class Watch {
+  readonly passage: Passage | undefined;
   #rest: Uint8Array = none;
-  #head = "";
-  #tail = "";
+  /** An event that was good. */
+  #like: Around | undefined;
+  /** The same as the client gets it, when that is something else. */
+  #likeInstead: Around | undefined;
   #malformed = false;
+  /** Choices that have a `finish_reason`. */
+  #finishes = new Set<number>();
+  /** What the client gets for the event just looked at, when it is not the event itself. */
+  #instead: string | undefined;
   /** An event of the answer has passed. */
   began = false;
-  /** A `finish_reason` or `[DONE]` has passed: an end after it is no loss. */
+  /** The `finish_reason` of every choice or `[DONE]` has passed: an end after it is no loss. */
   finished = false;
   /** `[DONE]` has passed: nothing after it is part of the answer. */
   done = false;
@@ -56,6 +77,15 @@ export class Watch {
   /** The last chunk held more than comments. */
   progressed = false;
   fault: StreamFault | undefined;
+
+  constructor(passage?: Passage) {
+    this.passage = passage;
+  }
+
+  /** What ends an answer whose upstream finished it and did not say so. */
+  ending(): Uint8Array {
+    return encoder.encode((this.passage?.ending() ?? "") + doneEvent);
+  }
 
   /** What of these bytes, and of those held back before, may go to the client now. Whole events only. */
   push(chunk: Uint8Array): Uint8Array {
@@ -78,13 +108,14 @@ export class Watch {
     for (let at = 0; at < text.length && !this.done && this.fault === undefined; ) {
       const end = text.indexOf("\n\n", at);
       const next = end < 0 ? text.length : end + 2;
-      if (this.#passes(text, at, end < 0 ? text.length : end)) {
-        // cut out of the text only once it is known that not all of it goes on
-        if (!all) passed += text.slice(at, next);
-      } else if (all) {
+      this.#instead = undefined;
+      const passes = this.#passes(text, at, end < 0 ? text.length : end);
+      if (all && (!passes || this.#instead !== undefined)) {
         all = false;
         passed = text.slice(0, at);
       }
+      // cut out of the text only once it is known that not all of it goes on
+      if (!all && passes) passed += this.#instead ?? text.slice(at, next);
       at = next;
       if ((this.done || this.fault !== undefined) && at < text.length && all) {
         all = false;
@@ -125,6 +156,8 @@ export class Watch {
     if (payload === "[DONE]") {
       this.done = true;
       this.finished = true;
+      const ending = this.passage?.ending() ?? "";
+      if (ending !== "") this.#instead = ending + doneEvent;
       return true;
     }
     if (event === undefined && this.#likeTheLast(payload)) {
@@ -145,38 +178,126 @@ export class Watch {
       this.fault = { kind: "error", text: payload, error: chunk?.error ?? chunk };
       return false;
     }
+    if (gaveUp(chunk)) {
+      this.fault = { kind: "malformed", why: "the engine gave the answer up" };
+      return false;
+    }
     this.began = true;
+    const ends = this.#finish(chunk);
+    if (this.passage === undefined || typeof chunk !== "object" || chunk === null) {
+      if (!ends) this.#remember(payload, undefined);
+      return true;
+    }
+    return this.#through(this.passage, chunk, payload, ends);
+  }
+
+  /** Whether the chunk ends a choice. */
+  #finish(chunk: Chunk | null): boolean {
     let ends = false;
-    if (Array.isArray(chunk?.choices)) for (const choice of chunk.choices) if (typeof choice?.finish_reason === "string") ends = true;
-    if (ends) this.finished = true;
-    else this.#remember(payload);
-    return true;
+    if (Array.isArray(chunk?.choices)) {
+      for (const choice of chunk.choices) {
+        if (typeof choice?.finish_reason !== "string") continue;
+        ends = true;
+        this.#finishes.add(choice.index ?? 0);
+      }
+    }
+    if (this.#finishes.size >= (this.passage?.choices ?? 1)) this.finished = true;
+    return ends;
+  }
+
+  /** What a passage makes of a chunk. */
+  #through(passage: Passage, chunk: Chunk, payload: string, ends: boolean): boolean {
+    const passed = passage.pass(chunk);
+    if (passage.diverged !== undefined) {
+      this.fault = { kind: "diverged", why: passage.diverged };
+      return false;
+    }
+    if (passage.over) {
+      this.finished = true;
+      this.done = true;
+      this.#instead = eventsOf(passed) + passage.ending() + doneEvent;
+      return true;
+    }
+    if (passed === chunk) {
+      if (!ends && passage.alike) this.#remember(payload, undefined);
+      return true;
+    }
+    if (!Array.isArray(passed) && !ends && passage.alike) this.#remember(payload, JSON.stringify(passed));
+    this.#instead = eventsOf(passed);
+    return this.#instead !== "";
   }
 
   #likeTheLast(payload: string): boolean {
-    const from = this.#head.length;
-    if (from === 0 || payload.length < from + this.#tail.length || !payload.startsWith(this.#head) || !payload.endsWith(this.#tail)) return false;
-    for (let at = from; at < payload.length - this.#tail.length; at++) {
+    if (this.#like === undefined) return false;
+    const { head, tail, end } = this.#like;
+    if (payload.length < head.length + tail.length + end.length || !payload.startsWith(head)) return false;
+    let idsTo = payload.length;
+    let to = idsTo;
+    if (end !== "") {
+      if (!payload.endsWith(end)) return false;
+      idsTo -= end.length;
+      for (to = idsTo; isIdPart(payload.charCodeAt(to - 1)); ) to--;
+      if (to === idsTo) return false;
+    }
+    const from = head.length;
+    const textTo = to - tail.length;
+    if (textTo < from || !payload.endsWith(tail, to)) return false;
+    for (let at = from; at < textTo; at++) {
       const unit = payload.charCodeAt(at);
       if (unit < 0x20 || unit === 0x22 || unit === 0x5c) return false;
+    }
+    if (this.passage !== undefined) {
+      const text = payload.slice(from, textTo);
+      const ids = end === "" ? "" : payload.slice(to, idsTo);
+      this.passage.again(text, ids);
+      const instead = this.#likeInstead;
+      if (instead !== undefined) this.#instead = `data: ${instead.head}${text}${instead.tail}${instead.end === "" ? "" : ids + instead.end}\n\n`;
     }
     return true;
   }
 
-  /** What stands on both sides of the new text in an event that was good. */
-  #remember(payload: string): void {
-    const match = /"(?:content|text|reasoning_content|reasoning)": ?"/.exec(payload);
-    if (match === null) return;
-    const from = match.index + match[0].length;
-    for (let at = from; at < payload.length; at++) {
-      const unit = payload.charCodeAt(at);
-      // a backslash may escape what follows it
-      if (unit === 0x5c) return;
-      if (unit === 0x22) {
-        this.#head = payload.slice(0, from);
-        this.#tail = payload.slice(at);
-        return;
-      }
-    }
+  /** @param passed what the client gets for it, when that is something else */
+  #remember(payload: string, passed: string | undefined): void {
+    const like = around(payload);
+    this.#likeInstead = passed === undefined ? undefined : around(passed);
+    this.#like = passed !== undefined && this.#likeInstead === undefined ? undefined : like;
   }
+}
+
+function around(payload: string): Around | undefined {
+  const text = textIn(payload);
+  if (text === undefined) return undefined;
+  const ids = payload.indexOf(idsName, text.to);
+  const from = ids < 0 ? payload.length : ids + idsName.length;
+  return { head: payload.slice(0, text.from), tail: payload.slice(text.to, from), end: ids < 0 ? "" : payload.slice(payload.indexOf("]", from)) };
+}
+
+/** vLLM's own `finish_reason` when it is put to sleep or drained in the middle: not one of OpenAI's (facts/openai-wire.md §6). */
+function gaveUp(chunk: Chunk | null): boolean {
+  return Array.isArray(chunk?.choices) && chunk.choices.some((choice) => choice?.finish_reason === "abort");
+}
+
+function isIdPart(unit: number): boolean {
+  return (unit >= 0x30 && unit <= 0x39) || unit === 0x2c || unit === 0x20;
+}
+
+function eventsOf(chunks: Chunk | readonly Chunk[]): string {
+  if (!Array.isArray(chunks)) return `data: ${JSON.stringify(chunks)}\n\n`;
+  let events = "";
+  for (const chunk of chunks) events += `data: ${JSON.stringify(chunk)}\n\n`;
+  return events;
+}
+
+/** Where the first text of an event's JSON is; undefined when it holds what is written as an escape. */
+function textIn(payload: string): { from: number; to: number } | undefined {
+  const match = /"(?:content|text|reasoning_content|reasoning)": ?"/.exec(payload);
+  if (match === null) return undefined;
+  const from = match.index + match[0].length;
+  for (let at = from; at < payload.length; at++) {
+    const unit = payload.charCodeAt(at);
+    // a backslash may escape what follows it
+    if (unit === 0x5c) return undefined;
+    if (unit === 0x22) return { from, to: at };
+  }
+  return undefined;
 }

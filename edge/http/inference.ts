@@ -3,6 +3,7 @@ import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
 import { noteDecision, weighed } from "../decisions.ts";
 import { Client, discard } from "../forward/attempt.ts";
+import type { Tried } from "../forward/attempts.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { handThrough } from "../forward/handThrough.ts";
 import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
@@ -53,7 +54,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
     noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached }));
   };
   const answered = forward(
-    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: () => redecide(c, view, chosen, facts) },
+    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: () => redecide(c, view, chosen, facts), resumed: (attempts, last) => noteResumed(attempts, last.id) },
     decision,
     {
       requestId,
@@ -69,17 +70,20 @@ export async function inference(c: RouterRequest): Promise<Response> {
       client,
     },
   );
+  // what became of it is known anew: the later record is the one that is kept
+  const noteResumed = (attempts: readonly Tried[], upstream: string): void =>
+    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, upstream }));
   const finish = (forwarded: Forwarded | Unforwarded): Response => {
     note(forwarded);
     if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
-    const { answer, candidate, attempts, endsAt, over } = forwarded;
+    const { answer, candidate, attempts, endsAt, over, goOn } = forwarded;
     const { response, events: begun, whole, native = null, abandon } = answer;
     const headers = inferenceAnswerHeaders(response);
     const answeredModel = candidate.kind === "provider" ? (candidate.provider.model ?? model) : model;
     servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts.length, isFallback(chosen, decision, candidate));
     if (begun !== undefined) {
       headers["cache-control"] = "no-cache";
-      return new Response(events({ events: begun, abandon, over, idleMs: chosen.timeouts.idleMs, endsAt }, waitUntil), { status: response.status, headers });
+      return new Response(events({ events: begun, abandon, over, idleMs: chosen.timeouts.idleMs, endsAt, goOn }, waitUntil), { status: response.status, headers });
     }
     if (whole === undefined && native !== null) return new Response(handThrough(native, { answer, endsAt, over, waitUntil }), { status: response.status, headers });
     void over();
@@ -96,9 +100,9 @@ export async function inference(c: RouterRequest): Promise<Response> {
 /** Once the answer has begun as a stream of events, anything else is an error in the stream. */
 function eventsOnly(forwarded: Forwarded | Unforwarded, { timeouts }: RouteService): Source {
   if ("error" in forwarded) throw forwarded.error;
-  const { answer, endsAt, over } = forwarded;
+  const { answer, endsAt, over, goOn } = forwarded;
   const { events: begun, abandon } = answer;
-  if (begun !== undefined) return { events: begun, abandon, over, idleMs: timeouts.idleMs, endsAt };
+  if (begun !== undefined) return { events: begun, abandon, over, idleMs: timeouts.idleMs, endsAt, goOn };
   discard(answer);
   void over();
   throw new FairleadError("provider_error", "Cannot go on with the answer: the upstream answered with something that is no stream");

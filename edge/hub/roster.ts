@@ -50,9 +50,9 @@ export function snapshot(rows: Iterable<HostRow>, region: Region, now: number): 
   const replicas: Snapshot["replicas"] = [];
   for (const { id, relays, heardAt, linkUp, draining, replicas: states } of rows) {
     hosts.push({ id, relays, heardAt, linkUp, draining });
-    for (const { id: replica, service, number, version, phase, since, inFlight, load } of states) {
+    for (const { id: replica, service, number, version, phase, since, inFlight, load, engine } of states) {
       if (isOver(phase)) continue;
-      replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load }) });
+      replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load }), ...(engine === undefined ? {} : { engine }) });
     }
   }
   return { region, takenAt: now, hosts, replicas };
@@ -90,7 +90,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
       };
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
-      row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load }) => {
+      row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine }) => {
         // ready means: answered its probe, and its heartbeat is fresh
         const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
         const why = silent ?? reason;
@@ -101,6 +101,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
           hostName: names.get(row.id) ?? row.id,
           ...(why === undefined ? {} : { reason: why }),
           ...(load === undefined ? {} : { load }),
+          ...(engine === undefined ? {} : { engine }),
         };
       }),
     ),

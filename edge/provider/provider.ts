@@ -3,6 +3,7 @@ import type { FairleadError } from "../../schema/errors.ts";
 import type { Dialect, ProviderRequest, Sending, StreamEvent } from "./dialect.ts";
 import { errorOf, outcomeOf, type UpstreamOutcome } from "./failure.ts";
 import { openai } from "./openai.ts";
+import { vendorOf, type Prefill } from "./vendors.ts";
 
 /** One more dialect is one more file, and its line here. */
 const dialects: Readonly<Record<Provider["dialect"], Dialect>> = { openai };
@@ -34,6 +35,11 @@ export function upstreamError(status: number, bodyText: string | undefined, { di
   const said = dialects[dialect].said(bodyText);
   const outcome = outcomeOf(status, said);
   return { outcome, error: errorOf(outcome, status < 300 ? (said.status ?? status) : status, said, options) };
+}
+
+/** How a provider is told to go on with the last message; what it takes is `continuation`'s to say. */
+export function prefillOf({ endpoint }: Provider): Prefill {
+  return vendorOf(new URL(endpoint).hostname).prefill ?? "plain";
 }
 
 /** Whether a provider's stream is complete with this event; one that ends without it was cut. */

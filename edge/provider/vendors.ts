@@ -18,7 +18,12 @@ export interface Vendor {
   renames?: Readonly<Record<string, string>>;
   /** An engine with typed fields: a null or an empty value is an error there, unlike its absence. */
   typed?: boolean;
+  /** How it is told to go on with a last message of the assistant's; absent: by that message alone. */
+  prefill?: Prefill;
 }
+
+/** `prefix`: a field of the message (Mistral, DeepSeek's `/beta`). `continue_final_message`: vLLM's of the request. */
+export type Prefill = "prefix" | "continue_final_message" | "plain";
 
 const bearer = { header: "authorization", prefix: "Bearer " };
 const apiKey = { header: "api-key", prefix: "" };
@@ -48,10 +53,11 @@ export const vendors: readonly Vendor[] = [
   { name: "groq", host: /^api\.groq\.com$/, base: "/openai/v1", credential: bearer, strictBut: [], refuses: ["logprobs", "top_logprobs", "logit_bias"] },
   // 422 `extra_forbidden` for whatever its schema lacks (max_completion_tokens, store, stream_options); usage comes unasked in its streams
   {
-    name: "mistral", host: /^api\.mistral\.ai$/, base: "/v1", credential: bearer, strictBut: [], typed: true, renames: { ...oldName, seed: "random_seed" },
+    name: "mistral", host: /^api\.mistral\.ai$/, base: "/v1", credential: bearer, strictBut: [], typed: true, prefill: "prefix", renames: { ...oldName, seed: "random_seed" },
     refuses: ["store", "stream_options", "user", "logprobs", "top_logprobs", "logit_bias", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "verbosity", "modalities", "audio", "web_search_options", "functions", "function_call"],
   },
-  { name: "deepseek", host: /^api\.deepseek\.com$/, base: "/v1", credential: bearer, renames: oldName },
+  // `prefix` only with the endpoint https://api.deepseek.com/beta
+  { name: "deepseek", host: /^api\.deepseek\.com$/, base: "/v1", credential: bearer, renames: oldName, prefill: "prefix" },
   { name: "openrouter", host: /^openrouter\.ai$/, base: "/api/v1", credential: bearer },
   { name: "fal", host: /^fal\.run$/, base: "/openrouter/router/openai/v1", credential: { header: "authorization", prefix: "Key " } },
   { name: "baseten", host: /^inference\.baseten\.co$/, base: "/v1", credential: basetenKey },
@@ -59,7 +65,7 @@ export const vendors: readonly Vendor[] = [
 ];
 
 /** A host that nobody knows is most likely an engine: it gets every field, and no nulls. */
-export const unknownVendor: Vendor = { name: "unknown", host: /^/, base: "/v1", credential: bearer, typed: true };
+export const unknownVendor: Vendor = { name: "unknown", host: /^/, base: "/v1", credential: bearer, typed: true, prefill: "continue_final_message" };
 
 export function vendorOf(hostname: string): Vendor {
   return vendors.find(({ host }) => host.test(hostname)) ?? unknownVendor;

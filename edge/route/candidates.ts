@@ -1,6 +1,9 @@
 import type { Price, Provider, RouteService } from "../../schema/bundle.ts";
 import type { SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
 
+/** What replicas can whose engine is known and whose service does not say: vLLM tells token ids and takes them (facts/engines.md §7). */
+const byEngine = { vllm: "tokens" } as const;
+
 /** A replica as an isolate's view lists it. */
 export interface ReplicaRow {
   replica: SnapshotReplica;
@@ -26,14 +29,14 @@ export interface CandidateFacts {
 /** An upstream being weighed. */
 export type Candidate = CandidateFacts &
   (
-    | { kind: "replica"; host: string; relays: readonly number[]; /** Requests on it: running and queued; undefined where it does not say. */ load: number | undefined }
+    | { kind: "replica"; /** Its service's. */ version: number; host: string; relays: readonly number[]; /** Requests on it: running and queued; undefined where it does not say. */ load: number | undefined }
     | { kind: "provider"; provider: Provider }
   );
 
 export function replicaCandidate({ replicas }: RouteService, { replica, host }: ReplicaRow): Candidate {
   return {
-    kind: "replica", id: replica.id, upstream: replicas.name, weight: replicas.weight, fallback: replicas.fallback, price: replicas.price, continuation: replicas.continuation,
-    host: host.id, relays: host.relays, load: replica.load === undefined ? undefined : replica.load.running + replica.load.queueDepth,
+    kind: "replica", id: replica.id, upstream: replicas.name, weight: replicas.weight, fallback: replicas.fallback, price: replicas.price, continuation: replicas.continuation ?? (replica.engine === undefined ? "none" : byEngine[replica.engine]),
+    version: replica.version, host: host.id, relays: host.relays, load: replica.load === undefined ? undefined : replica.load.running + replica.load.queueDepth,
   };
 }
 

@@ -38,9 +38,9 @@ function providersYaml(own = ""): string {
 }
 
 /** A service of its own for a test: what isolates hold against the upstreams of another's is not in its way. */
-async function pair(): Promise<string> {
+async function pair(routed = routing): Promise<string> {
   const name = `pair-${++services}`;
-  await world.apply(name, `name: ${name}\nservice:\n  model: ${name}\n${providersYaml()}\n${routing}\n`);
+  await world.apply(name, `name: ${name}\nservice:\n  model: ${name}\n${providersYaml()}\n${routed}\n`);
   await until(`the model ${name}`, 10_000, async () => (await world.fetch(`/v1/models/${name}`)).status === 200);
   return name;
 }
@@ -150,8 +150,8 @@ describe("after the first byte", () => {
     ["row 8: a clean end without an end mark", "eof@5", "provider_unreachable"],
     ["row 2: a connection that breaks", "rst@5", "provider_unreachable"],
     ["row 11: an error in the middle", "error@5", "provider_error"],
-  ])("%s ends with one typed error event and no [DONE]", async (_, spec, code) => {
-    const model = await pair();
+  ])("%s ends with one typed error event and no [DONE] where it is not to go on, else whole", async (_, spec, code) => {
+    const model = await pair("  routing: {on_stream_loss: error, timeouts: {ttft: 1s, idle: 1s, total: 30s}}");
     fail(one, spec);
     const started = Date.now();
     const { text, error, done, raw } = await streamed(model);
@@ -160,6 +160,10 @@ describe("after the first byte", () => {
     expect({ done, type: error?.type, code: error?.code }).toEqual({ done: false, type: "server_error", code });
     expect(raw.split('"error"')).toHaveLength(2);
     expect(Date.now() - started).toBeLessThan(4_000);
+    const going = await pair();
+    fail(one, spec);
+    const whole = await streamed(going);
+    expect({ text: whole.text, error: whole.error, done: whole.done }).toEqual({ text: await oracle(), error: undefined, done: true });
   });
 
   test("row 5: a stream that drips is kept", async () => {
