@@ -20,8 +20,9 @@ export interface Suspect {
  * @returns what its caller is told
  */
 export function isPoison({ quarantined }: View, service: Suspect["service"], account: string, body: ArrayBuffer): FairleadError | undefined {
+  if (quarantined.size === 0 && poison.size === 0) return undefined;
   const now = Date.now();
-  const told = quarantined.size === 0 ? undefined : quarantined.get(account);
+  const told = quarantined.get(account);
   if (told === undefined && !poison.suspects(account, now)) return undefined;
   const mark = fingerprint(scopeOf(account, service), body);
   const until = Math.max(told?.get(mark) ?? 0, poison.isPoison(account, mark, now) ?? 0);

@@ -88,24 +88,29 @@ export interface AttemptOptions {
   stream: boolean;
   /** What looks at its events; made when it answers with some. */
   watch?: (() => Watch) | undefined;
+  /**
+   * Nothing follows it, and it is not streamed: when it is given up its request is over, and the platform ends what a request left. It
+   * gets no signal then: one costs an answer some hundredths of all it costs.
+   */
+  last?: boolean;
 }
 
 /** One attempt with an end to its waiting for the first byte. */
-export function attempt({ client, limitMs, inference, stream, watch }: AttemptOptions, send: (signal: AbortSignal) => Promise<Reply>): Run<Outcome<Answer>> {
-  const controller = new AbortController();
+export function attempt({ client, limitMs, inference, stream, watch, last = false }: AttemptOptions, send: (signal: AbortSignal | undefined) => Promise<Reply>): Run<Outcome<Answer>> {
+  const controller = last ? undefined : new AbortController();
   const ended = Promise.withResolvers<Failure>();
   let over = false;
   const end = (failure: Failure): void => {
     over = true;
     ended.resolve(failure);
-    controller.abort();
+    controller?.abort();
   };
   const abandon = (): void => end({ kind: "abandoned" });
   client.waitsFor(abandon);
   const timer = setTimeout(() => end({ kind: "timeout", why: `no answer within ${limitMs} ms` }), limitMs);
   const work = async (): Promise<Outcome<Answer>> => {
     try {
-      const reply = await send(controller.signal);
+      const reply = await send(controller?.signal);
       if (reply.kind !== "answer") return reply;
       const outcome = await (inference ? read(reply.response, { stream, abandon, watch, reattach: reply.reattach }) : byStatus(reply.response, abandon));
       // it came too late for anybody
@@ -227,13 +232,26 @@ const none = new Uint8Array(0);
 
 const errorFirst = /^\s*\{\s*"(error"|object"\s*:\s*"error")/;
 
+/** Whether its first key begins as one of `errorFirst` does: a look at a few bytes settles it for most answers. */
+function mayBeError(bytes: Uint8Array): boolean {
+  let at = 0;
+  const skipBlank = (): void => {
+    while ((bytes[at] ?? 0x21) <= 0x20) at++;
+  };
+  skipBlank();
+  if (bytes[at++] !== 0x7b) return false;
+  skipBlank();
+  return bytes[at] === 0x22 && (bytes[at + 1] === 0x65 || bytes[at + 1] === 0x6f);
+}
+
 /** What a 200 is that holds an error, or only a part of an answer; undefined for an answer. */
 function failureIn(bytes: Uint8Array, headers: Headers): Failure | undefined {
   let last = bytes.byteLength - 1;
   while (last >= 0 && (bytes[last] ?? 0) <= 0x20) last--;
   if (isJson(headers) && bytes[last] !== 0x7d) return { kind: "lost", why: "the answer ended before it was whole" };
-  if (!errorFirst.test(decoder.decode(bytes.subarray(0, 64)))) return undefined;
+  if (!mayBeError(bytes)) return undefined;
   const text = decoder.decode(bytes);
+  if (!errorFirst.test(text)) return undefined;
   let body: Record<string, unknown>;
   try {
     body = JSON.parse(text) as Record<string, unknown>;

@@ -56,8 +56,8 @@ export interface Course<Answer> {
   now: () => Now;
   random: Random;
   wait: (ms: number) => Promise<void>;
-  /** Begin an attempt that may go so long without its first byte. */
-  send: (candidate: Candidate, limitMs: number) => Run<Outcome<Answer>>;
+  /** Begin an attempt that may go so long without its first byte. `last`: when it is silent for so long, nothing is tried after it. */
+  send: (candidate: Candidate, limitMs: number, last: boolean) => Run<Outcome<Answer>>;
   /** A replica was lost while it had the request; what its caller is told when it is to stop because of that. */
   blame?: ((replica: string) => FairleadError | undefined) | undefined;
   /** Nobody waits for the answer any more. */
@@ -122,8 +122,8 @@ class Turn<Answer> {
 
   /** The first candidate that was not tried and is not blocked; those whose breakers are not believed come last. */
   pick(): Candidate | undefined {
-    const { remembered, pool, path, now } = this.#course;
-    const survey = remembered.standings.survey(pool, path, now());
+    const { remembered: { standings }, pool, path, now } = this.#course;
+    const survey = standings.untroubled ? undefined : standings.survey(pool, path, now());
     let last: Candidate | undefined;
     for (const candidate of this.#candidates) {
       if (this.#used.includes(candidate.id)) continue;
@@ -180,14 +180,14 @@ class Turn<Answer> {
   }
 
   #begin(candidate: Candidate): Begun<Answer> {
-    const { remembered, now, endsAt, ttftMs, stream, request, send } = this.#course;
+    const { remembered, now, endsAt, ttftMs, stream, request, hedgeAfterMs, send } = this.#course;
     const at = now();
     this.#begun++;
     this.#used.push(candidate.id);
     const flight = remembered.flights.begin(candidate.id, at, endsAt + lateMs, request);
     remembered.standings.began(candidate.id, at);
     const others = this.#candidates.length > this.#used.length && this.pick() !== undefined;
-    const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }));
+    const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }), !others && hedgeAfterMs === undefined);
     return { candidate, at, flight, result: run.result, abandon: run.abandon };
   }
 

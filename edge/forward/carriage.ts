@@ -30,15 +30,16 @@ function askedOf(response: Response): Asked {
 }
 
 /** Through one of its host's Relay objects. One that cannot carry says nothing against the replica behind it: its other one is tried before another replica. */
-export async function carry({ env, kept, random }: CarriageOptions, { id, host, relays }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal): Promise<Reply> {
+export async function carry({ env, kept, random }: CarriageOptions, { id, host, relays }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined): Promise<Reply> {
   if (relays.length === 0) return { kind: "unsent", why: "its host has no relay" };
   const headers: HeaderObject = { ...given, "x-fairlead-target": id, "x-fairlead-request": requestId };
   if (upgrade) headers["upgrade"] = "websocket";
   const stub = (carrier: number) => env.RELAY.getByName(`${host}/${relays[carrier] ?? 0}`);
   const once = body instanceof ReadableStream;
   const first = relays.length > 1 ? Math.floor(random() * relays.length) : 0;
-  const times = { gone: () => signal.aborted, now: Date.now, wait: (ms: number) => scheduler.wait(ms) };
-  const init = { method, headers, body, signal, redirect: "manual" } as const;
+  const times = { gone: () => signal?.aborted === true, now: Date.now, wait: (ms: number) => scheduler.wait(ms) };
+  const ending = signal === undefined ? {} : { signal };
+  const init = { method, headers, body, redirect: "manual", ...ending } as const;
   if (!kept || once || upgrade) {
     const ways = new Ways({ ...times, count: once ? 1 : relays.length, first, ask: async (carrier) => askedOf(await stub(carrier).fetch(`http://carry${path}`, init)) });
     return ways.begin();
@@ -50,7 +51,7 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
     try {
       if (way.from === undefined) return askedOf(await stub(carrier).fetch(`http://carry${path}`, init));
       headers["x-fairlead-target"] = attachTarget;
-      return askedOf(await stub(carrier).fetch("http://carry/", { headers, signal }));
+      return askedOf(await stub(carrier).fetch("http://carry/", { headers, ...ending }));
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       // it took nothing in, and asking it again would make that worse (failure model, row 21)

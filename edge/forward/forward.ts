@@ -119,11 +119,11 @@ async function open({ env, service }: ForwardOptions, sealed: Provider): Promise
   return result;
 }
 
-async function sendToProvider(options: ForwardOptions, candidate: Extract<Candidate, { kind: "provider" }>, sending: Sending, signal: AbortSignal): Promise<Reply> {
+async function sendToProvider(options: ForwardOptions, candidate: Extract<Candidate, { kind: "provider" }>, sending: Sending, signal: AbortSignal | undefined): Promise<Reply> {
   const { provider, apiKey } = opened.get(candidate.provider) ?? (await open(options, candidate.provider));
   const { url: called, headers, body } = providerRequest(provider, apiKey, sending);
   const url = sending.path === detokenizePath ? called.replace(/(\/v1)?\/detokenize(?=\?|$)/, detokenizePath) : called;
-  return { kind: "answer", response: await fetch(url, { method: sending.method, headers, body, signal, redirect: "manual" }) };
+  return { kind: "answer", response: await fetch(url, { method: sending.method, headers, body, redirect: "manual", ...(signal === undefined ? {} : { signal }) }) };
 }
 
 /** A body that is here. */
@@ -154,8 +154,8 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
   const accuse = (replica: string): FairleadError | undefined =>
     account === undefined ? undefined : blame({ service, account, body: sending.body as Whole, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
   const first = inference && stream ? firstLegOf(options, sending) : undefined;
-  const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined): Run<Outcome<Answer>> =>
-    attempt({ client, limitMs, inference, stream: what.stream, watch }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, random }, candidate, what, signal)));
+  const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined, last = false): Run<Outcome<Answer>> =>
+    attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, random }, candidate, what, signal)));
   const result = await attemptInTurn<Answer>({
     candidates: decision.candidates,
     again: again === undefined ? undefined : async () => (await again()).candidates,
@@ -172,7 +172,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     now: Date.now,
     random,
     wait: (ms) => scheduler.wait(ms),
-    send: (candidate, limitMs) => sendTo(candidate, first?.sending(candidate) ?? sending, limitMs, first?.watch(candidate)),
+    send: (candidate, limitMs, last) => sendTo(candidate, first?.sending(candidate) ?? sending, limitMs, first?.watch(candidate), last),
     blame: accuse,
     gone: () => client.gone,
   });

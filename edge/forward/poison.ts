@@ -79,6 +79,11 @@ export class Poison {
   /** Of each account in the order in which they are over. */
   readonly #accounts = new Map<string, Map<string, Held>>();
 
+  /** Accounts that something is held against. */
+  get size(): number {
+    return this.#accounts.size;
+  }
+
   /** Whether anything is held against an account's requests: while there is nothing, no fingerprint need be made. */
   suspects(account: string, now: Now): boolean {
     if (this.#accounts.size === 0) return false;

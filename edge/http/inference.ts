@@ -131,7 +131,7 @@ function routed(c: RouterRequest, view: View, service: RouteService, request: Re
   const now = Date.now();
   const { standings, observed } = remembered(service);
   const pool = poolOf(view, service);
-  const survey = standings.survey(pool, request === undefined ? "" : c.req.path, now);
+  const survey = standings.untroubled ? undefined : standings.survey(pool, request === undefined ? "" : c.req.path, now);
   const facts: RouteFacts = { service, replicas: replicasOf(view, service), observed };
   if (request !== undefined) facts.request = request;
   if (survey !== undefined) {
