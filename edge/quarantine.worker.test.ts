@@ -1,6 +1,6 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { frameKinds, jsonFrame, noPayload, readRequestHead, windowBytes, windowFrame, type ResetReason } from "../schema/frames.ts";
+import { attachTarget, frameKinds, jsonFrame, noPayload, readRequestHead, windowBytes, windowFrame, type ResetReason } from "../schema/frames.ts";
 import { quarantinedMax, quarantineMs, type Quarantine } from "../schema/quarantine.ts";
 import { bundle, fleetService, newHost, publish, replicaState, routeService, self, soon, testKey, TestLink, TestRelayLink, world } from "../test/worker/world.ts";
 import { forgetDecisions } from "./decisions.ts";
@@ -61,7 +61,10 @@ type Act = ResetReason["code"] | "answer" | "begin";
 function act(...acts: Act[]): void {
   relay.onFrame = ({ kind, stream, payload }) => {
     if (kind !== frameKinds.open) return;
-    asked.push(readRequestHead({ kind, stream, payload, sequence: 0 }).target);
+    const { target } = readRequestHead({ kind, stream, payload, sequence: 0 });
+    // what a replica has died of is not kept
+    if (target === attachTarget) return relay.send(windowFrame(stream, windowBytes), jsonFrame(frameKinds.reset, stream, { code: "gone", message: "nothing is kept" }));
+    asked.push(target);
     const next = acts[Math.min(asked.length, acts.length) - 1] ?? "answer";
     const answer = (type: string, text: string): void =>
       relay.send(windowFrame(stream, windowBytes), jsonFrame(frameKinds.open, stream, { status: 200, headers: [["content-type", type]] }), { kind: frameKinds.data, stream, sequence: 0, payload: new TextEncoder().encode(text) });

@@ -428,11 +428,11 @@ describe("router: attempts", () => {
 });
 
 describe("router: large answers", () => {
-  const piece = new Uint8Array(50 * 1024).fill(0x20);
+  const piece = new Uint8Array(2 * 1024 * 1024).fill(0x20);
   let cancelled: unknown[] = [];
   let dripped = 0;
 
-  /** An answer of so many pieces, one each 20 ms, that breaks or stalls after some of them. */
+  /** An answer of so many pieces, five of them more than is read whole, one each 20 ms, that breaks or stalls after some of them. */
   function vendor(pieces: number, { breaksAfter = Infinity, stallsAfter = Infinity, length = true } = {}): void {
     cancelled = [];
     dripped = 0;
@@ -469,7 +469,7 @@ describe("router: large answers", () => {
   });
 
   test.each([[true], [false]])("an answer that goes on for longer than its request has ends with an error (length known: %s)", async (length) => {
-    vendor(20, { stallsAfter: 4, length });
+    vendor(20, { stallsAfter: 6, length });
     const started = Date.now();
     const response = await post(rented);
     await expect(response.arrayBuffer()).rejects.toThrow();
@@ -479,7 +479,7 @@ describe("router: large answers", () => {
   });
 
   test.each([[true], [false]])("an answer that breaks off ends with an error, not an EOF (length known: %s)", async (length) => {
-    vendor(20, { breaksAfter: 4, length });
+    vendor(20, { breaksAfter: 6, length });
     const response = await post(rented);
     await expect(response.arrayBuffer()).rejects.toThrow();
     await landed();
