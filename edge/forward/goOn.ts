@@ -10,8 +10,6 @@ export interface Broken {
   error: FairleadError;
   /** Of what has passed: whether it began, whether it was finished. */
   watch: Watch;
-  /** Bytes of it that the client was sent, comments not counted. */
-  deliveredBytes: number;
 }
 
 /** Decides how a begun stream goes on: with another stream's events, or not at all. It is given up when the client leaves. */

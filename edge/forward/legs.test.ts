@@ -103,7 +103,7 @@ function begun(ask: Ask, ids = true): Watch {
 }
 
 function broken(watch: Watch, failure: Failure = lost): Broken {
-  return { failure, error: lossError(failure, 1), watch, deliveredBytes: 1 };
+  return { failure, error: lossError(failure, 1), watch };
 }
 
 async function goOn(legs: Legs, { watch = begun(legs.ask), failure }: { watch?: Watch; failure?: Failure } = {}): Promise<Source | undefined> {

@@ -44,15 +44,12 @@ class ClientGone extends Error {}
  * @returns what ended it; undefined when it is whole
  * @throws ClientGone
  */
-async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: Source, writer: Writer, delivered: (bytes: number) => void): Promise<Failure | undefined> {
+async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: Source, writer: Writer): Promise<Failure | undefined> {
   const { watch } = events;
-  let writtenAt = Date.now();
-  let progressedAt = writtenAt;
   /** Writes that the client has not taken, and how many it has. */
   let writing = 0;
   let taken = 0;
-  let takenSeen = 0;
-  let takenAt = writtenAt;
+  let progressed = false;
   let stopped: Failure | undefined;
   let gone: unknown;
   const stop = (): void => {
@@ -70,10 +67,16 @@ async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: S
     writing--;
     taken++;
   };
+  // Only the timer looks at the clock: what happened since its last turn happened, for silence, at that turn at the earliest.
+  let turnAt = Date.now();
+  let [takenSeen, takenAt, writtenAt, progressedAt] = [0, turnAt, turnAt, turnAt];
   const timer = setInterval(() => {
     const now = Date.now();
-    if (writing === 0 || taken !== takenSeen) {
+    if (taken !== takenSeen) {
       takenSeen = taken;
+      takenAt = now;
+      writtenAt = turnAt;
+    } else if (writing === 0) {
       takenAt = now;
     } else if (now - takenAt >= stallMs) {
       // its write fails with this, and so all that waits for it
@@ -81,31 +84,28 @@ async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: S
       writer.abort(gone).catch(() => undefined);
       return stop();
     }
+    turnAt = now;
+    if (progressed || writing > 0) progressedAt = now;
+    progressed = false;
     if (now >= endsAt) stopped ??= { kind: "timeout", why: "total" };
-    else if (writing === 0 && now - progressedAt >= idleMs) stopped ??= { kind: "timeout", why: "idle" };
+    else if (now - progressedAt >= idleMs) stopped ??= { kind: "timeout", why: "idle" };
     if (stopped !== undefined) return stop();
     if (writing > 0 || watch.done || now - writtenAt < silenceMs) return;
-    writtenAt = now;
     void breakSilence();
   }, silenceMs / 2);
-  const pass = async (bytes: Uint8Array): Promise<void> => {
-    if (bytes.byteLength === 0) return;
-    writing++;
-    try {
-      await writer.write(bytes);
-    } catch (error) {
-      stop();
-      throw new ClientGone("the client has gone", { cause: error });
-    }
-    writing--;
-    taken++;
-    writtenAt = Date.now();
-    progressedAt = writtenAt;
-    delivered(bytes.byteLength);
-  };
   try {
     for (let bytes = events.first; ; ) {
-      await pass(bytes);
+      if (bytes.byteLength > 0) {
+        writing++;
+        try {
+          await writer.write(bytes);
+        } catch (error) {
+          stop();
+          throw new ClientGone("the client has gone", { cause: error });
+        }
+        writing--;
+        taken++;
+      }
       if (watch.fault !== undefined) {
         stop();
         // what comes after the end of an answer takes nothing from it
@@ -118,7 +118,7 @@ async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: S
       if (next === undefined) return watch.finished ? undefined : { kind: "lost", why: "the stream broke off" };
       if (next.done) return watch.finished ? undefined : { kind: "lost", why: "the stream ended without an end mark" };
       bytes = watch.push(next.value);
-      if (watch.progressed) progressedAt = Date.now();
+      progressed ||= watch.progressed;
     }
   } finally {
     clearInterval(timer);
@@ -159,13 +159,12 @@ async function inSilence({ result, abandon }: Run<Source | undefined>, writer: W
 
 /** All legs of an answer. It ends with `[DONE]`, or with one typed error event and no `[DONE]`; never with a bare end. */
 async function pour(source: Source, writer: Writer): Promise<void> {
-  let deliveredBytes = 0;
   for (let leg: Source | undefined = source; leg !== undefined; ) {
     const { over, goOn, idleMs }: Source = leg;
     const { watch }: Begun = leg.events;
     let failure: Failure | undefined;
     try {
-      failure = await copy(leg, writer, (bytes) => (deliveredBytes += bytes));
+      failure = await copy(leg, writer);
     } catch (error) {
       void over({ kind: "abandoned" });
       throw error;
@@ -179,7 +178,7 @@ async function pour(source: Source, writer: Writer): Promise<void> {
       return watch.done ? drain(leg) : undefined;
     }
     const error = lossError(failure, idleMs);
-    leg = goOn === undefined ? undefined : await inSilence(goOn({ failure, error, watch, deliveredBytes }), writer);
+    leg = goOn === undefined ? undefined : await inSilence(goOn({ failure, error, watch }), writer);
     if (leg === undefined) throw error;
   }
 }
