@@ -8,7 +8,7 @@ import { meanPromptTokens } from "./score.ts";
 const loadFactor = 1.25;
 /** Requests above the mean that are no imbalance yet: below them all fit one engine's batch (facts/routing-and-scaling.md §2: AIBrix moves at 8). */
 const slack = 8;
-// The four below were chosen by `scripts/bench/prefix`, on its seed 1: other seeds say what they are worth.
+// The five below were chosen by `scripts/bench/prefix`, on its seed 1: other seeds say what they are worth.
 
 /** What one request that is running costs the reading of a prompt, in tokens: each step reads some of the prompt and writes one token of each. */
 const runningTokens = 64;
@@ -16,6 +16,11 @@ const runningTokens = 64;
 const expectedAtHome = { continued: 0.5, first: 0.125 };
 /** A token that is read again costs more than its reading: the blocks of another prompt have to go for it. */
 const worthOfMatch = 1.25;
+/**
+ * And more for what is cold, of a first turn: it is shared with others, who come back for it seldom, and a second copy takes the place of
+ * what they come back for. A conversation's own blocks go with it; its old copy is nobody's.
+ */
+const worthOfCold = 0.6;
 /** Readings that differ by less, in tokens and as a share of the prompt, are alike: who of them is picked is the conversation's hash. */
 const alike = { tokens: 64, share: 0.05 };
 
@@ -92,9 +97,10 @@ export function homes(hash: Int32Array, key: number, count: number): number[] {
  * conversation's home is expected to hold a little.
  */
 export function pickNearest(field: Field, hash: Int32Array, request: RequestFacts, bound: Bound): number {
-  const { replicas, load, queueDepth, waitingTokens, matched, competes, near, toRead, source } = field;
+  const { replicas, load, queueDepth, waitingTokens, matched, cold, competes, near, toRead, source } = field;
   const { promptTokens } = request;
   const home = homeOf(field, hash, request.conversation, bound);
+  const coldWorth = request.continues ? 0 : worthOfCold;
   const expected = request.continues ? expectedAtHome.continued : expectedAtHome.first;
   let count = 0;
   let least = Number.POSITIVE_INFINITY;
@@ -106,7 +112,7 @@ export function pickNearest(field: Field, hash: Int32Array, request: RequestFact
     const share = i === home ? Math.max(matched[i] as number, expected) : (matched[i] as number);
     const queued = queueDepth[i] as number;
     const before = Math.max(waitingTokens[i] as number, queued > 0 ? queued * meanPromptTokens : 0);
-    const tokens = before + q * runningTokens - share * promptTokens * worthOfMatch;
+    const tokens = before + q * runningTokens - (share * worthOfMatch + (cold[i] as number) * coldWorth) * promptTokens;
     near[count++] = i;
     toRead[i] = tokens;
     if (tokens < least) least = tokens;

@@ -3,7 +3,7 @@ import { fadedTtftMs, loadSince, type Seen } from "./observed.ts";
 import type { Pool } from "./pool.ts";
 import { scorers, type Scorer } from "./strategy.ts";
 
-const columns = ["load", "queueDepth", "kvUsage", "ttftMs", "waitingTokens", "matched", "total", "toRead"] as const;
+const columns = ["load", "queueDepth", "kvUsage", "ttftMs", "waitingTokens", "matched", "cold", "total", "toRead"] as const;
 
 /**
  * What a pick weighs: a column for each reading and a place for each candidate, replicas first, then providers. NaN where nothing is
@@ -28,6 +28,8 @@ export class Field {
   waitingTokens = new Float32Array(0);
   /** Share of this prompt that it is expected to hold, 0..1. */
   matched = new Float32Array(0);
+  /** Share of it that nobody has asked for lately, 0..1. */
+  cold = new Float32Array(0);
   /** The number of its latest turn; 0: none known. */
   turn = new Float64Array(0);
   /** Weighted mean of the scores, 0..1. */
@@ -129,6 +131,7 @@ export class Field {
     this.ttftMs[place] = Number.NaN;
     this.waitingTokens[place] = 0;
     this.matched[place] = 0;
+    this.cold[place] = 0;
     this.turn[place] = 0;
   }
 
@@ -161,12 +164,13 @@ export class Field {
     }
   }
 
-  /** Enter how much of the prompt a replica is expected to hold. */
-  enterMatch(row: number, share: number): void {
+  /** Enter how much of the prompt a replica is expected to hold, and how much of that nobody has asked for lately. */
+  enterMatch(row: number, share: number, cold: number): void {
     const place = this.placeOf(row);
     if (place < 0) return;
     this.#touched.push(place);
     this.matched[place] = share;
+    this.cold[place] = cold;
   }
 
   /** Weigh a scorer in. */

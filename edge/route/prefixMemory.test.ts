@@ -8,9 +8,17 @@ describe("PrefixMemory", () => {
     const memory = new PrefixMemory();
     memory.remember([1, 2, 3, 4], "a", 0);
     memory.remember([1, 2, 30], "b", 0);
-    expect(memory.matches([1, 2, 3, 40], 0)).toEqual([{ id: "a", blocks: 3 }, { id: "b", blocks: 2 }]);
+    expect(memory.matches([1, 2, 3, 40], 0)).toEqual([{ id: "a", blocks: 3, cold: 0 }, { id: "b", blocks: 2, cold: 0 }]);
     expect(memory.matches([9], 0)).toEqual([]);
     expect([memory.blocksOf([1, 2, 3, 4], "a", 0), memory.blocksOf([1, 2], "c", 0)]).toEqual([4, 0]);
+  });
+
+  test("tells what nobody has asked for lately from what somebody has, whoever it was", () => {
+    const memory = new PrefixMemory();
+    memory.remember([1, 2, 3, 4], "a", 0);
+    memory.remember([1, 2, 30], "b", 10_000);
+    expect(memory.matches([1, 2, 3, 40], 10_200)).toEqual([{ id: "a", blocks: 3, cold: 1 }, { id: "b", blocks: 2, cold: 0 }]);
+    expect(memory.matches([1, 2, 3, 40], 11_000)).toEqual([{ id: "a", blocks: 3, cold: 3 }, { id: "b", blocks: 2, cold: 2 }]);
   });
 
   test("forgets after a while, counted from the latest use", () => {

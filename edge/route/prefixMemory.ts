@@ -10,10 +10,15 @@ const tickMs = 100;
 /** Names are forgotten, with all they hold, when there are more. */
 const namesMax = 16_384;
 
+/** What was asked for within this time is hot: it is worth a copy in more than one cache. Chosen by `scripts/bench/prefix`, on its first two seeds. */
+const hotMs = 500;
+
 /** A replica and how many blocks of a chain it was given. */
 export interface Match {
   id: string;
   blocks: number;
+  /** How many of them nobody has asked for lately: a second copy would lie unused, in the place of what others come back for. */
+  cold: number;
 }
 
 /**
@@ -81,17 +86,24 @@ export class PrefixMemory {
   matches(chain: readonly number[], now: number): Match[] {
     const out: Match[] = [];
     if (this.#names.length === 0) return out;
-    const oldest = this.#tick(now) - keptMs / tickMs;
-    for (let blocks = chain.length; blocks > 0 && out.length < ways; blocks--) {
+    const tick = this.#tick(now);
+    const oldest = tick - keptMs / tickMs;
+    const hotSince = tick - hotMs / tickMs;
+    // whoever asked for a block asked for all before it
+    let hot = 0;
+    for (let blocks = chain.length; blocks > 0 && (out.length < ways || hot === 0); blocks--) {
       const hash = chain[blocks - 1] as number;
       const first = ((mix(hash, 1) >>> 0) % this.#places) * ways;
       for (let way = first; way < first + ways; way++) {
         const owner = this.#owners[way] as number;
-        if (owner === noEntry || this.#hashes[way] !== hash || (this.#ticks[way] as number) < oldest) continue;
+        const asked = this.#ticks[way] as number;
+        if (owner === noEntry || this.#hashes[way] !== hash || asked < oldest) continue;
+        if (asked >= hotSince && hot === 0) hot = blocks;
         const id = this.#names[owner] as string;
-        if (!out.some((match) => match.id === id)) out.push({ id, blocks });
+        if (out.length < ways && !out.some((match) => match.id === id)) out.push({ id, blocks, cold: 0 });
       }
     }
+    for (const match of out) match.cold = Math.max(0, match.blocks - hot);
     return out;
   }
 

@@ -101,9 +101,10 @@ function enter({ service, blocked, observed, capacity, request }: RouteFacts, po
       if (seen !== undefined) field.enterSeen(place, seen, now);
     }
   }
-  for (const { id, blocks } of matches) {
+  for (const { id, blocks, cold } of matches) {
     const row = pool.indexOf.get(id);
-    if (row !== undefined) field.enterMatch(row, blocks / (request as RequestFacts).prefix.length);
+    const { length } = (request as RequestFacts).prefix;
+    if (row !== undefined) field.enterMatch(row, blocks / length, cold / length);
   }
   if (capacity !== undefined && strategy === "instance_aware_least_load") {
     for (let place = 0; place < field.replicas; place++) field.load[place] = (field.load[place] as number) / (capacity((rows[field.source[place] as number] as ReplicaRow).replica) ?? 1);
