@@ -146,9 +146,28 @@ describe("attemptInTurn(): what goes elsewhere", () => {
     expect((await world.ask()).attempts).toEqual([{ id: "a", outcome: "unable", ms: 5 }, { id: "b", outcome: "lost", ms: 5 }, { id: "c", outcome: "answer", ms: 5 }]);
   });
 
-  test("when all that was known is gone, news is asked for once", async () => {
-    const world = vendors([replica("gone")], { gone: [unsent] });
-    expect(await world.ask({ again: async () => [replica("gone"), replica("fresh")] })).toMatchObject({ candidate: { id: "fresh" }, attempts: [{}, {}] });
+  test.each<[string, Failure, Candidate[]]>([
+    ["could not be reached", unsent, [replica("gone")]],
+    ["was lost", lost, [replica("gone")]],
+    ["was lost, and the provider after it", lost, [replica("gone"), provider("vendor")]],
+  ])("when all that was known %s, news is asked for once", async (_, failure, known) => {
+    let asked = 0;
+    const again = async (news: Candidate[]): Promise<Candidate[]> => (asked++, news);
+    const world = vendors(known, { gone: [failure], vendor: [failure], fresh: [failure] });
+    expect(await world.ask({ attemptsMax: 6, again: () => again([replica("gone"), replica("fresh")]) })).toMatchObject({ failure, attempts: [...known, {}].map(() => ({})) });
+    expect(world.asked).toEqual([...known.map(({ id }) => id), "fresh"]);
+    expect(asked).toBe(1);
+  });
+
+  test.each<[string, Failure, Partial<Course<string>>, Candidate]>([
+    ["of what may not be repeated", lost, { repeatable: false }, replica("gone")],
+    ["after the last attempt", lost, { attemptsMax: 1 }, replica("gone")],
+    ["of a service that has no replicas", lost, {}, provider("vendor")],
+    ["of a replica that answered", unable(503), {}, replica("there")],
+  ])("no news is asked for %s", async (_, failure, more, known) => {
+    const world = vendors([known], { [known.id]: [failure, failure] });
+    const again = async (): Promise<Candidate[]> => expect.fail("asked");
+    expect(await world.ask({ again, ...more })).toMatchObject({ failure });
   });
 
   test("nobody asks on for a client that has gone", async () => {

@@ -39,7 +39,7 @@ export interface Remembered {
 /** All that the attempts of one request depend on; time, chance and the wire are arguments. */
 export interface Course<Answer> {
   candidates: readonly Candidate[];
-  /** Candidates by the latest news, when none of the first could be reached. */
+  /** Candidates by the latest news, when the last of the first could not be reached or was lost. */
   again?: (() => Promise<readonly Candidate[]>) | undefined;
   pool: Pool;
   path: string;
@@ -152,13 +152,18 @@ class Turn<Answer> {
       return this.#spent ? undefined : this.#last;
     }
     let next = this.pick();
-    if (next === undefined && failure.kind === "unsent" && again !== undefined && !this.#askedAgain) {
-      // What was known has gone; what took its place may be known by now.
+    if (next === undefined && again !== undefined && !this.#askedAgain && this.#mayHaveGone(failure)) {
+      // What was known has gone; what took its place, or is back, may be known by now.
       this.#askedAgain = true;
       this.#candidates = await again();
       next = this.pick();
     }
     return next !== undefined && remembered.budget.take(costOf(failure)) ? next : undefined;
+  }
+
+  /** Whether a failure says that what was known of the replicas is out of date. */
+  #mayHaveGone({ kind }: Failure): boolean {
+    return kind === "unsent" || (kind === "lost" && this.#course.pool.replicas.length > 0);
   }
 
   /** How long to wait before the same upstream is asked again; undefined when another one is to be asked. */

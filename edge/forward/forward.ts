@@ -63,7 +63,7 @@ export interface ForwardOptions {
   random: () => number;
   /** Told of what became of the request when that turns out after its answer has begun. */
   note?: (unforwarded: Unforwarded) => void;
-  /** Candidates by news, when nothing of the first decision could be reached. */
+  /** Candidates by news, when the last of the first decision could not be reached or was lost. */
   again?: () => Promise<Decision>;
   /** The answer is over, and more than one upstream gave it. */
   resumed?: (attempts: readonly Tried[], last: Candidate) => void;

@@ -52,18 +52,43 @@ describe("Watch: good events", () => {
     );
   });
 
+  const plain = (payload: string): string => `data: ${payload}\n\n`;
+  const empty = '{"choices":[]}';
+
   test.each([
-    ["carriage returns", "data: {\"choices\":[]}\r\n\r\ndata: [DONE]\r\n\r\n"],
-    ["no blank after the colon", "data:{\"choices\":[]}\n\ndata:[DONE]\n\n"],
-    ["several data lines", "data: {\ndata: \"choices\":[]}\n\ndata: [DONE]\n\n"],
-    ["an event name and an id", "event: chunk\nid: 1\ndata: {\"choices\":[]}\n\ndata: [DONE]\n\n"],
-    ["a comment line within", ": note\ndata: {\"choices\":[]}\n\ndata: [DONE]\n\n"],
-    ["completions' text", "data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: {\"choices\":[{\"text\":\"b\"}]}\n\ndata: [DONE]\n\n"],
-    ["a usage chunk", "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\ndata: [DONE]\n\n"],
+    ["completions' text", plain('{"choices":[{"text":"a"}]}') + plain('{"choices":[{"text":"b"}]}') + done],
+    ["a usage chunk", plain('{"choices":[],"usage":{"prompt_tokens":1}}') + done],
+    ["an object of another kind", plain('{"hello":"world"}') + done],
+    ["a replacement character and a byte order mark within a text", chat("a\uFFFDb\uFEFFc") + done],
   ])("pass with %s", (_, text) => {
     const { text: out, watch } = passed(text);
     expect(out).toBe(text);
     expect(watch).toMatchObject({ began: true, done: true, dropped: 0 });
+  });
+
+  test.each([
+    ["carriage returns", `data: ${empty}\r\n\r\ndata: [DONE]\r\n\r\n`],
+    ["lone carriage returns", `data: ${empty}\r\rdata: [DONE]\r\n\r\n`],
+    ["no blank after the colon", `data:${empty}\n\ndata:[DONE]\n\n`],
+    ["several data lines", 'data: {"choices":\ndata: []}\n\ndata: [DONE]\n\n', '{"choices": []}'],
+    ["an event name, an id and a wait", `event: chunk\nid: 1\nretry: 1\ndata: ${empty}\n\nid: 2\ndata: [DONE]\n\n`],
+    ["a comment line within", `: note\ndata: ${empty}\n\ndata: [DONE]\n\n`],
+    ["an empty line too many", `\ndata: ${empty}\n\n\ndata: [DONE]\n\n\n`],
+    ["a byte order mark at the front", `\uFEFFdata: ${empty}\n\ndata: [DONE]\n\n`],
+    ["byte order marks before every event", `\uFEFFdata: ${empty}\n\n\uFEFFdata: [DONE]\n\n`],
+    ["a byte order mark before a name", `data: ${empty}\n\n\uFEFFevent: x\ndata: [DONE]\n\n`],
+  ])("with %s pass as plain ones", (_, text, payload = empty) => {
+    for (const chunks of [[text], Array.from(text)]) {
+      const { text: out, watch } = passed(...chunks);
+      expect(out).toBe(plain(payload) + done);
+      expect(watch).toMatchObject({ began: true, done: true, dropped: 0 });
+    }
+  });
+
+  test("that are like the last pass as plain ones too", () => {
+    const events = [chat("one"), chat(" two"), chat(" three"), done];
+    expect(passed(...events.map((event) => `id: 1\n${event}`)).text).toBe(events.join(""));
+    expect(passed(...events.map((event) => event.replaceAll("\n", "\r\n"))).text).toBe(events.join(""));
   });
 
   test("an answer is finished by a finish_reason, without [DONE]", () => {
@@ -97,8 +122,8 @@ describe("Watch: what does not pass", () => {
     expect([watch.progressed, watch.began]).toEqual([true, true]);
   });
 
-  const bad = ['{"id": "chatcmpl-, "choices" [{', "", "{}{}", '{"choices":[{"delta":{"content":"a}]}', "\u0000", '{"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"b"},"finish_reason":null}]}'];
-  test.each(bad)("one event that is no JSON is kept back and counted: %j", (payload) => {
+  const bad = ['{"id": "chatcmpl-, "choices" [{', "", "{}{}", "null", "42", "[]", '"hello"', '{"choices":[{"delta":{"content":"a}]}', "\u0000", '{"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"b"},"finish_reason":null}]}'];
+  test.each(bad)("one event that is no JSON object is kept back and counted: %j", (payload) => {
     const { text, watch } = passed(chat("one") + `data: ${payload}\n\n` + chat("two"), done);
     expect(text).toBe(chat("one") + chat("two") + done);
     expect(watch).toMatchObject({ dropped: 1, fault: undefined, done: true });
@@ -115,6 +140,23 @@ describe("Watch: what does not pass", () => {
   test("a control character that the text of an event may not hold is found in the quick look too", () => {
     const { text, watch } = passed(chat("one"), chat("two").replace("two", "t\u0001o"), chat("three"));
     expect(text).toBe(chat("one") + chat("three"));
+    expect(watch.dropped).toBe(1);
+  });
+
+  test.each([
+    ["bytes that are no UTF-8", [0xff, 0xfe], "\uFFFD\uFFFD"],
+    ["half a character", [0xe2, 0x9a], "\uFFFD"],
+    ["half a pair of surrogates", [0xed, 0xa0, 0x80], "\uFFFD\uFFFD\uFFFD"],
+  ])("%s do not pass as they came, and what is around them does", (_, bytes, instead) => {
+    const [before, after] = chat(" two").split(" two") as [string, string];
+    const broken = Buffer.concat([Buffer.from(`${chat("one")}${before}`), Buffer.from(bytes), Buffer.from(`${after}${chat("three")}`)]);
+    const out = new Watch().push(broken);
+    expect(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(out)).toBe(chat("one") + chat(instead) + chat("three"));
+  });
+
+  test("a line that a lone carriage return would hide", () => {
+    const { text, watch } = passed(chat("one"), `event: x\rdata: garbage\n${chat(" two")}`, chat("three"), done);
+    expect(text).toBe(chat("one") + chat("three") + done);
     expect(watch.dropped).toBe(1);
   });
 
@@ -138,13 +180,15 @@ describe("Watch: what does not pass", () => {
 describe("Watch: errors in a stream", () => {
   const error = { error: { message: "the engine died", type: "InternalServerError", param: null, code: 500 } };
 
-  test.each([
-    ["an error object", `data: ${JSON.stringify(error)}\n\n`],
-    ["an event named error", `event: error\ndata: ${JSON.stringify(error.error)}\n\n`],
-  ])("%s is a fault, and never passes", (_, event) => {
+  test.each<[string, string, unknown]>([
+    ["an error object", `data: ${JSON.stringify(error)}\n\n`, error.error],
+    ["an event named error", `event: error\ndata: ${JSON.stringify(error.error)}\n\n`, error.error],
+    ["an event named error that is no object", "event: error\ndata: the engine died\n\n", undefined],
+    ["an event whose name a lone carriage return would hide", `id: 1\revent: error\ndata: ${JSON.stringify(error.error)}\n\n`, error.error],
+  ])("%s is a fault, and never passes", (_, event, said) => {
     const { text, watch } = passed(chat("one") + event + done);
     expect(text).toBe(chat("one"));
-    expect(watch.fault).toMatchObject({ kind: "error", error: error.error });
+    expect(watch.fault).toMatchObject({ kind: "error", error: said });
     expect(watch.done).toBe(false);
   });
 
@@ -157,14 +201,21 @@ describe("Watch: errors in a stream", () => {
   });
 });
 
-test("whatever arrives, every event that passes is JSON or [DONE]", () => {
-  const piece = fc.oneof(fc.constantFrom(chat("a"), chat("b"), done, "data: x\n\n", ": \n\n", "\r\n", "\n", "data: ", '{"', "\u0000", chat("ü")), fc.string());
+test("whatever arrives, what passes are plain events of UTF-8, each with a JSON object or [DONE]", () => {
+  const piece = fc.oneof(
+    fc.constantFrom(chat("a"), chat("b"), done, "data: x\n\n", ": \n\n", "\r\n", "\n", "\r", "\uFEFF", "id: 1\n", "data: ", "data: 1\n\n", '{"', "\u0000", chat("ü")).map(encode),
+    fc.string().map(encode),
+    fc.uint8Array({ maxLength: 4 }),
+  );
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 30 }), (pieces) => {
-      const { text } = passed(...pieces);
-      for (const event of text.replaceAll("\r\n", "\n").split("\n\n")) {
-        const payload = event.split("\n").flatMap((line) => (line.startsWith("data:") ? [line.slice(5).replace(/^ /, "")] : [])).join("\n");
-        if (payload !== "" && payload !== "[DONE]") JSON.parse(payload);
+      const watch = new Watch();
+      const out = Buffer.concat(pieces.map((bytes) => watch.push(bytes)));
+      const events = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(out).split("\n\n");
+      expect(events.pop()).toBe("");
+      for (const event of events) {
+        expect(event).toMatch(/^data: [^\r\n]+$/);
+        if (event !== "data: [DONE]") expect(JSON.parse(event.slice(6))).toEqual(expect.any(Object));
       }
     }),
     { numRuns: 2_000 },

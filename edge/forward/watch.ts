@@ -4,7 +4,9 @@ import type { Passage } from "./passage.ts";
 /** One event at most (facts/failures.md §2): what is longer is no event. */
 export const eventBytesMax = 1024 * 1024;
 
-const decoder = new TextDecoder();
+/** Throws on what is no UTF-8; a byte order mark is looked for by `Watch` itself, wherever it stands. */
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenient = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 const encoder = new TextEncoder();
 const none = new Uint8Array(0);
 
@@ -12,7 +14,7 @@ const none = new Uint8Array(0);
 export type StreamFault =
   /** The upstream said so in an event; `text` is that event's JSON. */
   | { kind: "error"; text: string; error: unknown }
-  /** Two events in a row that are no JSON, one that never ends, or the engine's word that it has given up. */
+  /** Two events in a row that are no JSON objects, one that never ends, or the engine's word that it has given up. */
   | { kind: "malformed"; why: string }
   /** It is good, and no continuation of what the client has. */
   | { kind: "diverged"; why: string };
@@ -24,6 +26,14 @@ function wholeEvents(bytes: Uint8Array): number {
     if (bytes[before] === 0x0a) return at + 1;
   }
   return 0;
+}
+
+/**
+ * Whole events with one kind of line end, and without a byte order mark before any. A lone carriage return ends a line for whoever
+ * reads by the standard, and must not hide one from here; a mark in the middle of a stream would hide its event from the client.
+ */
+function asUnderstood(text: string): string {
+  return text.replaceAll(/\r\n?/g, "\n").replaceAll(/(^|\n\n)\ufeff+/g, "$1");
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
@@ -45,8 +55,9 @@ const doneEvent = "data: [DONE]\n\n";
 const idsName = '"token_ids":[';
 
 /**
- * Watches an upstream's events on their way to the client: good ones pass byte for byte, comments and what is no JSON do not. It
- * knows when the answer has begun, when it is finished, and why it cannot go on.
+ * Watches an upstream's events on their way to the client: good ones pass byte for byte, comments and what is no JSON object do not.
+ * What is odd but clear passes as a plain event: its data alone, in one line (facts/openai-wire.md §4). It knows when the answer has
+ * begun, when it is finished, and why it cannot go on.
  *
  * Most events of a stream differ in one short text only, and in a token id where those were asked for. An event that equals the
  * one before it around them, and has no quote, backslash or control character in its text, is as good as that one; all others are
@@ -101,10 +112,19 @@ export class Watch {
   }
 
   #events(bytes: Uint8Array): Uint8Array {
-    let text = decoder.decode(bytes);
-    if (text.includes("\r")) text = text.replaceAll("\r\n", "\n");
+    let text: string;
     let passed = "";
     let all = true;
+    try {
+      text = strict.decode(bytes);
+    } catch {
+      text = lenient.decode(bytes);
+      all = false;
+    }
+    if (text.includes("\r") || text.includes("\ufeff")) {
+      text = asUnderstood(text);
+      all = false;
+    }
     for (let at = 0; at < text.length && !this.done && this.fault === undefined; ) {
       const end = text.indexOf("\n\n", at);
       const next = end < 0 ? text.length : end + 2;
@@ -149,7 +169,10 @@ export class Watch {
       if (line.startsWith("data:")) payload.push(line.slice(line.charCodeAt(5) === 0x20 ? 6 : 5));
       else if (line.startsWith("event:")) event = line.slice(6).trim();
     }
-    return payload.length > 0 && this.#payload(payload.join("\n"), event);
+    if (payload.length === 0 || !this.#payload(payload.join("\n"), event)) return false;
+    // JSON that was read holds a line's end only where a blank may stand
+    this.#instead ??= `data: ${payload.join(" ")}\n\n`;
+    return true;
   }
 
   #payload(payload: string, event: string | undefined): boolean {
@@ -164,27 +187,25 @@ export class Watch {
       this.#malformed = false;
       return true;
     }
-    let chunk: Chunk | null;
-    try {
-      chunk = JSON.parse(payload) as Chunk | null;
-    } catch {
-      if (this.#malformed) this.fault = { kind: "malformed", why: "two events in a row are no JSON" };
+    const chunk = chunkOf(payload);
+    if (event === "error" || Boolean(chunk?.error)) {
+      this.fault = { kind: "error", text: payload, error: chunk?.error ?? chunk };
+      return false;
+    }
+    if (chunk === undefined) {
+      if (this.#malformed) this.fault = { kind: "malformed", why: "two events in a row are no JSON objects" };
       this.#malformed = true;
       this.dropped++;
       return false;
     }
     this.#malformed = false;
-    if (event === "error" || (typeof chunk === "object" && chunk !== null && Boolean(chunk.error))) {
-      this.fault = { kind: "error", text: payload, error: chunk?.error ?? chunk };
-      return false;
-    }
     if (gaveUp(chunk)) {
       this.fault = { kind: "malformed", why: "the engine gave the answer up" };
       return false;
     }
     this.began = true;
     const ends = this.#finish(chunk);
-    if (this.passage === undefined || typeof chunk !== "object" || chunk === null) {
+    if (this.passage === undefined) {
       if (!ends) this.#remember(payload, undefined);
       return true;
     }
@@ -192,9 +213,9 @@ export class Watch {
   }
 
   /** Whether the chunk ends a choice. */
-  #finish(chunk: Chunk | null): boolean {
+  #finish(chunk: Chunk): boolean {
     let ends = false;
-    if (Array.isArray(chunk?.choices)) {
+    if (Array.isArray(chunk.choices)) {
       for (const choice of chunk.choices) {
         if (typeof choice?.finish_reason !== "string") continue;
         ends = true;
@@ -272,9 +293,20 @@ function around(payload: string): Around | undefined {
   return { head: payload.slice(0, text.from), tail: payload.slice(text.to, from), end: ids < 0 ? "" : payload.slice(payload.indexOf("]", from)) };
 }
 
+/** The object that an event's data is; undefined when it is none. */
+function chunkOf(payload: string): Chunk | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(payload);
+  } catch {
+    return undefined;
+  }
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Chunk) : undefined;
+}
+
 /** vLLM's own `finish_reason` when it is put to sleep or drained in the middle: not one of OpenAI's (facts/openai-wire.md §6). */
-function gaveUp(chunk: Chunk | null): boolean {
-  return Array.isArray(chunk?.choices) && chunk.choices.some((choice) => choice?.finish_reason === "abort");
+function gaveUp(chunk: Chunk): boolean {
+  return Array.isArray(chunk.choices) && chunk.choices.some((choice) => choice?.finish_reason === "abort");
 }
 
 function isIdPart(unit: number): boolean {

@@ -6,11 +6,12 @@ import { openBench, setUp, type Bench } from "./bench.ts";
 import { checkAnswer, checkStream } from "./check.ts";
 import { install, startAll, stopAll, type Lineup } from "./lineup.ts";
 import { watchMemory } from "./memory-run.ts";
+import { measureOpen } from "./open.ts";
 import { parseOptions } from "./options.ts";
 import { measurePaced } from "./paced.ts";
-import { answersReport, memoryReport, pacedReport, streamsReport } from "./report.ts";
+import { answersReport, memoryReport, openReport, pacedReport, streamsReport } from "./report.ts";
 import { measureStreams } from "./streams.ts";
-import { answerTargets, memoryTarget, targetLine } from "./targets.ts";
+import { answerTargets, memoryTarget, openTarget, targetLine } from "./targets.ts";
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
 
@@ -44,7 +45,7 @@ async function runMemory(bench: Bench, name: string): Promise<void> {
   writeJson(bench, lineup, { memory: readings, targets: [target] });
 }
 
-/** Everything else: whole answers, paced answers, streams. */
+/** Everything else: whole answers, paced answers, streams, open streams. */
 async function runScenarios(bench: Bench): Promise<void> {
   const wanted = new Set(bench.options.scenarios);
   const lineup = await install(bench, bench.options.peers);
@@ -59,14 +60,19 @@ async function runScenarios(bench: Bench): Promise<void> {
   const streams = second.length > 0 ? await measureStreams(bench, lineup, second) : undefined;
   await stopAll(second);
 
-  const targets = answerTargets(answers);
+  const third = wanted.has("open") ? await startAll(bench, lineup, bench.upstreams.streams, checkStream, { inspect: true }) : [];
+  const open = third.length > 0 ? await measureOpen(bench, lineup, third) : undefined;
+  await stopAll(third);
+
+  const targets = [...answerTargets(answers), openTarget(open)];
   printHead(bench, lineup);
   if (answers) print(`\n${answersReport(answers)}`);
   if (paced) print(`\n${pacedReport(paced)}`);
   if (streams) print(`\n${streamsReport(streams)}`);
+  if (open) print(`\n${openReport(open)}`);
   print(`\n${targets.map(targetLine).join("\n")}`);
   print("target no growth of memory over 100,000 requests: measured by --memory");
-  writeJson(bench, lineup, { answers, paced, streams, targets });
+  writeJson(bench, lineup, { answers, paced, streams, open, targets });
 }
 
 const options = parseOptions(process.argv);

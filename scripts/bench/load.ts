@@ -3,15 +3,18 @@
  * writes one result as JSON. Sends to 127.0.0.1 only.
  */
 import { runClosed, type ClosedJob } from "./load-closed.ts";
+import { runOpen, type OpenJob } from "./load-open.ts";
 import { runPaced, type PacedJob } from "./load-paced.ts";
 import { runStreams, type StreamsJob } from "./load-streams.ts";
 
-export type Job = ClosedJob | PacedJob | StreamsJob;
+export type Job = ClosedJob | OpenJob | PacedJob | StreamsJob;
 
 function run(job: Job): Promise<unknown> {
   switch (job.kind) {
     case "closed":
       return runClosed(job);
+    case "open":
+      return runOpen(job);
     case "paced":
       return runPaced(job);
     case "streams":

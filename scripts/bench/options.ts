@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { peers } from "./peers/all.ts";
 
-export const scenarios = ["answers", "paced", "streams"] as const;
+export const scenarios = ["answers", "paced", "streams", "open"] as const;
 export type Scenario = (typeof scenarios)[number];
 
 export interface Options {
@@ -38,17 +38,18 @@ function listOf<T extends string>(allowed: readonly T[]): (text: string) => T[] 
 const names = peers.map(({ name }) => name).filter((name) => name !== "direct");
 
 const description =
-  "Compares the router with other proxies on this machine: requests/s, CPU per request, added latency, streams. " +
+  "Compares the router with other proxies on this machine: requests/s, CPU per request, added latency, streams, memory per open stream. " +
   "Load goes to 127.0.0.1 only; the proxy under test has one core, load and upstream share another. Peers that are not on the machine " +
   "are installed below ${XDG_CACHE_HOME:-~/.cache}/fairlead-bench (LiteLLM takes some 750 MB there), or left out with the reason. " +
   "nginx and wrk are used where installed (Debian: apt-get install nginx-light wrk). Use the ratios, never the absolutes.";
 
 const examples = `
 Examples:
-  scripts/bench/edge                                  all peers, 3 rounds of 4 s: about 12 minutes
+  scripts/bench/edge                                  all peers, 3 rounds of 4 s: about 15 minutes
   scripts/bench/edge --quick                          a smoke run, 1 round of 1 s
   scripts/bench/edge --peers fairlead,workerd,nginx   fewer peers
   scripts/bench/edge --scenarios answers --rounds 5   whole answers only
+  scripts/bench/edge --scenarios open                 memory per open stream only, 400 at once, in one round
   scripts/bench/edge --json edge.json                 all rounds as JSON too
   scripts/bench/edge --memory                         100,000 requests through the router, its memory each 10,000
   scripts/bench/edge --memory workerd                 the same through another peer`;
@@ -56,7 +57,7 @@ Examples:
 export function parseOptions(argv: string[]): Options {
   const command = new Command("scripts/bench/edge")
     .description(description)
-    .option("--quick", "smoke run: 1 round of 1 s, a tenth of the requests for --memory", false)
+    .option("--quick", "smoke run: 1 round of 1 s, a tenth of the requests for --memory, 50 open streams", false)
     .option("--rounds <n>", "rounds; peers take turns in each, medians of rounds are shown (default: 3)", positive)
     .option("--seconds <n>", "length of one measurement (default: 4)", positive)
     .addOption(new Option("--peers <a,b>", `peers to run, of ${names.join(", ")}`).argParser(listOf(names)).default(names, "all"))

@@ -1,5 +1,6 @@
 import type { Answers } from "./answers.ts";
 import type { MemoryReading } from "./memory-run.ts";
+import { alonePerStreamKiB, heapPerStreamKiB, rssPerStreamKiB, type OpenSample } from "./open.ts";
 import type { PacedSample } from "./paced.ts";
 import { difference, medianAgainst, medianOf, ratio, type Rounds } from "./rounds.ts";
 import { atOnce, type Streams } from "./streams.ts";
@@ -78,6 +79,24 @@ export function streamsReport(streams: Streams): string {
       return `Streams of 100 chunks, ${atOnce} at once, ${gapMs > 0 ? `a chunk each ${gapMs} ms` : "unpaced"}; ${legend}\n${table(head, rows)}`;
     })
     .join("\n\n");
+}
+
+export function openReport(rounds: Rounds<OpenSample>): string {
+  const head = ["peer", "KB/stream", "x workerd", "of it heap", "uncollected", "none open", "all open", "ended", "broken"];
+  const mib = (name: string, kiB: (sample: OpenSample) => number) => figure(medianOf(rounds, name, kiB) / 1_024, 1);
+  const rows = [...rounds.keys()].map((name) => [
+    name,
+    figure(medianOf(rounds, name, rssPerStreamKiB), 0),
+    figure(medianAgainst(rounds, name, "workerd", rssPerStreamKiB, ratio), 2),
+    figure(medianOf(rounds, name, heapPerStreamKiB), 0),
+    figure(medianOf(rounds, name, alonePerStreamKiB), 0),
+    mib(name, (s) => s.none.rssKiB),
+    mib(name, (s) => s.open.rssKiB),
+    mib(name, (s) => s.ended.rssKiB),
+    figure(medianOf(rounds, name, (s) => s.errors), 0),
+  ]);
+  const [sample] = [...rounds.values()].flat();
+  return `Open streams, ${sample?.streams ?? 0} at once, in one round; resident memory in MiB, KB of 1,024 bytes\n${table(head, rows)}`;
 }
 
 export function memoryReport(name: string, readings: MemoryReading[]): string {

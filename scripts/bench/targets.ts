@@ -1,6 +1,7 @@
 import { mainConnections, type Answers, type AnswersSample } from "./answers.ts";
 import { memoryGrowth, type MemoryReading } from "./memory-run.ts";
-import { medianAgainst, ratio, type Rounds } from "./rounds.ts";
+import { rssPerStreamKiB, type OpenSample } from "./open.ts";
+import { medianAgainst, medianOf, ratio, type Rounds } from "./rounds.ts";
 
 /** What the router is held to, and what this run says of it. */
 export interface Target {
@@ -20,6 +21,12 @@ export function answerTargets(answers: Answers | undefined): Target[] {
     { text: "CPU per request <= 1.5x bare workerd", measured: cpu, unit: "x", met: cpu <= 1.5 },
     { text: "requests/s >= 2.5x Portkey", measured: speed, unit: "x", met: speed >= 2.5 },
   ];
+}
+
+/** Resident memory of the router for one more watched stream; bare workerd takes some 83 KB (facts/cloudflare.md). */
+export function openTarget(open: Rounds<OpenSample> | undefined): Target {
+  const perStreamKiB = medianOf(open ?? new Map<string, OpenSample[]>(), "fairlead", rssPerStreamKiB);
+  return { text: "memory per open stream <= 120 KB", measured: perStreamKiB, unit: " KB", met: perStreamKiB <= 120 };
 }
 
 export function memoryTarget(name: string, readings: MemoryReading[]): Target {

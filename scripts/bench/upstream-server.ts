@@ -1,12 +1,13 @@
 /**
  * The upstream in Node: streams of 100 chunks, and the whole answer. `POST /pace?ms=10` sets the time between chunks,
- * which a proxy must not have to pass on. Argument: the port on 127.0.0.1.
+ * which a proxy must not have to pass on; `/open` says how many streams are open. Argument: the port on 127.0.0.1.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { answerBody, streamChunks, streamEnd } from "./exchange.ts";
 
 let gapMs = 0;
+let open = 0;
 
 /** A chunk framed for chunked transfer once, at start: half the CPU of `response.write`, which frames it again for each stream. */
 const frame = (text: string) => Buffer.from(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
@@ -18,6 +19,8 @@ function stream(response: ServerResponse, end: Buffer): void {
   const pacedMs = gapMs;
   response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "transfer-encoding": "chunked" });
   response.flushHeaders();
+  open++;
+  response.once("close", () => open--);
   const startMs = performance.now();
   let next = 0;
   function send(): void {
@@ -41,7 +44,8 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
     if (url.startsWith("/pace?ms=")) {
       gapMs = Number(url.slice("/pace?ms=".length));
       response.end();
-    } else if (/"stream":\s*true/.test(body)) stream(response, /"include_usage":\s*true/.test(body) ? ends.usage : ends.plain);
+    } else if (url === "/open") response.end(String(open));
+    else if (/"stream":\s*true/.test(body)) stream(response, /"include_usage":\s*true/.test(body) ? ends.usage : ends.plain);
     else response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(answerBody) }).end(answerBody);
   });
 }

@@ -17,6 +17,8 @@ export interface Upstreams {
   pids: number[];
   /** Time between the chunks of streams that start from now on, in ms; 0 sends them as fast as the event loop turns. */
   pace(gapMs: number): Promise<void>;
+  /** Streams that are open now. */
+  open(): Promise<number>;
 }
 
 async function startNginx(nginx: string, { workDir, cpu }: { workDir: string; cpu?: number | undefined }): Promise<{ child: Child; origin: string }> {
@@ -50,6 +52,7 @@ export async function startUpstreams(options: { workDir: string; cpu?: number | 
       const response = await fetch(`${node.origin}/pace?ms=${gapMs}`, { method: "POST" });
       await response.arrayBuffer();
     },
+    open: async () => Number(await (await fetch(`${node.origin}/open`)).text()),
   };
 }
 

@@ -89,6 +89,8 @@ async function hear(): Promise<Heard> {
   const heard: Heard = { text: "", code: undefined, done: false };
   if (response.status !== 200) return { ...heard, code: (JSON.parse(raw) as { error: { code: string } }).error.code };
   expect(raw).not.toContain("\0");
+  // nothing of the upstream's own stream but data, and our comments
+  expect(raw.split("\n").filter((line) => !/^(data: .*|:.*|)$/.test(line))).toEqual([]);
   const data = parse(raw);
   for (const payload of data) {
     expect([heard.done, heard.code]).toEqual([false, undefined]);
@@ -131,9 +133,28 @@ describe("row 6: what is odd but clear is understood", () => {
     ["an event that is a text", [first, "data: hello\n\n", second, third, end]],
     ["more after its end", [good, event("more"), "data: garbage\n\n", "data: [DONE]\n\n"]],
     ["no end mark after its end", [first + second + third + event("", "stop")]],
+    ["a byte order mark in the middle", [first, `\uFEFF${second}`, third, end]],
+    ["events that are no objects", [first, "data: null\n\n", second, "data: 42\n\n", third, "data: []\n\n", end]],
+    ["an object of another kind", [first, 'data: {"hello":"world"}\n\n', second, third, end]],
+    ["names and numbers of events", [`event: chunk\nid: 1\nretry: 1\n${first}`, second, third, end]],
   ])("%s", async (_, parts) => {
     say = pieces(...parts);
-    expect(await hear()).toMatchObject(whole);
+    expect(await hear()).toEqual(whole);
+  });
+});
+
+describe("row 6: what is no text is not passed on as it came", () => {
+  beforeAll(fresh);
+
+  const broken = (bytes: number[]): Buffer => Buffer.concat([Buffer.from('data: {"choices":[{"index":0,"delta":{"content":" two'), Buffer.from(bytes), Buffer.from('"}}]}\n\n')]);
+
+  test.each<[string, string | Buffer, string]>([
+    ["bytes that are no UTF-8", broken([0xff, 0xfe]), "one two\uFFFD\uFFFD ⚓"],
+    ["half a character", broken([0xe2, 0x9a]), "one two\uFFFD ⚓"],
+    ["a lone carriage return that hides a line", `event: x\rdata: garbage\ndata: ${chunk(" two")}\n\n`, "one ⚓"],
+  ])("%s", async (_, part, text) => {
+    say = pieces(first, part, third, end);
+    expect(await hear()).toEqual({ ...whole, text });
   });
 });
 
