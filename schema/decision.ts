@@ -1,6 +1,22 @@
 import { z } from "zod";
 import { strategies } from "./bundle.ts";
 
+/** How a stream that was lost can go on, best first: from its token ids, from its text, or by the same answer once more. */
+export const methods = ["exact", "text", "regenerate"] as const;
+export type Method = (typeof methods)[number];
+
+/** One attempt, for whoever asks why. */
+export const triedSchema = z.object({
+  id: z.string(),
+  outcome: z.string(),
+  /** To its first byte, or to its failure without one. */
+  ms: z.number(),
+  /** It had begun to answer: the client has got some of it. */
+  midway: z.boolean().optional(),
+  /** How it was to go on with an answer that another had begun. */
+  method: z.enum(methods).optional(),
+});
+
 /** Of all candidates a record names the first ones, in the order in which they were to be tried. */
 export const candidatesToldMax = 8;
 
@@ -33,14 +49,14 @@ export const decisionRecordSchema = weighedSchema.extend({
   /** As the client named it. */
   model: z.string(),
   account: z.string(),
-  attempts: z.array(z.object({ id: z.string(), outcome: z.string(), ms: z.number() })),
+  attempts: z.array(triedSchema),
   /** Of the answer, as the client got it. */
   status: z.number().int(),
-  /** Why nobody did, as the client was told. */
+  /** Why nobody did, or why a begun answer ended with an error: as the client was told. */
   reason: z.string().optional(),
-  /** Who answered; absent when nobody did. */
+  /** Who answered, to the end; absent when nobody did. */
   upstream: z.string().optional(),
-  /** From the request to the answer's first byte. */
+  /** From the request to the answer's first byte; to its end where more than one gave it or it ended with an error. */
   ms: z.number(),
 });
 export type DecisionRecord = z.infer<typeof decisionRecordSchema>;

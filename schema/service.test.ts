@@ -161,6 +161,7 @@ describe("parseService() reads", () => {
 describe("parseService() refuses", () => {
   const cases: [string, string, string][] = [
     ["text that is not YAML", "a: [1\nb: 2", "is not YAML"],
+    ["${NAME} in {…} without quotes, in words that say what to do", withProviders("{name: a, endpoint: 'https://a.example', api_key: ${KEY}, weight: 1}"), "2 error : is not YAML: ${…} within {…} or […] needs quotes: \"${KEY}\", or $KEY without"],
     ["an empty file", "", "1 error : is empty"],
     ["a list", "- a", "1 error : must be a group of fields"],
     ["a second document", "service: {}\nrun: a $PORT\n---\nb: 1", "is one service"],
@@ -224,6 +225,15 @@ describe("parseService() refuses", () => {
 
   test("every unknown field at once", () => {
     expect(problems(withService("{a: 1, b: 2}")).filter((line) => line.includes("is not a known field"))).toHaveLength(2);
+  });
+
+  test("what breaks a file's syntax once, and not what follows from it", () => {
+    expect(problems(withProviders("{name: a, api_key: ${KEY}, weight: 1}, {name: b}"))).toHaveLength(1);
+    expect(problems("a: [1\nb: 2\nc: ]\nd: ]")).toHaveLength(1);
+  });
+
+  test("every field that is there twice", () => {
+    expect(problems("name: a\nname: b\nrun: c\nrun: d")).toEqual(["2 error : is not YAML: Map keys must be unique", "4 error : is not YAML: Map keys must be unique"]);
   });
 
   test("a file of aliases upon aliases, quickly", () => {

@@ -1,4 +1,4 @@
-import { LineCounter, isAlias, isMap, isPair, isScalar, isSeq, parseAllDocuments, type Document, type Node } from "yaml";
+import { LineCounter, isAlias, isMap, isPair, isScalar, isSeq, parseAllDocuments, type Document, type Node, type YAMLParseError } from "yaml";
 import type { Path, Problem } from "./problem.ts";
 
 export interface YamlTree {
@@ -20,7 +20,9 @@ export function readYaml(text: string): { tree?: YamlTree; problems: Problem[] }
   if (!Array.isArray(documents)) return { problems: [{ line: 1, column: 1, field: "", message: "is empty", level: "error" }] };
   const [document, second] = documents as Document.Parsed[];
   if (document === undefined) return { problems: [{ line: 1, column: 1, field: "", message: "is empty", level: "error" }] };
-  const errors = document.errors.map((error): Problem => ({ ...at(error.pos[0]), field: "", message: `is not YAML: ${error.message}`, level: "error" }));
+  // what comes after a syntax error are mostly its consequences
+  const told = document.errors.filter(({ code }, i) => i === 0 || (code === "DUPLICATE_KEY" && document.errors[0]?.code === code));
+  const errors = told.map((error): Problem => ({ ...at(error.pos[0]), field: "", message: `is not YAML: ${wordsOf(error, text)}`, level: "error" }));
   if (errors.length > 0) return { problems: errors };
   if (second !== undefined) {
     return { problems: [{ ...at(second.range[0]), field: "", message: "holds a second document: a file is one service", level: "error" }] };
@@ -39,6 +41,12 @@ export function readYaml(text: string): { tree?: YamlTree; problems: Problem[] }
     // more aliases than the library allows: a "billion laughs" file
     return { problems: [{ line: 1, column: 1, field: "", message: `is not YAML: ${(error as Error).message}`, level: "error" }] };
   }
+}
+
+/** A reference in braces ends a plain text within `{…}` or `[…]`: shells and SkyPilot's docs teach people to write it so. */
+function wordsOf({ message, pos: [offset] }: YAMLParseError, text: string): string {
+  const [reference, name] = /^\$\{(\w+)\}/.exec(text.slice(Math.max(0, offset - 1))) ?? [];
+  return reference === undefined ? message : `\${…} within {…} or […] needs quotes: "${reference}", or $${name} without`;
 }
 
 /** The node at a path and the offset of its key; `whole` says whether the path was found to its end. */

@@ -18,6 +18,10 @@ test.each<[string, string | undefined, string, string]>([
   ["more replicas", base, "service: {model: m, replicas: 3}\nrun: a $PORT", "  replicas: 1 → 3"],
   ["another model", base, "service: {model: [m, n]}\nrun: a $PORT", "  models: m → m, n"],
   ["another strategy", base, "service: {model: m, routing: {strategy: least_load}}\nrun: a $PORT", "  strategy: availability_first → least_load"],
+  ["timeouts", base, "service: {model: m, routing: {timeouts: {idle: 3s}}}\nrun: a $PORT", "  timeouts: first byte 2m 0s, idle 15s, total 10m 0s → first byte 2m 0s, idle 3s, total 10m 0s"],
+  ["a hedge", base, "service: {model: m, routing: {hedge: {after: 1s}}}\nrun: a $PORT", "  hedge after: none → 1s"],
+  ["fewer attempts", base, "service: {model: m, routing: {retries: {attempts: 1}}}\nrun: a $PORT", "  attempts: 3 → 1"],
+  ["what becomes of lost streams", base, "service: {model: m, routing: {on_stream_loss: error}}\nrun: a $PORT", "  on stream loss: continue → error"],
   ["what restarts", base, "service: {model: m}\nrun: b $PORT\nsetup: x", "  setup, run changed: replicas are replaced one after another"],
   ["what restarts nothing", base, "service: {model: m, limits: {max_body_bytes: 5}}\nrun: a $PORT", "  settings that restart nothing"],
 ])("describeChanges() of %s", (_name, before, after, expected) => {

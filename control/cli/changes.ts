@@ -1,4 +1,5 @@
 import type { ServiceSpec } from "../../schema/serviceSpec.ts";
+import { formatDuration } from "../../schema/units.ts";
 
 /** What applying a spec will do, in lines that a person reads before saying yes. */
 export function describeChanges(name: string, old: ServiceSpec | undefined, spec: ServiceSpec): string[] {
@@ -12,7 +13,10 @@ export function describeChanges(name: string, old: ServiceSpec | undefined, spec
   compare("providers", old.providers.map((provider) => provider.name), spec.providers.map((provider) => provider.name));
   compare("strategy", old.routing.strategy, spec.routing.strategy);
   compare("fallback chain", old.routing.fallbackChain, spec.routing.fallbackChain);
-  compare("timeouts", old.timeouts, spec.timeouts);
+  compare("attempts", old.routing.attempts, spec.routing.attempts);
+  compare("hedge after", lasting(old.routing.hedgeAfterMs), lasting(spec.routing.hedgeAfterMs));
+  compare("on stream loss", old.routing.onStreamLoss, spec.routing.onStreamLoss);
+  compare("timeouts", timeouts(old), timeouts(spec));
   compare("readiness probe", old.task?.probe, spec.task?.probe);
   const replaced = (["setup", "run", "workdir", "envs", "fixedPort", "gpus"] as const).filter((field) => text(old.task?.[field]) !== text(spec.task?.[field]));
   if (replaced.length > 0) lines.push(`  ${replaced.join(", ")} changed: replicas are replaced one after another`);
@@ -28,6 +32,14 @@ function summary({ replicas, task, providers, models }: ServiceSpec): string {
     `model ${models.join(", ")}`,
   ];
   return parts.join("; ");
+}
+
+function lasting(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : formatDuration(ms);
+}
+
+function timeouts({ timeouts: { ttftMs, idleMs, totalMs } }: ServiceSpec): string {
+  return `first byte ${formatDuration(ttftMs)}, idle ${formatDuration(idleMs)}, total ${formatDuration(totalMs)}`;
 }
 
 type Said = string | number | object | undefined;

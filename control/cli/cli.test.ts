@@ -256,6 +256,31 @@ Attempts
     expect(JSON.parse((await fairlead(["explain", "req_1", "--json"])).out)).toEqual(record);
   });
 
+  test("shows who was lost in the middle of an answer, and how another went on with it", async () => {
+    const attempts: DecisionRecord["attempts"] = [
+      { id: "chat.local.1", outcome: "lost", ms: 60, midway: true },
+      { id: "vendor", outcome: "timeout", ms: 70, midway: true, method: "exact" },
+      { id: "other", outcome: "unsent", ms: 2, method: "exact" },
+      { id: "other", outcome: "answer", ms: 80, method: "regenerate" },
+    ];
+    edge.decisions.set("req_3", { ...record, attempts, upstream: "other", ms: 4_664 });
+    const { out } = await fairlead(["explain", "req_3"]);
+    expect(out).toContain("Answer    status 200, begun by chat.local.1, ended by other after 4664 ms\n");
+    expect(out).toContain(`Attempts
+#  ID            OUTCOME  FIRST BYTE  NOTE
+1  chat.local.1  lost     60 ms       lost in the middle of its answer
+2  vendor        timeout  70 ms       to go on by token ids (exact); lost in the middle of its answer
+3  other         unsent   2 ms        to go on by token ids (exact)
+4  other         answer   80 ms       to go on with the same answer once more (regenerate)
+`);
+  });
+
+  test("shows an answer that ended with an error, and why", async () => {
+    const { upstream: _, ...nobody } = record;
+    edge.decisions.set("req_4", { ...nobody, reason: "Cannot go on with the answer: the upstream was lost", attempts: [{ id: "vendor", outcome: "lost", ms: 40, midway: true }], ms: 900 });
+    expect((await fairlead(["explain", "req_4"])).out).toContain("Answer    begun by vendor, ended with an error after 900 ms\nReason    Cannot go on with the answer: the upstream was lost\n");
+  });
+
   test("says that a request is not known, in the edge's words", async () => {
     expect(await fairlead(["explain", "req_2"])).toMatchObject({ code: 1, out: "", err: 'fairlead: Cannot explain request "req_2": no hub remembers it\n' });
   });

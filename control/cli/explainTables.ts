@@ -1,14 +1,34 @@
 import { styleText } from "node:util";
-import type { DecisionRecord, DryRunAnswer, Weighed } from "../../schema/decision.ts";
+import type { DecisionRecord, DryRunAnswer, Method, Weighed } from "../../schema/decision.ts";
 import { table } from "./table.ts";
 
 /** What became of a request, as text. */
 export function explainText(record: DecisionRecord): string {
-  const { requestId, at, status, reason, upstream, ms, attempts } = record;
-  const answer = `status ${status} after ${millis(ms)}${upstream === undefined ? ", from no upstream" : `, from ${upstream}`}`;
-  const head = facts([["Request", requestId], ["Came", new Date(at).toISOString()], ...asked(record), ["Answer", answer], ...(reason === undefined ? [] : [["Reason", reason] as [string, string]])]);
-  const tried = attempts.length === 0 ? "Nothing was tried." : table(["#", "ID", "OUTCOME", "TIME"], attempts.map(({ id, outcome, ms: took }, i) => [i + 1, id, outcome, millis(took)]));
-  return [head, section("Candidates", candidates(record)), section("Attempts", tried)].join("\n\n");
+  const { requestId, at, reason, attempts } = record;
+  const head = facts([["Request", requestId], ["Came", new Date(at).toISOString()], ...asked(record), ["Answer", answered(record)], ...(reason === undefined ? [] : [["Reason", reason] as [string, string]])]);
+  return [head, section("Candidates", candidates(record)), section("Attempts", tried(attempts))].join("\n\n");
+}
+
+function answered({ status, upstream, ms, attempts }: DecisionRecord): string {
+  const givers = attempts.filter(({ outcome, midway }) => midway === true || outcome === "answer").map(({ id }) => id);
+  if (upstream === undefined) return givers.length === 0 ? `status ${status} after ${millis(ms)}, from no upstream` : `begun by ${givers[0]}, ended with an error after ${millis(ms)}`;
+  if (givers.length < 2) return `status ${status} after ${millis(ms)}, from ${upstream}`;
+  return `status ${status}, begun by ${givers[0]}, ended by ${upstream} after ${millis(ms)}`;
+}
+
+const goingOn: Record<Method, string> = {
+  exact: "to go on by token ids (exact)",
+  text: "to go on from the text (text)",
+  regenerate: "to go on with the same answer once more (regenerate)",
+};
+
+function tried(attempts: DecisionRecord["attempts"]): string {
+  if (attempts.length === 0) return "Nothing was tried.";
+  const rows = attempts.map(({ id, outcome, ms, midway, method }, i) => {
+    const notes = [...(method === undefined ? [] : [goingOn[method]]), ...(midway === true ? ["lost in the middle of its answer"] : [])];
+    return [i + 1, id, outcome, millis(ms), notes.join("; ")];
+  });
+  return rows.some((row) => row.at(-1) !== "") ? table(["#", "ID", "OUTCOME", "FIRST BYTE", "NOTE"], rows) : table(["#", "ID", "OUTCOME", "TIME"], rows.map((row) => row.slice(0, -1)));
 }
 
 /** What would become of a request now, as text. */

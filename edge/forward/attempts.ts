@@ -1,3 +1,4 @@
+import type { Method } from "../../schema/decision.ts";
 import type { FairleadError } from "../../schema/errors.ts";
 import type { Now, Random } from "../../schema/clock.ts";
 import type { Candidate } from "../route/candidates.ts";
@@ -25,6 +26,18 @@ export interface Tried {
   id: string;
   outcome: Outcome<unknown>["kind"];
   ms: number;
+  /** It had begun to answer. */
+  midway?: boolean;
+  /** How it was to go on with an answer that another had begun. */
+  method?: Method;
+}
+
+/** What answered is lost in the middle. */
+export function brokeOff(attempts: readonly Tried[], id: string, { kind }: Failure): void {
+  const entry = attempts.findLast((tried) => tried.id === id && tried.outcome === "answer");
+  if (entry === undefined) return;
+  entry.outcome = kind;
+  entry.midway = true;
 }
 
 /** What one isolate remembers of a service. */

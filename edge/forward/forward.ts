@@ -9,7 +9,7 @@ import type { Candidate } from "../route/candidates.ts";
 import type { RequestFacts } from "../route/request.ts";
 import type { Decision } from "../route/route.ts";
 import { attempt, type Answer, type Client } from "./attempt.ts";
-import { attemptInTurn, type Tried, type Unanswered } from "./attempts.ts";
+import { attemptInTurn, brokeOff, type Tried, type Unanswered } from "./attempts.ts";
 import { carry } from "./carriage.ts";
 import { endOf } from "./deadline.ts";
 import { Delivered } from "./delivered.ts";
@@ -194,6 +194,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     const now = Date.now();
     memory.flights.end(flight, now);
     if (failure !== undefined) memory.standings.failed(candidate.id, sending.path, failure, now, now, random);
+    if (failure !== undefined && failure.kind !== "abandoned") brokeOff(attempts, candidate.id, failure);
     return judge(candidate, failure);
   };
   if (first === undefined || answer.events === undefined) return { answer, candidate, attempts, endsAt, over };

@@ -159,7 +159,7 @@ describe("what a leg may cost", () => {
     const legs = world({ candidates: ["r1", "r2", "r3", "r4", "r5"].map((id) => replica(id)), outcome: () => lost });
     expect(await goOn(legs)).toBeUndefined();
     expect(sent).toHaveLength(2);
-    expect(legs.attempts.map(({ id, outcome }) => [id, outcome])).toEqual([["r1", "lost"], ["r2", "lost"], ["r3", "lost"]]);
+    expect(legs.attempts.map(({ id, outcome, midway, method }) => [id, outcome, midway, method])).toEqual([["r1", "lost", true, undefined], ["r2", "lost", undefined, "exact"], ["r3", "lost", undefined, "exact"]]);
   });
 
   test("no leg without retry budget, time, or a client", async () => {

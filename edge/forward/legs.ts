@@ -1,12 +1,13 @@
 import { linkTimes } from "../../schema/protocol.ts";
 import type { Now, Random } from "../../schema/clock.ts";
 import type { Routing } from "../../schema/bundle.ts";
+import type { Method } from "../../schema/decision.ts";
 import type { FairleadError } from "../../schema/errors.ts";
 import type { Prefill } from "../provider/vendors.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { RequestFacts } from "../route/request.ts";
 import type { Answer } from "./attempt.ts";
-import { attemptsMaxEver, lateMs, type Remembered, type Tried } from "./attempts.ts";
+import { attemptsMaxEver, brokeOff, lateMs, type Remembered, type Tried } from "./attempts.ts";
 import { retryCost } from "./budget.ts";
 import { attemptMs } from "./deadline.ts";
 import type { Delivered } from "./delivered.ts";
@@ -16,7 +17,7 @@ import type { Run } from "./hedge.ts";
 import { isUnable, type Failure, type Outcome } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
 import { diedOf } from "./poison.ts";
-import { exactLeg, exactRefusal, idsFor, methodsOf, regenerateRefusal, textLeg, textRefusal, type Ask, type Leg, type Method } from "./resume.ts";
+import { exactLeg, exactRefusal, idsFor, methodsOf, regenerateRefusal, textLeg, textRefusal, type Ask, type Leg } from "./resume.ts";
 import { Again, Exact, FromText } from "./splice.ts";
 import type { Pool } from "./standing.ts";
 import type { Source } from "./stream.ts";
@@ -185,8 +186,7 @@ class Course {
   async next({ failure, watch }: Broken, lost: Candidate): Promise<Source | undefined> {
     const { attempts, onStreamLoss, now, startedAt, again } = this.#legs;
     const delivered = watch.passage?.delivered;
-    const entry = attempts.findLast(({ id, outcome }) => id === lost.id && outcome === "answer");
-    if (entry !== undefined) entry.outcome = failure.kind;
+    brokeOff(attempts, lost.id, failure);
     if (delivered === undefined || !isLoss(failure)) return undefined;
     if (lost.kind === "provider" && failure.kind !== "abandoned") this.#lost.add(lost.id);
     // an old decision names replicas that have gone since
@@ -221,7 +221,7 @@ class Course {
       const leg = await this.#leg(method, candidate, delivered);
       if (leg === undefined) continue;
       if (this.#spent || !budget.take(retryCost.transient)) return undefined;
-      const answer = await this.#attempt(candidate, leg.leg, leg.passage, candidates.length > 1);
+      const answer = await this.#attempt(candidate, method, leg, candidates.length > 1);
       if (answer === undefined) continue;
       if (method === "text" && !this.#isSameModel(candidate)) this.#mixed = true;
       return this.#source(candidate, answer.answer, answer.flight);
@@ -229,7 +229,7 @@ class Course {
   }
 
   /** @throws FairleadError when replicas die of the request */
-  async #attempt(candidate: Candidate, leg: Leg | undefined, passage: Passage, others: boolean): Promise<{ answer: Answer; flight: Flight } | undefined> {
+  async #attempt(candidate: Candidate, method: Method, { leg, passage }: { leg: Leg | undefined; passage: Passage }, others: boolean): Promise<{ answer: Answer; flight: Flight } | undefined> {
     const { remembered, attempts, now, random, endsAt, ttftMs, request, path, send } = this.#legs;
     const { budget, standings, observed, flights } = remembered;
     const { id } = candidate;
@@ -240,7 +240,7 @@ class Course {
     const { result } = send(candidate, leg, passage, attemptMs({ now: at, endsAt, ttftMs, others, stream: true, observedMs: others ? observed.ttftMs(id, at) : undefined }));
     const outcome = await result;
     const settledAt = now();
-    attempts.push({ id, outcome: outcome.kind, ms: settledAt - at });
+    attempts.push({ id, outcome: outcome.kind, ms: settledAt - at, method });
     if (outcome.kind === "answer" && outcome.answer.events !== undefined) {
       budget.succeeded();
       standings.answered(id, settledAt, at);

@@ -1,10 +1,7 @@
+import { methods, type Method } from "../../schema/decision.ts";
 import { withMembers, type Change } from "../provider/members.ts";
 import type { Prefill } from "../provider/vendors.ts";
 import type { Delivered } from "./delivered.ts";
-
-/** How a stream that was lost can go on, best first. */
-export const methods = ["exact", "text", "regenerate"] as const;
-export type Method = (typeof methods)[number];
 
 export function methodsOf(onStreamLoss: "exact" | "continue" | "error"): readonly Method[] {
   switch (onStreamLoss) {

@@ -1,6 +1,7 @@
+import type { Method } from "../../schema/decision.ts";
 import { logprobCount, textsOf, type Chunk, type ChunkChoice, type Delivered, type Delta, type Had, type Logprobs, type Segment, type ToolDelta, type Usage } from "./delivered.ts";
 import type { Passage } from "./passage.ts";
-import { idsFor, tokensDelivered, type Ask, type Method } from "./resume.ts";
+import { idsFor, tokensDelivered, type Ask } from "./resume.ts";
 import { Stops } from "./stops.ts";
 
 const nothing: readonly Chunk[] = [];

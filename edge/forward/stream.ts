@@ -23,6 +23,8 @@ export interface Source {
   /** Instead of `stallMsMax`, for tests. */
   stallMs?: number;
   goOn?: GoOn<Source> | undefined;
+  /** The answer has ended with this error. Of an answer's first source. */
+  failed?: (error: FairleadError) => void;
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
@@ -184,9 +186,10 @@ async function pour(source: Source, writer: Writer): Promise<void> {
 }
 
 /** A begun answer that cannot go on ends with one typed error event and no `[DONE]`, never with a clean EOF. */
-async function endWith(writer: Writer, error: unknown): Promise<void> {
+async function endWith(writer: Writer, error: unknown, source: Source | undefined): Promise<void> {
   if (error instanceof ClientGone) return;
   const known = error instanceof FairleadError ? error : new FairleadError("provider_unreachable", "Cannot go on with the answer: the upstream was lost");
+  source?.failed?.(known);
   try {
     await writer.write(errorEvent(known));
     await writer.close();
@@ -227,7 +230,7 @@ export function beginEarly(upstream: Promise<Source>, cancel: () => void, waitUn
     } catch (error) {
       cancel();
       if (source === undefined) upstream.then(refuse, () => undefined);
-      await endWith(writer, error);
+      await endWith(writer, error, source);
     }
   };
   waitUntil(work());
@@ -238,7 +241,7 @@ export function beginEarly(upstream: Promise<Source>, cancel: () => void, waitUn
 export function events(source: Source, waitUntil: WaitUntil): ReadableStream {
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
-  waitUntil(pour(source, writer).catch((error: unknown) => endWith(writer, error)));
+  waitUntil(pour(source, writer).catch((error: unknown) => endWith(writer, error, source)));
   return readable;
 }
 

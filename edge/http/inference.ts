@@ -2,7 +2,7 @@ import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
 import { noteDecision, weighed } from "../decisions.ts";
-import { Client, discard } from "../forward/attempt.ts";
+import { Client, discard, type Begun } from "../forward/attempt.ts";
 import type { Tried } from "../forward/attempts.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { handThrough } from "../forward/handThrough.ts";
@@ -54,7 +54,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
     noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached }));
   };
   const answered = forward(
-    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: () => redecide(c, view, chosen, facts), resumed: (attempts, last) => noteResumed(attempts, last.id) },
+    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: () => redecide(c, view, chosen, facts), resumed: (attempts, last) => noteEnd(attempts, { upstream: last.id }) },
     decision,
     {
       requestId,
@@ -71,19 +71,23 @@ export async function inference(c: RouterRequest): Promise<Response> {
     },
   );
   // what became of it is known anew: the later record is the one that is kept
-  const noteResumed = (attempts: readonly Tried[], upstream: string): void =>
-    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, upstream }));
+  const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
+    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...end }));
+  const sourceOf = ({ answer: { abandon }, attempts, endsAt, over, goOn }: Forwarded, begun: Begun): Source => ({
+    events: begun, abandon, over, idleMs: chosen.timeouts.idleMs, endsAt, goOn,
+    failed: ({ message }) => noteEnd(attempts, { reason: message }),
+  });
   const finish = (forwarded: Forwarded | Unforwarded): Response => {
     note(forwarded);
     if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
-    const { answer, candidate, attempts, endsAt, over, goOn } = forwarded;
-    const { response, events: begun, whole, native = null, abandon } = answer;
+    const { answer, candidate, attempts, endsAt, over } = forwarded;
+    const { response, events: begun, whole, native = null } = answer;
     const headers = inferenceAnswerHeaders(response);
     const answeredModel = candidate.kind === "provider" ? (candidate.provider.model ?? model) : model;
     servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts.length, isFallback(chosen, decision, candidate));
     if (begun !== undefined) {
       headers["cache-control"] = "no-cache";
-      return new Response(events({ events: begun, abandon, over, idleMs: chosen.timeouts.idleMs, endsAt, goOn }, waitUntil), { status: response.status, headers });
+      return new Response(events(sourceOf(forwarded, begun), waitUntil), { status: response.status, headers });
     }
     if (whole === undefined && native !== null) return new Response(handThrough(native, { answer, endsAt, over, waitUntil }), { status: response.status, headers });
     void over();
@@ -93,16 +97,15 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const heard = await orSilence(answered);
   if (heard !== "silent") return finish(heard.value);
   // Silence before the first event: begin the answer, so that a client that goes away is noticed.
-  const early = beginEarly(answered.then((forwarded) => (note(forwarded), eventsOnly(forwarded, chosen))), () => client.leave(), waitUntil);
+  const early = beginEarly(answered.then((forwarded) => (note(forwarded), eventsOnly(forwarded, sourceOf))), () => client.leave(), waitUntil);
   return new Response(early, { headers: { "content-type": "text/event-stream", "cache-control": "no-cache", "x-request-id": requestId } });
 }
 
 /** Once the answer has begun as a stream of events, anything else is an error in the stream. */
-function eventsOnly(forwarded: Forwarded | Unforwarded, { timeouts }: RouteService): Source {
+function eventsOnly(forwarded: Forwarded | Unforwarded, sourceOf: (forwarded: Forwarded, begun: Begun) => Source): Source {
   if ("error" in forwarded) throw forwarded.error;
-  const { answer, endsAt, over, goOn } = forwarded;
-  const { events: begun, abandon } = answer;
-  if (begun !== undefined) return { events: begun, abandon, over, idleMs: timeouts.idleMs, endsAt, goOn };
+  const { answer, over } = forwarded;
+  if (answer.events !== undefined) return sourceOf(forwarded, answer.events);
   discard(answer);
   void over();
   throw new FairleadError("provider_error", "Cannot go on with the answer: the upstream answered with something that is no stream");

@@ -273,6 +273,20 @@ describe("exact, by token ids", () => {
     expect(record.attempts.map(({ outcome }) => outcome)).toEqual(["lost", "answer"]);
   });
 
+  test.each([["eof@5", 3, "continue"], ["eof@5", 1, "error"]])("explain tells of an answer that ended with an error (%s for %i, on_stream_loss %s)", async (spec, count, onStreamLoss) => {
+    const name = await service(three, { routing: `, on_stream_loss: ${onStreamLoss}` });
+    three.failures.clear();
+    three.failures.order(parseFailure(spec), count);
+    const response = await world.fetch("/v1/chat/completions", { method: "POST", body: JSON.stringify({ ...chat(), model: name, stream: true }) });
+    expect(await response.text()).toContain('"code":"provider_unreachable"');
+    const told = await until("the decision", 10_000, async () => {
+      const { code, stdout } = await world.cli(["explain", response.headers.get("x-request-id") ?? ""]);
+      return code === 0 && stdout.includes("ended with an error") && stdout;
+    });
+    expect(told).toContain("the upstream was lost");
+    expect(told.match(/lost in the middle of its answer/g)).toHaveLength(count);
+  });
+
   test("a client that leaves while another upstream is waited for is noticed, and that one cancelled", async () => {
     const two = await fleet(2);
     const name = await service(two);
