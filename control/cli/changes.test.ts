@@ -27,3 +27,12 @@ test.each<[string, string | undefined, string, string]>([
 ])("describeChanges() of %s", (_name, before, after, expected) => {
   expect(describeChanges("chat", before === undefined ? undefined : spec(before), spec(after)).join("\n")).toContain(expected);
 });
+
+test("a spec whose fields come in another order is no change", () => {
+  const reversed = (value: unknown): unknown => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    return Object.fromEntries(Object.entries(value).toReversed().map(([key, inner]) => [key, reversed(inner)]));
+  };
+  const stored = reversed(JSON.parse(JSON.stringify(spec(base)))) as ReturnType<typeof spec>;
+  expect(describeChanges("chat", stored, spec(base))).toEqual(["Service chat stays as it is, unless a secret has changed."]);
+});

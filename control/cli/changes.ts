@@ -1,12 +1,13 @@
 import type { ServiceSpec } from "../../schema/serviceSpec.ts";
 import { formatDuration } from "../../schema/units.ts";
+import { same } from "../same.ts";
 
 /** What applying a spec will do, in lines that a person reads before saying yes. */
 export function describeChanges(name: string, old: ServiceSpec | undefined, spec: ServiceSpec): string[] {
   if (old === undefined) return [`Service ${name} will be created: ${summary(spec)}.`];
   const lines: string[] = [];
   const compare = (what: string, before: Said, after: Said) => {
-    if (text(before) !== text(after)) lines.push(`  ${what}: ${text(before)} → ${text(after)}`);
+    if (!same(before, after)) lines.push(`  ${what}: ${text(before)} → ${text(after)}`);
   };
   compare("models", old.models, spec.models);
   compare("replicas", old.replicas.min, spec.replicas.min);
@@ -18,9 +19,9 @@ export function describeChanges(name: string, old: ServiceSpec | undefined, spec
   compare("on stream loss", old.routing.onStreamLoss, spec.routing.onStreamLoss);
   compare("timeouts", timeouts(old), timeouts(spec));
   compare("readiness probe", old.task?.probe, spec.task?.probe);
-  const replaced = (["setup", "run", "workdir", "envs", "fixedPort", "gpus"] as const).filter((field) => text(old.task?.[field]) !== text(spec.task?.[field]));
+  const replaced = (["setup", "run", "workdir", "envs", "fixedPort", "gpus"] as const).filter((field) => !same(old.task?.[field], spec.task?.[field]));
   if (replaced.length > 0) lines.push(`  ${replaced.join(", ")} changed: replicas are replaced one after another`);
-  if (lines.length === 0 && text(old) !== text(spec)) lines.push("  settings that restart nothing");
+  if (lines.length === 0 && !same(old, spec)) lines.push("  settings that restart nothing");
   if (lines.length === 0) return [`Service ${name} stays as it is, unless a secret has changed.`];
   return [`Service ${name} will be updated:`, ...lines];
 }

@@ -10,6 +10,7 @@ import { change } from "../change.ts";
 import type { Context } from "../context.ts";
 import { deleteService, findService, lastVersion, listServices, modelOwner, saveService } from "../queries/services.ts";
 import { redactYaml } from "../redact.ts";
+import { same } from "../same.ts";
 import { lockSecrets, taskDigest, unlockSecrets } from "../secrets.ts";
 
 export function serviceRoutes(context: Context): Hono {
@@ -91,14 +92,4 @@ function describe({ name, version, spec, createdAt, updatedAt }: ServiceRow) {
 
 export function unknownService(action: string, name: string): FairleadError {
   return new FairleadError("service_not_found", `Cannot ${action} service "${name}": there is no such service`, { param: "name" });
-}
-
-/** Whether two values say the same, in whatever order their fields stand. */
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a, sorted) === JSON.stringify(b, sorted);
-}
-
-function sorted(_key: string, value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1)));
 }
