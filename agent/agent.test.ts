@@ -196,7 +196,8 @@ describe("fairlead-agent", { timeout: 40_000 }, () => {
   test("runs a replica, carries requests and logs, reads its load, restarts it when it is killed, drains at SIGTERM", async () => {
     const { child, out, exit } = await running();
     await until(() => replicas.get(id)?.phase === "ready");
-    expect(phases).toEqual(["starting", "ready"]);
+    // a heartbeat may fall between its assignment and its start
+    expect(phases.slice(phases[0] === "pending" ? 1 : 0)).toEqual(["starting", "ready"]);
     expect(out()).toContain("can run any command on this host");
     ask(1, id, "/");
     ask(2, id, "/pid");
