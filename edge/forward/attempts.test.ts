@@ -277,7 +277,7 @@ describe("attemptInTurn(): over a minute", () => {
     for (const end = world.now + 60_000; world.now < end; requests++) {
       const at = world.now;
       const survey = world.remembered.standings.survey(world.course().pool, "/v1/chat/completions", at);
-      const candidates = world.candidates.filter(({ id }) => survey?.blocked(id) === undefined);
+      const candidates = world.candidates.filter(({ id }) => survey?.blocked.has(id) !== true);
       if ("answer" in (await world.ask({ candidates }))) answered++;
       world.now = Math.max(world.now, at + 1000 / perSecond);
     }

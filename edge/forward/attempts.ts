@@ -141,7 +141,7 @@ class Turn<Answer> {
     for (const candidate of this.#candidates) {
       if (this.#used.includes(candidate.id)) continue;
       if (survey === undefined) return candidate;
-      if (survey.blocked(candidate.id) !== undefined) continue;
+      if (survey.blocked.has(candidate.id)) continue;
       if (!survey.lastResort(candidate.id)) return candidate;
       last ??= candidate;
     }
