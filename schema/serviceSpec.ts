@@ -79,6 +79,7 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
       attempts: service.routing?.retries?.attempts ?? undefined,
       onStreamLoss: service.routing?.on_stream_loss ?? undefined,
       hedgeAfterMs: service.routing?.hedge?.after ?? undefined,
+      contextWindowFallback: service.routing?.context_window_fallback ?? undefined,
     }),
     own: buildOwn(service),
     bodyBytesMax: service.limits?.max_body_bytes ?? defaults.bodyBytesMax,
@@ -151,7 +152,7 @@ function buildPrice(price: NonNullable<ServiceYaml["providers"]>[number]["price"
 /** The service's own replicas, as the entry of type self-hosted says. */
 function buildOwn(service: ServiceYaml): ServiceSpec["own"] {
   const entry = (service.providers ?? []).find((provider) => !isExternal(provider));
-  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), continuation: entry?.supports?.continuation ?? undefined });
+  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), contextWindow: entry?.context_window ?? undefined, continuation: entry?.supports?.continuation ?? undefined });
 }
 
 /** External providers in the order in which they are tried: the fallback chain's, then the file's. */
@@ -180,6 +181,7 @@ function buildProviders(service: ServiceYaml, { headers, purpose, report }: Spec
         weight: provider.weight ?? undefined,
         fallback: provider.fallback ?? undefined,
         price: buildPrice(provider.price),
+        contextWindow: provider.context_window ?? undefined,
         continuation: provider.supports?.continuation ?? undefined,
         headers: own(headers, provider.name),
       }),

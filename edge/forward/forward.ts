@@ -168,6 +168,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     ttftMs: service.timeouts.ttftMs,
     endsAt,
     hedgeAfterMs: once ? undefined : service.routing.hedgeAfterMs,
+    largerContext: !once && service.routing.contextWindowFallback,
     remembered: memory,
     now: Date.now,
     random,

@@ -23,6 +23,8 @@ export interface CandidateFacts {
   /** Used only when those that are no fallback cannot answer. */
   fallback: boolean;
   price: Price | undefined;
+  /** Tokens; undefined where it is not known. */
+  contextWindow: number | undefined;
   continuation: "none" | "text" | "tokens";
 }
 
@@ -35,12 +37,12 @@ export type Candidate = CandidateFacts &
 
 export function replicaCandidate({ replicas }: RouteService, { replica, host }: ReplicaRow): Candidate {
   return {
-    kind: "replica", id: replica.id, upstream: replicas.name, weight: replicas.weight, fallback: replicas.fallback, price: replicas.price, continuation: replicas.continuation ?? (replica.engine === undefined ? "none" : byEngine[replica.engine]),
+    kind: "replica", id: replica.id, upstream: replicas.name, weight: replicas.weight, fallback: replicas.fallback, price: replicas.price, contextWindow: replicas.contextWindow, continuation: replicas.continuation ?? (replica.engine === undefined ? "none" : byEngine[replica.engine]),
     version: replica.version, host: host.id, relays: host.relays, load: replica.load === undefined ? undefined : replica.load.running + replica.load.queueDepth,
   };
 }
 
 export function providerCandidate(provider: Provider): Candidate {
-  const { name, weight, fallback, price, continuation } = provider;
-  return { kind: "provider", id: name, upstream: name, weight, fallback, price, continuation, provider };
+  const { name, weight, fallback, price, contextWindow, continuation } = provider;
+  return { kind: "provider", id: name, upstream: name, weight, fallback, price, contextWindow, continuation, provider };
 }

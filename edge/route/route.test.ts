@@ -71,7 +71,7 @@ describe("route()", () => {
 
   test("a candidate carries its host, that host's relays and its load", () => {
     expect(route({ service: { ...service, providers: [] }, replicas: [row(1, busy(2, 3), { host: { relays: [1] } })] }, seeded(1)).candidates).toEqual([
-      { kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", version: 1, host: "h1", relays: [1], load: 5 },
+      { kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, contextWindow: undefined, continuation: "none", version: 1, host: "h1", relays: [1], load: 5 },
     ]);
   });
 
