@@ -118,6 +118,14 @@ describe("router: attempts", () => {
     expect(asked).toEqual(["one"]);
   });
 
+  test.each([400, 200])("too long a prompt, said with %d, goes to an upstream with a larger context window when policy says so", async (status) => {
+    providers({ one: [json(status, error("context_length_exceeded", "invalid_request_error"))], two: [json(200, { from: "two" })] });
+    const response = await router.post({ ...chat, model: "windows" });
+    expect(await response.json()).toEqual({ from: "two" });
+    expect(Object.fromEntries(response.headers)).toMatchObject({ "x-fairlead-upstream": "two", "x-fairlead-model": "larger", "x-fairlead-attempts": "2", "x-fairlead-fallback": "true" });
+    expect(asked).toEqual(["one", "two"]);
+  });
+
   test("a provider that refuses our key is left alone after that, and its caller never sees a 401", async () => {
     providers({ one: [json(401, error("invalid_api_key"))], two: [json(401, error("invalid_api_key"))] });
     expect((await router.post({ ...chat, model: "pair" })).status).toBe(502);

@@ -22,6 +22,7 @@ async function servicesOf(): Promise<RouteService[]> {
     routeService("rented", { selfHosted: false, providers: [{ name: "vendor", endpoint: "http://vendor.test/v1", dialect: "openai", sealedApiKey, model: "vendor-model" }] }),
     routeService("pair", { selfHosted: false, timeouts, providers: [one, { ...two, fallback: true }] }),
     routeService("strict", { selfHosted: false, timeouts, routing: { onStreamLoss: "error" }, providers: [one, { ...two, fallback: true }] }),
+    routeService("windows", { selfHosted: false, routing: { contextWindowFallback: true }, providers: [{ ...one, contextWindow: 8_192 }, { ...two, fallback: true, contextWindow: 131_072, model: "larger" }] }),
     routeService("hedged", { selfHosted: false, routing: { hedgeAfterMs: 50 }, providers: [one, two] }),
     routeService("empty"),
     routeService("small", { bodyBytesMax: 100 }),
