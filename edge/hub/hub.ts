@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import { bundleBytesMax, bundleSchema, type Bundle } from "../../schema/bundle.ts";
+import { bundleBytesMax, bundleSchema, type Bundle, type FleetHost } from "../../schema/bundle.ts";
 import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
@@ -15,8 +15,9 @@ import { Decisions } from "./decisions.ts";
 import { fleetMetrics } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { heartbeat, isLost, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { signTicket } from "./ticket.ts";
+import { Unchanged } from "./unchanged.ts";
 
 /** Data links that an agent holds: two, so that one may fail (facts/failures.md §2). */
 const relaysPerHost = 2;
@@ -28,7 +29,6 @@ interface LinkState {
   challenge?: Challenge;
   host?: string;
   epoch?: number;
-  heardAt?: number;
 }
 
 interface Assignment {
@@ -42,13 +42,22 @@ interface Assignment {
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
  * substance changes; `assign:<id>` an `Assignment`; `task:<digest>` tasks that may still be running; `number:<service>` the last
  * number given; `epoch:<id>` the last session of a host;
- * `quarantined` the requests that are refused. When a host was last heard lives in its socket's attachment: no write
- * per heartbeat.
+ * `quarantined` the requests that are refused. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
+ * wakes counts from its waking for those whose sockets are open.
  */
 export class Hub extends DurableObject<FleetEnv> {
   readonly #region: Region;
   readonly #awakeSince = Date.now();
   readonly #rows = new Map<string, HostRow>();
+  /** The sessions' sockets, by host. */
+  readonly #sockets = new Map<string, WebSocket>();
+  /** What sockets' attachments say, read once: a heartbeat must not cost a deserialisation. */
+  readonly #links = new WeakMap<WebSocket, LinkState>();
+  /** What `assign:` keys say, read once. */
+  readonly #assignments = new Map<string, Assignment>();
+  readonly #unchanged = new Unchanged();
+  #plannedAt = 0;
+  #planning: ReturnType<typeof setTimeout> | undefined;
   readonly #others = new Map<Region, { snapshot: Snapshot; at: number }>();
   #asking = false;
   #bundle: Bundle | undefined;
@@ -68,9 +77,11 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
     for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false });
     for (const socket of ctx.getWebSockets()) {
-      const { host, epoch, heardAt } = this.#link(socket);
+      const { host, epoch } = this.#link(socket);
       const row = host === undefined ? undefined : this.#rows.get(host);
-      if (row !== undefined && row.epoch === epoch) this.#rows.set(row.id, { ...row, linkUp: true, heardAt: Math.max(row.heardAt, heardAt ?? 0) });
+      if (row === undefined || row.epoch !== epoch) continue;
+      this.#rows.set(row.id, { ...row, linkUp: true, heardAt: this.#awakeSince });
+      this.#sockets.set(row.id, socket);
     }
     // whoever does not come back within a lease of this waking is lost
     if ([...this.#rows.values()].some((row) => !row.linkUp)) void this.#wakeAt(this.#awakeSince + linkTimes.leaseMs);
@@ -177,7 +188,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const { 0: client, 1: server } = new WebSocketPair();
     const challenge: Challenge = { type: "challenge", nonce: toBase64(crypto.getRandomValues(new Uint8Array(32))), protocol, protocolMin, region: this.#region };
     this.ctx.acceptWebSocket(server);
-    server.serializeAttachment({ challenge } satisfies LinkState);
+    this.#attach(server, { challenge });
     server.send(JSON.stringify(challenge satisfies HubMessage));
     // a socket that does not prove itself in time is closed
     setTimeout(() => {
@@ -190,6 +201,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const link = this.#link(socket);
     const limit = link.host === undefined ? linkBytesMax.beforeHello : linkBytesMax.afterHello;
     if (typeof message !== "string" || message.length > limit) return closeQuietly(socket, closeCodes.policy, "not a text message, or too long");
+    if (this.#heardSame(link, message)) return;
     let json: unknown;
     try {
       json = JSON.parse(message);
@@ -207,54 +219,64 @@ export class Hub extends DurableObject<FleetEnv> {
       if (parsed.data.type !== "hello" || link.challenge === undefined) return closeQuietly(socket, closeCodes.policy, "hello expected");
       return this.#hello(socket, link.challenge, parsed.data);
     }
-    await this.#heard(socket, link, parsed.data);
+    await this.#heard(socket, link, parsed.data, message);
+  }
+
+  /** The heartbeat that changed nothing the last time changes nothing now: it was checked then, and its row is as it left it. */
+  #heardSame({ host }: LinkState, message: string): boolean {
+    const row = host === undefined ? undefined : this.#rows.get(host);
+    if (row === undefined || !this.#unchanged.is(message, row)) return false;
+    const heard = { ...row, heardAt: Date.now() };
+    this.#rows.set(row.id, heard);
+    this.#unchanged.took(row.id, message, heard);
+    return true;
   }
 
   async #hello(socket: WebSocket, challenge: Challenge, hello: Hello): Promise<void> {
     // a Hub that has been told nothing yet cannot tell a stranger from a friend: come again soon
     if (this.#bundle === undefined) return closeQuietly(socket, closeCodes.tryAgainLater, "no bundle has reached this hub yet");
-    const host = this.#bundle.fleet.hosts.find(({ id }) => id === hello.host);
+    const host = hostsOf(this.#bundle).get(hello.host);
     const verdict = await checkHello(challenge, hello, host);
     if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const now = Date.now();
     const epoch = (this.ctx.storage.kv.get<number>(`epoch:${hello.host}`) ?? 0) + 1;
     this.ctx.storage.kv.put(`epoch:${hello.host}`, epoch);
-    for (const other of this.ctx.getWebSockets()) {
-      if (other !== socket && this.#link(other).host === hello.host) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
-    }
-    socket.serializeAttachment({ host: hello.host, epoch, heardAt: now } satisfies LinkState);
+    const other = this.#sockets.get(hello.host);
+    if (other !== undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
+    this.#attach(socket, { host: hello.host, epoch });
+    this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
     const known = this.#rows.get(hello.host);
     this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] });
     send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch) });
-    this.#replan();
+    this.#replanSoon();
     send(socket, this.#assign(hello.host));
   }
 
-  async #heard(socket: WebSocket, link: LinkState, message: AgentMessage): Promise<void> {
+  async #heard(socket: WebSocket, link: LinkState, message: AgentMessage, text: string): Promise<void> {
     const row = link.host === undefined ? undefined : this.#rows.get(link.host);
     // a superseded session has no say; its socket is on its way out
     if (row === undefined || link.epoch !== row.epoch) return closeQuietly(socket, closeCodes.superseded, "a newer connection has taken over");
     if (message.type === "hello" || message.epoch !== row.epoch) return closeQuietly(socket, closeCodes.policy, "wrong epoch or a second hello");
     const now = Date.now();
-    socket.serializeAttachment({ ...link, heardAt: now } satisfies LinkState);
     switch (message.type) {
       case "heartbeat": {
         const next = heartbeat(row, message, now);
+        this.#unchanged.took(row.id, text, next);
         if (!this.#put(next)) return;
         // one that missed an assignment is told again
         if (message.generation < this.#assignment(row.id).generation) send(socket, this.#assign(row.id));
-        return this.#replan();
+        return this.#replanSoon();
       }
       case "report":
-        if (this.#put(report(row, message.replica, now))) this.#replan();
+        if (this.#put(report(row, message.replica, now))) this.#replanSoon();
         return;
       case "tickets":
         return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch) });
       case "goodbye":
         this.#put({ ...row, heardAt: 0, linkUp: false, relays: [], replicas: [] });
         closeQuietly(socket, 1000, "goodbye");
-        return this.#replan();
+        return this.#replanSoon();
     }
   }
 
@@ -262,6 +284,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const { host, epoch } = this.#link(socket);
     const row = host === undefined ? undefined : this.#rows.get(host);
     closeQuietly(socket, code, "");
+    if (host !== undefined && this.#sockets.get(host) === socket) this.#sockets.delete(host);
     if (row === undefined || row.epoch !== epoch || !row.linkUp) return;
     // Out of routing at once; its places are kept for it until its lease is over.
     this.#put({ ...row, linkUp: false, relays: [] });
@@ -278,8 +301,20 @@ export class Hub extends DurableObject<FleetEnv> {
 
   // ——— placing ———
 
+  /** Placing looks at the whole fleet: where that is large and much happens at once, as when all agents come back, it is done for many changes together. */
+  #replanSoon(): void {
+    const spacingMs = replanSpacingMs(this.#rows.size);
+    const waitMs = this.#plannedAt + spacingMs - Date.now();
+    // a clock that was set back is no reason to wait
+    if (waitMs <= 0 || waitMs > spacingMs) return this.#replan();
+    this.#planning ??= setTimeout(() => this.#replan(), waitMs);
+  }
+
   /** Compare what is assigned with what should be, and tell the hosts for which it differs. */
   #replan(): void {
+    if (this.#planning !== undefined) clearTimeout(this.#planning);
+    this.#planning = undefined;
+    this.#plannedAt = Date.now();
     const bundle = this.#bundle;
     if (bundle === undefined) return;
     const { kv } = this.ctx.storage;
@@ -318,14 +353,22 @@ export class Hub extends DurableObject<FleetEnv> {
       const was = before.get(host) ?? { generation: 0, replicas: [] };
       for (const { digest } of replicas) used.add(digest);
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
-      kv.put(`assign:${host}`, { generation: was.generation + 1, replicas } satisfies Assignment);
-      for (const socket of this.ctx.getWebSockets()) if (this.#link(socket).host === host) send(socket, this.#assign(host));
+      const next: Assignment = { generation: was.generation + 1, replicas };
+      kv.put(`assign:${host}`, next);
+      this.#assignments.set(host, next);
+      const socket = this.#sockets.get(host);
+      if (socket !== undefined) send(socket, this.#assign(host));
     }
     for (const digest of tasks.keys()) if (!used.has(digest)) kv.delete(`task:${digest}`);
   }
 
   #assignment(host: string): Assignment {
-    return this.ctx.storage.kv.get<Assignment>(`assign:${host}`) ?? { generation: 0, replicas: [] };
+    let known = this.#assignments.get(host);
+    if (known === undefined) {
+      known = this.ctx.storage.kv.get<Assignment>(`assign:${host}`) ?? { generation: 0, replicas: [] };
+      this.#assignments.set(host, known);
+    }
+    return known;
   }
 
   /** The desired state of a host, with each task that it needs and the secrets sealed to it. */
@@ -353,6 +396,9 @@ export class Hub extends DurableObject<FleetEnv> {
       if (good.has(row.id)) continue;
       for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
       this.#rows.delete(row.id);
+      this.#sockets.delete(row.id);
+      this.#assignments.delete(row.id);
+      this.#unchanged.forget(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
       this.ctx.storage.kv.delete(`assign:${row.id}`);
     }
@@ -361,7 +407,17 @@ export class Hub extends DurableObject<FleetEnv> {
   // ——— small parts ———
 
   #link(socket: WebSocket): LinkState {
-    return (socket.deserializeAttachment() as LinkState | null) ?? {};
+    let link = this.#links.get(socket);
+    if (link === undefined) {
+      link = (socket.deserializeAttachment() as LinkState | null) ?? {};
+      this.#links.set(socket, link);
+    }
+    return link;
+  }
+
+  #attach(socket: WebSocket, link: LinkState): void {
+    socket.serializeAttachment(link);
+    this.#links.set(socket, link);
   }
 
   /** Put a row in the roster. True when its substance has changed; only then is it written. */
@@ -384,6 +440,18 @@ export class Hub extends DurableObject<FleetEnv> {
     const set = await this.ctx.storage.getAlarm();
     if (set === null || set > due) await this.ctx.storage.setAlarm(due);
   }
+}
+
+const byBundle = new WeakMap<Bundle, ReadonlyMap<string, FleetHost>>();
+
+/** A bundle's hosts by id: made once a bundle. */
+function hostsOf(bundle: Bundle): ReadonlyMap<string, FleetHost> {
+  let hosts = byBundle.get(bundle);
+  if (hosts === undefined) {
+    hosts = new Map(bundle.fleet.hosts.map((host) => [host.id, host]));
+    byBundle.set(bundle, hosts);
+  }
+  return hosts;
 }
 
 const knownTypes: ReadonlySet<string> = new Set(agentMessageSchema.options.map((option) => option.shape.type.value));

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { FleetHost } from "../../schema/bundle.ts";
 import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
 import { isOver, phases } from "../../schema/replica.ts";
-import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
+import { heartbeat, isLost, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
 
 const now = 1_000_000;
 const replica = (number: number, fields: Partial<ReplicaState> = {}): ReplicaState => ({
@@ -61,6 +61,10 @@ describe("substance()", () => {
   ])("is %s", (_, fields) => {
     expect(substance({ ...row(), ...fields })).not.toBe(substance(row()));
   });
+});
+
+test("a small fleet is placed at each change, a large one once a second at most", () => {
+  expect([0, 50, 51, 1_000, 10_000].map(replanSpacingMs)).toEqual([0, 0, 51, 1_000, 1_000]);
 });
 
 describe("isLost()", () => {

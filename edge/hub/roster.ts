@@ -34,9 +34,25 @@ export function report(row: HostRow, replica: ReplicaState, now: number): HostRo
   return { ...row, heardAt: now, replicas: [...others, replica] };
 }
 
-/** What of a row is worth a write and a look at the placement: not loads, counts or times. */
+const substances = new WeakMap<HostRow, string>();
+
+/** What of a row is worth a write and a look at the placement: not loads, counts or times. Made once a row. */
 export function substance(row: HostRow): string {
+  let known = substances.get(row);
+  if (known === undefined) substances.set(row, (known = substanceOf(row)));
+  return known;
+}
+
+function substanceOf(row: HostRow): string {
   return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+}
+
+/** Up to so many hosts each change is placed at once. */
+const placedAtOnceMax = 50;
+
+/** Between two looks at the placement, in ms: one for each host, so that a thousand that come back within seconds are not placed a thousand times. */
+export function replanSpacingMs(hosts: number): number {
+  return hosts <= placedAtOnceMax ? 0 : Math.min(1_000, hosts);
 }
 
 /** Silent for longer than its lease. A Hub that woke a moment ago has not had the time to hear anyone. */
