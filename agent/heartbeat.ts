@@ -17,5 +17,5 @@ function rank(phase: Phase): number {
 
 /** Whether two states differ in what a hub should hear of soon; load and requests in flight can wait for the next heartbeat. */
 export function differs(a: ReplicaState, b: ReplicaState): boolean {
-  return a.phase !== b.phase || a.reason !== b.reason || a.port !== b.port || a.pid !== b.pid || a.version !== b.version || a.restarts !== b.restarts || a.engine !== b.engine;
+  return a.phase !== b.phase || a.reason !== b.reason || a.port !== b.port || a.pid !== b.pid || a.version !== b.version || a.restarts !== b.restarts || a.engine !== b.engine || a.loadProblem !== b.loadProblem;
 }

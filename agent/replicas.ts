@@ -1,23 +1,27 @@
 import type { Clock, Random } from "../schema/clock.ts";
 import type { RequestHead } from "../schema/frames.ts";
-import type { Engine, Assign, AssignedReplica, Load, ReplicaState } from "../schema/protocol.ts";
+import type { Assign, AssignedReplica, ReplicaState } from "../schema/protocol.ts";
 import { isOver } from "../schema/replica.ts";
 import type { Probe, Task } from "../schema/task.ts";
 import { carryHttp, carryWebSocket, loopbackPorts, type Answerer, type Wire } from "./carry.ts";
+import type { Told } from "./engine.ts";
 import { StartError, type Executor } from "./executor.ts";
 import { differs } from "./heartbeat.ts";
 import type { Log } from "./log.ts";
 import type { Probed } from "./probe.ts";
 import { reconcile } from "./reconcile.ts";
 import { newReplica, refusedReplica, step, type Effect, type Event, type Replica, type Rules } from "./replica.ts";
+import type { Slept, Woken } from "./sleep.ts";
 import { tell } from "./tell.ts";
 import type { Cancel, Timers } from "./timers.ts";
 
 export interface ReplicasOptions {
   executor: Executor;
   probe: (port: number, task: Task) => Promise<Probed>;
-  loadOf: (id: string) => Load | undefined;
-  engineOf: (id: string) => Engine | undefined;
+  putToSleep: (port: number) => Promise<Slept>;
+  wakeUp: (port: number, task: Task) => Promise<Woken>;
+  /** What its engine tells. */
+  toldBy: (id: string) => Told;
   /** Present: nothing may be run on this host, for this reason. */
   refusal: string | undefined;
   /** From SIGTERM to SIGKILL. */
@@ -59,7 +63,7 @@ const trimMs = 10_000;
 
 /** The replicas of this host: feeds events to their state machines and carries out what these decide. */
 export function keepReplicas(options: ReplicasOptions): Replicas {
-  const { executor, probe, loadOf, engineOf, refusal, killAfterMs, onChange, onPhase, clock, random, timers, log } = options;
+  const { executor, probe, putToSleep, wakeUp, toldBy, refusal, killAfterMs, onChange, onPhase, clock, random, timers, log } = options;
   const kept = new Map<string, Kept>();
   const ports = loopbackPorts();
   let assigned: Assign | undefined;
@@ -82,6 +86,8 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
     }
     if (differs(state, before)) onChange();
     if (isOver(replica.phase)) over();
+    // it may be wanted asleep
+    else if (replica.phase === "ready" && before.phase !== "ready" && !leaving) queueMicrotask(settle);
   }
 
   function act(one: Kept, effect: Effect): void {
@@ -111,6 +117,12 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
           const lastLine = result.ok || one.replica.readyAt !== undefined ? undefined : await executor.logs.lastLine(id).catch(() => undefined);
           tellEvent(one, { type: "probed", start: effect.start, lastLine, ...result });
         })();
+        break;
+      case "sleep":
+        if (port !== undefined) void putToSleep(port).then((slept) => tellEvent(one, { type: "slept", start: effect.start, ...slept }));
+        break;
+      case "wake":
+        if (port !== undefined && task) void wakeUp(port, task).catch((error: unknown) => ({ problem: describe(error) })).then((woken) => tellEvent(one, { type: "woken", start: effect.start, ...woken }));
         break;
       case "stop":
         inTurn(one, async () => {
@@ -164,6 +176,12 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
           onChange();
           break;
         }
+        case "sleep":
+        case "wake": {
+          const one = kept.get(next.id);
+          if (one) tellEvent(one, next.do === "wake" ? { type: "wake" } : { type: "sleep", drainMs: one.task?.drainMs ?? 0, settleMs });
+          break;
+        }
         case "drain": {
           const one = kept.get(next.id);
           if (one && one.replica.phase !== "draining" && one.replica.phase !== "stopping") tellEvent(one, { type: "drain", reason: next.reason, drainMs: one.task?.drainMs ?? 0, settleMs });
@@ -188,12 +206,10 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
 
   function stateOf(replica: Replica): ReplicaState {
     const { id, service, number, version, digest, phase, reason, since, restarts, wasReady, port, pid, inFlight } = replica;
-    const load = phase === "ready" ? loadOf(id) : undefined;
-    const engine = phase === "ready" ? engineOf(id) : undefined;
+    const told = phase === "ready" ? toldBy(id) : {};
     return {
       id, service, number, version, digest, phase, since, restarts, wasReady, inFlight,
-      ...(reason === undefined ? {} : { reason }), ...(port === undefined ? {} : { port }), ...(pid === undefined ? {} : { pid }), ...(load === undefined ? {} : { load }),
-      ...(engine === undefined ? {} : { engine }),
+      ...(reason === undefined ? {} : { reason }), ...(port === undefined ? {} : { port }), ...(pid === undefined ? {} : { pid }), ...told,
     };
   }
 
@@ -264,10 +280,12 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
       const one = kept.get(head.target);
       const phase = one?.replica.phase;
       if (!one || phase === undefined) return { refuse: { code: "no_target", message: "this host has no such replica" } };
-      const settling = phase === "draining" && clock.now() - one.replica.since < settleMs;
+      const settling = (phase === "draining" || one.replica.sleep?.stage === "settling") && clock.now() - one.replica.since < settleMs;
       if ((phase === "draining" && !settling) || phase === "stopping" || leaving) return { refuse: { code: "draining", message: "the replica is draining" } };
       const { port } = one.replica;
+      // an engine that sleeps may fail at a request, or die of it (facts/engines.md §4)
       if ((phase !== "ready" && !settling) || port === undefined) return { refuse: { code: "no_target", message: `the replica is ${phase}` } };
+      if (toldBy(head.target).load?.sleeping === true) return { refuse: { code: "no_target", message: "the replica's engine was put to sleep by somebody else" } };
       return { carry: (given, wire) => counted(one, given, wire, port) };
     },
     close() {
@@ -282,7 +300,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
 }
 
 /**
- * A draining replica still takes requests for so long: isolates route by views that are up to a second old, and a request whose
+ * A replica that drains or falls asleep still takes requests for so long: isolates route by views that are up to a second old, and a request whose
  * body is a stream cannot be sent twice.
  */
 const settleMs = 2_000;

@@ -12,6 +12,7 @@ import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
+import { putToSleep, wakeUp } from "./sleep.ts";
 import { systemTimers } from "./timers.ts";
 
 /** A running agent. */
@@ -44,15 +45,16 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   let draining = false;
 
   const loads = readLoads({
-    timers,
-    ready: () => replicas.states().flatMap(({ id, port, phase }) => (phase === "ready" && port !== undefined ? [{ id, port }] : [])),
+    timers, log,
+    ready: () => replicas.states().flatMap(({ id, port, pid, phase }) => (phase === "ready" && port !== undefined ? [{ id, port, pid }] : [])),
   });
   const replicas = keepReplicas({
     executor, clock,
     probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await keys.openSecrets(task))),
+    putToSleep,
+    wakeUp: async (port, task) => wakeUp(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await keys.openSecrets(task))),
     timers, random, log,
-    loadOf: (id) => loads.of(id),
-    engineOf: (id) => loads.engineOf(id),
+    toldBy: (id) => loads.of(id),
     killAfterMs: config.killAfterMs,
     refusal: config.trust === "unsigned" ? undefined : `this host runs no unsigned service: write "trust: unsigned" in ${config.trustPlace} to allow it`,
     onChange: () => link.changed(),

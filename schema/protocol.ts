@@ -10,8 +10,10 @@ import { taskSchema } from "./task.ts";
  * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
  *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
  * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
+ * - 3 (2026-11-21): more engines have names; a state says its engine's version and why its load is unknown; a load tells its prefix
+ *   cache, its running adapters and whether its engine sleeps. An assigned replica may be `sleeping`; an agent of 2 keeps it awake.
  */
-export const protocol = 2;
+export const protocol = 3;
 export const protocolMin = 1;
 
 /** Times that both sides keep (facts/failures.md §2). */
@@ -52,17 +54,27 @@ export const closeCodes = {
   upgradeRequired: 4426,
 } as const;
 
+/** Names of running LoRA adapters in one load; vLLM runs `--max-loras` at once, which is 1 unless it is told otherwise. */
+export const adaptersMax = 64;
+
 /** What a replica's engine says of itself; absent when it could not be read, which never means idle. */
 export const loadSchema = z.object({
   running: z.number().nonnegative(),
   queueDepth: z.number().nonnegative(),
   /** A fraction 0..1. */
   kvUsage: z.number().min(0).max(1).optional(),
+  /** Tokens of prompts that were looked up in the engine's prefix cache since its start, and those found there. */
+  prefixTokensQueried: z.number().nonnegative().optional().catch(undefined),
+  prefixTokensHit: z.number().nonnegative().optional().catch(undefined),
+  /** LoRA adapters that requests are running with. */
+  adapters: z.array(z.string().max(256)).max(adaptersMax).optional().catch(undefined),
+  /** Its weights are off the GPU, by whomever's order. */
+  sleeping: z.boolean().optional().catch(undefined),
 });
 export type Load = z.infer<typeof loadSchema>;
 
-/** Engines that the edge asks for more than OpenAI's API has. A name that is not known here counts as none. */
-export const engineSchema = z.enum(["vllm"]);
+/** Engines that more is known of than OpenAI's API has. A name that is not known here counts as none. */
+export const engineSchema = z.enum(["vllm", "sglang", "llamacpp", "tgi", "trtllm", "triton", "ollama"]);
 export type Engine = z.infer<typeof engineSchema>;
 
 export const replicaStateSchema = z.object({
@@ -85,8 +97,11 @@ export const replicaStateSchema = z.object({
   /** Requests the agent is carrying to it. */
   inFlight: z.number().int().nonnegative(),
   load: loadSchema.optional(),
-  /** What runs it, by its own metrics. */
+  /** What runs it, by its own metrics or its list of models. */
   engine: engineSchema.optional().catch(undefined),
+  engineVersion: z.string().max(64).optional().catch(undefined),
+  /** Why its load is unknown though its engine is known, in words a person reads. */
+  loadProblem: z.string().max(500).optional().catch(undefined),
 });
 export type ReplicaState = z.infer<typeof replicaStateSchema>;
 
@@ -159,6 +174,8 @@ export const assignedReplicaSchema = z.object({
   number: z.number().int().nonnegative(),
   version: z.number().int().positive(),
   digest: z.string(),
+  /** Its weights should be off the GPU, ready to be woken. Where its engine cannot sleep it stays ready and says why. */
+  sleeping: z.boolean().optional(),
 });
 export type AssignedReplica = z.infer<typeof assignedReplicaSchema>;
 

@@ -27,7 +27,7 @@ export const transitions: Record<Phase, readonly Phase[]> = {
   starting: ["ready", "unhealthy", "draining", "stopping", "failed", "reclaimed"],
   ready: ["unhealthy", "sleeping", "draining", "stopping", "reclaimed"],
   unhealthy: ["ready", "starting", "draining", "stopping", "failed", "reclaimed"],
-  sleeping: ["starting", "ready", "stopping", "failed", "reclaimed"],
+  sleeping: ["starting", "ready", "unhealthy", "draining", "stopping", "failed", "reclaimed"],
   draining: ["stopping", "failed", "reclaimed"],
   stopping: ["stopped", "failed"],
   stopped: [],

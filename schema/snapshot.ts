@@ -48,6 +48,9 @@ export interface StatusReplica extends SnapshotReplica {
   reason?: string;
   restarts: number;
   hostName: string;
+  engineVersion?: string;
+  /** Why its load is unknown though its engine is known. */
+  loadProblem?: string;
 }
 
 export interface StatusHost extends SnapshotHost {

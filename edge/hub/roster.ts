@@ -1,5 +1,5 @@
 import type { FleetHost } from "../../schema/bundle.ts";
-import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
+import { linkTimes, type Heartbeat, type Load, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
@@ -68,10 +68,15 @@ export function snapshot(rows: Iterable<HostRow>, region: Region, now: number): 
     hosts.push({ id, relays, heardAt, linkUp, draining });
     for (const { id: replica, service, number, version, phase, since, inFlight, load, engine } of states) {
       if (isOver(phase)) continue;
-      replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load }), ...(engine === undefined ? {} : { engine }) });
+      replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load: weighed(load) }), ...(engine === undefined ? {} : { engine }) });
     }
   }
   return { region, takenAt: now, hosts, replicas };
+}
+
+/** What of a load a router weighs: the prefix cache's counters change with each request, and are for people. */
+function weighed({ prefixTokensQueried: _queried, prefixTokensHit: _hit, ...load }: Load): Load {
+  return load;
 }
 
 export interface StatusFacts {
@@ -106,7 +111,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
       };
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
-      row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine }) => {
+      row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine, engineVersion, loadProblem }) => {
         // ready means: answered its probe, and its heartbeat is fresh
         const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
         const why = silent ?? reason;
@@ -118,6 +123,8 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
           ...(why === undefined ? {} : { reason: why }),
           ...(load === undefined ? {} : { load }),
           ...(engine === undefined ? {} : { engine }),
+          ...(engineVersion === undefined ? {} : { engineVersion }),
+          ...(loadProblem === undefined ? {} : { loadProblem }),
         };
       }),
     ),

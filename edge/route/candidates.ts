@@ -1,8 +1,13 @@
 import type { Price, Provider, RouteService } from "../../schema/bundle.ts";
+import type { Engine } from "../../schema/protocol.ts";
 import type { SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
 
-/** What replicas can whose engine is known and whose service does not say: vLLM tells token ids and takes them (facts/engines.md §7). */
-const byEngine = { vllm: "tokens" } as const;
+/**
+ * What replicas can whose engine is known and whose service does not say (facts/engines.md §7, docs/engines.md). vLLM tells token ids
+ * and takes them. SGLang refuses a streamed chat that asks for ids, and llama.cpp has them in another API only: both go on with a last
+ * message of the assistant's. Of the others nothing is known that would be sure.
+ */
+const byEngine: Readonly<Record<Engine, Candidate["continuation"]>> = { vllm: "tokens", sglang: "text", llamacpp: "text", tgi: "none", trtllm: "none", triton: "none", ollama: "none" };
 
 /** A replica as an isolate's view lists it. */
 export interface ReplicaRow {

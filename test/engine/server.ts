@@ -132,7 +132,11 @@ const ROUTES: Record<string, Route> = {
   "POST /ping": ({ response }) => void response.writeHead(200).end(),
   "GET /version": ({ response }) => reply(response, { version: VERSION }),
   "GET /load": ({ engine, response }) => reply(response, { server_load: engine.scheduler.running + engine.scheduler.waiting }),
-  "GET /metrics": ({ engine, response }) => plain(response, engine.metrics(), "text/plain; version=0.0.4; charset=utf-8"),
+  "GET /metrics": ({ engine, response }) => {
+    const text = engine.metrics();
+    if (text === undefined) throw new Refusal(404, "Not Found");
+    plain(response, text, "text/plain; version=0.0.4; charset=utf-8");
+  },
   "POST /tokenize": tokenize,
   "POST /detokenize": detokenize,
   "POST /v1/load_lora_adapter": ({ engine, json, response }) => plain(response, engine.loadAdapter(json().lora_name, json().lora_path)),

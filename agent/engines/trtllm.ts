@@ -1,0 +1,15 @@
+import type { Dialect } from "./dialect.ts";
+
+/** TensorRT-LLM under its own server, `trtllm-serve`. */
+export const trtllm: Dialect = {
+  engine: "trtllm",
+  name: "TensorRT-LLM",
+  prefixes: ["trtllm_", "trtllm:"],
+  ownedBy: "tensorrt_llm",
+  load: {
+    running: { names: ["trtllm_num_requests_running"] },
+    queueDepth: { names: ["trtllm_num_requests_waiting"] },
+    kvUsage: { names: ["trtllm_kv_cache_utilization"] },
+  },
+  version: { path: "/version", members: ["version"] },
+};
