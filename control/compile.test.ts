@@ -10,11 +10,11 @@ import type { SealedService } from "./secrets.ts";
 function service(yaml: string, name = "chat"): ServiceRow {
   const { service: spec, problems } = parseService(yaml, { name });
   if (spec === undefined) throw new Error(JSON.stringify(problems));
-  return { name, version: 3, yaml, spec, secrets: "", createdAt: 5, updatedAt: 6, deletedAt: null };
+  return { name, version: 3, yaml, spec, secrets: "", signed: null, createdAt: 5, updatedAt: 6, deletedAt: null };
 }
 
 function host(id: string, region: Region, revokedAt: number | null = null): HostRow {
-  return { id, name: `name-${id}`, region, publicKey: "p", sealKey: "s", createdAt: 1, revokedAt };
+  return { id, name: `name-${id}`, region, publicKey: "p", sealKey: "s", rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 1, revokedAt };
 }
 
 function compiled(published: Partial<Published>, sealed: Record<string, SealedService> = {}, regions: Region[] = ["weur", "enam"]) {

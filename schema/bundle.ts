@@ -128,6 +128,10 @@ export const fleetHostSchema = z.object({
   region: regionSchema,
   /** Ed25519, raw, base64. */
   publicKey: z.string(),
+  /** The key that it had before a rotation, good until then (ms since the epoch). */
+  previousKey: z.object({ publicKey: z.string(), until: z.number() }).optional(),
+  /** How often it was let back in after a quarantine; absent: never. */
+  releases: z.number().int().positive().optional(),
   revoked: z.boolean(),
 });
 export type FleetHost = z.infer<typeof fleetHostSchema>;

@@ -15,7 +15,7 @@ export const serviceSpecSchema = z.object({
   /** Whether the file names a model: /v1/models lists the service then. */
   hasModel: z.boolean(),
   /** What a replica runs; absent for a service of external providers only. */
-  task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true }).optional(),
+  task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true, signed: true }).optional(),
   /** `max` above `min` is where an autoscaler may go. */
   replicas: z.object({ min: z.number().int().nonnegative(), max: z.number().int().nonnegative() }),
   /** What of them is secret is in `ServiceSecrets`. */
@@ -87,23 +87,28 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
 }
 
 function buildTask(task: TaskYaml, service: ServiceYaml, { resolved, purpose, report }: SpecOptions): SpecTask | undefined {
-  if (task.run == null || task.run.trim() === "") {
-    report("error", ["run"], "is missing: a service with replicas needs a command to run");
+  const { template } = service;
+  if (template == null && (task.run == null || task.run.trim() === "")) {
+    report("error", ["run"], "is missing: a service with replicas needs a command to run, or service.template");
     return undefined;
   }
   const workdir = typeof task.workdir === "string" && task.workdir !== "" ? task.workdir : undefined;
   if (purpose === "up" && workdir !== undefined && !workdir.startsWith("/")) {
     report("error", ["workdir"], `is "${workdir}", relative to nowhere: give the whole path (fairlead up does)`);
   }
-  const port = choosePort(task, service, resolved, report);
+  // a template listens where its host's owner wrote down
+  const port = template == null ? choosePort(task, service, resolved, report) : "any";
   if (port === undefined) return undefined;
+  const probe = buildProbe(service.readiness_probe);
   return {
     ...(task.setup == null ? {} : { setup: task.setup }),
-    run: task.run,
+    run: template == null ? (task.run ?? "") : "",
+    ...(template == null ? {} : { template: { name: template.name, parameters: template.parameters ?? {} } }),
+    gate: service.model != null || probe.path.startsWith("/v1") ? "openai" : "any",
     ...(workdir === undefined ? {} : { workdir }),
     envs: resolved.envs,
     ...(port === "any" ? {} : { fixedPort: port }),
-    probe: buildProbe(service.readiness_probe),
+    probe,
     drainMs: defaults.drainMs,
     gpus: alternatives(task.resources).flatMap((machine) => gpuCounts(machine.accelerators))[0] ?? 0,
   };

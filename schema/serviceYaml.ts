@@ -89,6 +89,8 @@ const fairlead = {
   limits: z.strictObject({ rpm: limit, tpm: limit, max_concurrency: limit, max_body_bytes: limit }).nullish(),
   scale_from_zero: z.strictObject({ hold: durationSchema.nullish(), fallback: z.boolean().nullish() }).nullish(),
   rollout: z.looseObject({}).nullish(),
+  /** A template that the hosts' owner wrote down, in place of `run` (docs/trust.md). */
+  template: z.strictObject({ name: z.string().min(1).max(64), parameters: z.record(z.string(), z.union([z.string().max(4096), z.number(), z.boolean()])).nullish() }).nullish(),
 };
 export const fairleadFields = Object.keys(fairlead);
 

@@ -6,7 +6,7 @@ export async function listHosts(rows: Rows): Promise<HostRow[]> {
   return rows.select().from(hosts).orderBy(hosts.createdAt, hosts.id);
 }
 
-export async function addHost(rows: Rows, row: HostRow): Promise<void> {
+export async function addHost(rows: Rows, row: typeof hosts.$inferInsert): Promise<void> {
   await rows.insert(hosts).values(row);
 }
 
