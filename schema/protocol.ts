@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { readingsSchema } from "./readings.ts";
 import { phaseSchema } from "./replica.ts";
 import { taskSchema } from "./task.ts";
 
@@ -10,8 +11,10 @@ import { taskSchema } from "./task.ts";
  * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
  *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
  * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
+ * - 3 (2026-11-21): a heartbeat may hold `readings` of GPUs and host, and a replica's state how many `requests` it was given; the agent
+ *   answers `/log` with its own lines.
  */
-export const protocol = 2;
+export const protocol = 3;
 export const protocolMin = 1;
 
 /** Times that both sides keep (facts/failures.md §2). */
@@ -84,6 +87,8 @@ export const replicaStateSchema = z.object({
   pid: z.number().int().optional(),
   /** Requests the agent is carrying to it. */
   inFlight: z.number().int().nonnegative(),
+  /** Requests that were carried to it since its agent began; a smaller number than before: the agent began anew. */
+  requests: z.number().int().nonnegative().optional().catch(undefined),
   load: loadSchema.optional(),
   /** What runs it, by its own metrics. */
   engine: engineSchema.optional().catch(undefined),
@@ -137,6 +142,8 @@ export const heartbeatSchema = z.object({
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
   facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+  /** What it read of itself lately. One that cannot be understood is as none: it must not cost the host its link. */
+  readings: readingsSchema.optional().catch(undefined),
 });
 
 /** One replica's change, at once. */
