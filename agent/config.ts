@@ -23,6 +23,10 @@ export interface Config {
   /** Data links, at most; the hub may offer fewer. */
   relays: number;
   logLevel: Level;
+  /** Where the agent's own metrics are on loopback; nowhere when absent. */
+  metricsPort: number | undefined;
+  /** A DCGM exporter to be read in place of `nvidia-smi`. */
+  dcgmUrl: string | undefined;
 }
 
 /** A configuration that cannot be used; the message names file, line and field. */
@@ -46,6 +50,8 @@ const configSchema = z.strictObject({
   fleet_url: z.url({ protocol: /^(https?|wss?)$/, error: "is not an http, https, ws or wss address" }).optional(),
   relays: z.number().int().min(1).max(16).default(2),
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
+  metrics: z.strictObject({ port: z.number().int().min(1).max(65_535) }).optional(),
+  dcgm: z.strictObject({ url: z.url({ protocol: /^https?$/, error: "is not an http or https address" }) }).optional(),
 });
 
 /**
@@ -62,7 +68,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
   if (broken) throw new ConfigError(`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`);
   const parsed = configSchema.safeParse(document.toJS() ?? {});
   if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => describe(issue, document, lines, file)).join("\n"));
-  const { state, trust, drain, kill_after, name, fleet_url, relays, log } = parsed.data;
+  const { state, trust, drain, kill_after, name, fleet_url, relays, log, metrics, dcgm } = parsed.data;
   const trustLine = lineOf(["trust"], document, lines);
   return {
     state: state ?? stateDefault,
@@ -74,6 +80,8 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     fleetUrl: fleet_url,
     relays,
     logLevel: log.level,
+    metricsPort: metrics?.port,
+    dcgmUrl: dcgm?.url,
   };
 }
 

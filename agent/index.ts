@@ -6,8 +6,10 @@ import { systemClock } from "../schema/clock.ts";
 import { ConfigError, parseConfig, type Config } from "./config.ts";
 import { IdentityError } from "./identity.ts";
 import { join } from "./join.ts";
-import { createLog, type Log } from "./log.ts";
+import { createLog, type Fields, type Log } from "./log.ts";
+import { keepRecent } from "./recent.ts";
 import { runAgent, type Agent } from "./run.ts";
+import { createScrubber } from "./scrub.ts";
 
 const program = new Command("fairlead-agent")
   .description("Runs a fleet's replicas on this host and carries requests to them. It dials out; no inbound port is needed.")
@@ -26,6 +28,8 @@ A configuration, with what is there when a line is absent:
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
   relays: 2                    # data links
   log: {level: info}           # debug, info, warn, error
+  metrics: {port: 9464}        # the agent's own, on loopback; off when absent
+  dcgm: {url: http://127.0.0.1:9400/metrics}   # in place of nvidia-smi
 
 Example:
   fairlead-agent run --config /etc/fairlead/agent.yaml`)
@@ -69,7 +73,12 @@ function readConfig(named: string | undefined): Config {
 }
 
 async function serve(config: Config): Promise<void> {
-  const log = createLog({ level: config.logLevel, clock: systemClock, write: (line) => process.stderr.write(`${line}\n`) });
+  const [recent, scrubber] = [keepRecent(), createScrubber()];
+  const write = (line: string, fields: Fields): void => {
+    process.stderr.write(`${line}\n`);
+    recent.add(line, fields);
+  };
+  const log = createLog({ level: config.logLevel, clock: systemClock, scrub: (line) => scrubber.scrub(line), write });
   let agent: Agent | undefined;
   let stopping = false;
 
@@ -95,7 +104,7 @@ async function serve(config: Config): Promise<void> {
   process.on("unhandledRejection", (error) => die(log, error));
   // started by `fairlead-agent.mjs` in an older Node, whose end closes the channel
   process.once("disconnect", stopNow);
-  agent = await runAgent({ ...config, state: resolve(config.state) }, log, process.env);
+  agent = await runAgent({ ...config, state: resolve(config.state) }, log, process.env, { recent, scrubber });
 }
 
 /** The replicas' keepers end them when this process is gone. */

@@ -35,6 +35,8 @@ export interface Link {
   report(replica: ReplicaState): void;
   askTickets(): void;
   readonly up: boolean;
+  /** How often it has been up, the present time included. */
+  readonly sessions: number;
   /** Says goodbye where there is somebody to hear it, and closes for good. Resolves within a second. */
   close(): Promise<void>;
 }
@@ -64,6 +66,7 @@ export function openLink(options: LinkOptions): Link {
   let session: { socket: WebSocket; epoch: number } | undefined;
   let socket: WebSocket | undefined;
   let attempt = 0;
+  let sessions = 0;
   let closed = false;
   let cancelAgain: Cancel | undefined;
   let cancelBeat: Cancel | undefined;
@@ -92,6 +95,7 @@ export function openLink(options: LinkOptions): Link {
         break;
       case "welcome":
         session = { socket: from, epoch: message.epoch };
+        sessions++;
         heartbeatMs = Math.max(100, message.heartbeatMs);
         log.info("link is up", { region, epoch: message.epoch, protocol: message.protocol });
         beat();
@@ -227,6 +231,9 @@ export function openLink(options: LinkOptions): Link {
   return {
     get up() {
       return session !== undefined;
+    },
+    get sessions() {
+      return sessions;
     },
     changed() {
       if (session) cancelSoon ??= timers.after(at.coalesceMs, beat);

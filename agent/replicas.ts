@@ -10,7 +10,9 @@ import { differs } from "./heartbeat.ts";
 import type { Log } from "./log.ts";
 import type { Probed } from "./probe.ts";
 import { reconcile } from "./reconcile.ts";
+import type { Recent } from "./recent.ts";
 import { newReplica, refusedReplica, step, type Effect, type Event, type Replica, type Rules } from "./replica.ts";
+import type { Scrubber } from "./scrub.ts";
 import type { Slept, Woken } from "./sleep.ts";
 import { tell } from "./tell.ts";
 import type { Cancel, Timers } from "./timers.ts";
@@ -26,6 +28,10 @@ export interface ReplicasOptions {
   refusal: string | undefined;
   /** From SIGTERM to SIGKILL. */
   killAfterMs: number;
+  /** The agent's own latest log lines. */
+  recent?: Recent;
+  /** Takes secrets out of what leaves this host. */
+  scrubber: Scrubber;
   /** Something that a hub should hear of soon. */
   onChange: () => void;
   /** A phase changed. */
@@ -44,6 +50,8 @@ export interface Replicas {
   /** Starts nothing more, drains and stops everything; resolves when all are over. */
   leave(drainMs: number): Promise<void>;
   states(): ReplicaState[];
+  /** What was carried to replicas since the agent began: requests, and bytes of answers. */
+  readonly carried: { requests: number; bytes: number };
   answererOf(head: RequestHead): Answerer;
   close(): void;
 }
@@ -63,9 +71,12 @@ const trimMs = 10_000;
 
 /** The replicas of this host: feeds events to their state machines and carries out what these decide. */
 export function keepReplicas(options: ReplicasOptions): Replicas {
-  const { executor, probe, putToSleep, wakeUp, toldBy, refusal, killAfterMs, onChange, onPhase, clock, random, timers, log } = options;
+  const { executor, probe, putToSleep, wakeUp, toldBy, refusal, killAfterMs, recent, scrubber, onChange, onPhase, clock, random, timers, log } = options;
   const kept = new Map<string, Kept>();
   const ports = loopbackPorts();
+  const carriedInAll = { requests: 0, bytes: 0 };
+  /** By replica, for as long as it is kept. */
+  const requests = new Map<string, number>();
   let assigned: Assign | undefined;
   let leaving: { drainMs: number; done: () => void } | undefined;
   let closed = false;
@@ -190,6 +201,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
         case "forget":
           kept.get(next.id)?.cancel?.();
           kept.delete(next.id);
+          requests.delete(next.id);
           void executor.forget(next.id).catch((error: unknown) => log.warn("a replica's folder could not be removed", { replica: next.id, problem: describe(error) }));
           onChange();
           break;
@@ -208,8 +220,8 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
     const { id, service, number, version, digest, phase, reason, since, restarts, wasReady, port, pid, inFlight } = replica;
     const told = phase === "ready" ? toldBy(id) : {};
     return {
-      id, service, number, version, digest, phase, since, restarts, wasReady, inFlight,
-      ...(reason === undefined ? {} : { reason }), ...(port === undefined ? {} : { port }), ...(pid === undefined ? {} : { pid }), ...told,
+      id, service, number, version, digest, phase, since, restarts, wasReady, inFlight, requests: requests.get(id) ?? 0,
+      ...(reason === undefined ? {} : { reason: scrubber.scrub(reason) }), ...(port === undefined ? {} : { port }), ...(pid === undefined ? {} : { pid }), ...told,
     };
   }
 
@@ -222,8 +234,14 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
       open = false;
     };
     count(1);
+    carriedInAll.requests++;
+    requests.set(one.replica.id, (requests.get(one.replica.id) ?? 0) + 1);
     const counting: Wire = {
       ...wire,
+      body(payload, kind) {
+        carriedInAll.bytes += payload.byteLength;
+        return wire.body(payload, kind);
+      },
       end(close) {
         wire.end(close);
         done();
@@ -272,10 +290,11 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
         if ([...kept.values()].every(({ replica }) => isOver(replica.phase))) resolve();
       });
     },
+    carried: carriedInAll,
     states: () => [...kept.values()].map(({ replica }) => stateOf(replica)),
     answererOf(head) {
       if (head.target === "agent") {
-        return { carry: (given, wire) => tell(given, wire, { logs: executor.logs, knows: (id) => kept.has(id), isOver: (id) => isOver(kept.get(id)?.replica.phase ?? "stopped") }) };
+        return { carry: (given, wire) => tell(given, wire, { logs: executor.logs, knows: (id) => kept.has(id), isOver: (id) => isOver(kept.get(id)?.replica.phase ?? "stopped"), recent, scrubber }) };
       }
       const one = kept.get(head.target);
       const phase = one?.replica.phase;

@@ -7,6 +7,10 @@ import { processExecutor } from "./executors/process.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
+import { serveMetrics } from "./metrics.ts";
+import { readHost } from "./readings/readings.ts";
+import type { Recent } from "./recent.ts";
+import type { Scrubber } from "./scrub.ts";
 import { holdState } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
@@ -24,7 +28,7 @@ export interface Agent {
 }
 
 /** Puts the parts together and starts them. @throws IdentityError when this host has not joined or is in use */
-export async function runAgent(config: Config, log: Log, environment: Readonly<Record<string, string | undefined>>): Promise<Agent> {
+export async function runAgent(config: Config, log: Log, environment: Readonly<Record<string, string | undefined>>, { recent, scrubber }: { recent: Recent; scrubber: Scrubber }): Promise<Agent> {
   const [clock, timers, random] = [systemClock, systemTimers, Math.random];
   await mkdir(config.state, { recursive: true, mode: 0o700 });
   const state = await realpath(config.state);
@@ -39,7 +43,13 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     log.warn(`trust is unsigned (${config.trustPlace}): whoever can change services, or the fleet's hubs, can run any command on this host as this user`);
   } else log.info("trust is templates: this host runs only what its owner allows; it has no templates, so it runs nothing", { place: config.trustPlace });
 
-  const executor = await processExecutor({ state, environment, openSecrets: keys.openSecrets });
+  /** What is opened on this host is known from then on: it does not leave with a log line. */
+  const openSecrets: typeof keys.openSecrets = async (task) => {
+    const opened = await keys.openSecrets(task);
+    scrubber.learn(Object.values(opened));
+    return opened;
+  };
+  const executor = await processExecutor({ state, environment, openSecrets });
   const facts = await executor.capacity();
   let generation = 0;
   let draining = false;
@@ -50,16 +60,17 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const replicas = keepReplicas({
     executor, clock,
-    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await keys.openSecrets(task))),
+    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await openSecrets(task))),
     putToSleep,
-    wakeUp: async (port, task) => wakeUp(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await keys.openSecrets(task))),
-    timers, random, log,
+    wakeUp: async (port, task) => wakeUp(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await openSecrets(task))),
+    timers, random, log, recent, scrubber,
     toldBy: (id) => loads.of(id),
     killAfterMs: config.killAfterMs,
     refusal: config.trust === "unsigned" ? undefined : `this host runs no unsigned service: write "trust: unsigned" in ${config.trustPlace} to allow it`,
     onChange: () => link.changed(),
     onPhase: (replica) => link.report(replica),
   });
+  const host = readHost({ state, dcgmUrl: config.dcgmUrl, clock, timers });
   const relays = openRelays({
     url, host: identity.host, count: config.relays, clock, timers, random, log,
     answererOf: (head) => replicas.answererOf(head),
@@ -68,14 +79,22 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts }),
+    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts, ...(host.latest() === undefined ? {} : { readings: host.latest() }) }),
     onTickets: (tickets) => relays.tickets(tickets),
     onAssign(assign) {
       generation = assign.generation;
+      // a log of an earlier run may hold them before a replica has been started again
+      for (const task of assign.tasks) if (task.sealedSecrets !== undefined) openSecrets(task).catch(() => undefined);
       replicas.apply(assign);
       link.changed();
     },
   });
+
+  const metrics = config.metricsPort === undefined ? undefined : await serveMetrics({
+    port: config.metricsPort, agentVersion, log,
+    linkUp: () => link.up, sessions: () => link.sessions, relays: () => relays.open.length,
+    replicas: () => replicas.states(), carried: () => replicas.carried, readings: () => host.latest(), linesDropped: () => recent.dropped,
+  }).catch((error: Error) => void log.error("the agent's metrics are not served", { problem: error.message }));
 
   return {
     async stop() {
@@ -84,6 +103,8 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       link.changed();
       await replicas.leave(config.drainMs);
       loads.close();
+      host.close();
+      await metrics?.close();
       await link.close();
       relays.close();
       replicas.close();

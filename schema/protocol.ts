@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { readingsSchema } from "./readings.ts";
 import { phaseSchema } from "./replica.ts";
 import { taskSchema } from "./task.ts";
 
@@ -12,6 +13,8 @@ import { taskSchema } from "./task.ts";
  * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
  * - 3 (2026-11-21): more engines have names; a state says its engine's version and why its load is unknown; a load tells its prefix
  *   cache, its running adapters and whether its engine sleeps. An assigned replica may be `sleeping`; an agent of 2 keeps it awake.
+ * - 3 (2026-11-21): a heartbeat may hold `readings` of GPUs and host, and a replica's state how many `requests` it was given; the agent
+ *   answers `/log` with its own lines.
  */
 export const protocol = 3;
 export const protocolMin = 1;
@@ -96,6 +99,8 @@ export const replicaStateSchema = z.object({
   pid: z.number().int().optional(),
   /** Requests the agent is carrying to it. */
   inFlight: z.number().int().nonnegative(),
+  /** Requests that were carried to it since its agent began; a smaller number than before: the agent began anew. */
+  requests: z.number().int().nonnegative().optional().catch(undefined),
   load: loadSchema.optional(),
   /** What runs it, by its own metrics or its list of models. */
   engine: engineSchema.optional().catch(undefined),
@@ -152,6 +157,8 @@ export const heartbeatSchema = z.object({
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
   facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+  /** What it read of itself lately. One that cannot be understood is as none: it must not cost the host its link. */
+  readings: readingsSchema.optional().catch(undefined),
 });
 
 /** One replica's change, at once. */
