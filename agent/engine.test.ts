@@ -69,8 +69,9 @@ test("an engine that was read and then falls silent has no load, and says why", 
   await expect.poll(() => loads.of("a")).toEqual({ engine: "vllm", engineVersion: "0.32.0", loadProblem: "vLLM tells no load: nothing listens on its port yet" });
 });
 
-test.each<[string, () => Promise<number>, { engine: string | undefined; problem?: string }]>([
+test.each<[string, () => Promise<number>, { engine: string | undefined; problem?: string; load?: object }]>([
   ["with its metrics off by their absence", async () => engine({ metricsAs: "none" }), { engine: "ollama" }],
+  ["with its metrics at a path of their own", async () => engine({ metricsAs: "trtllm" }), { engine: "trtllm", load: { running: 0, queueDepth: 0, kvUsage: 0 } }],
   ["that is no engine", async () => server(200, "<html>hello</html>"), { engine: undefined }],
   ["that refuses everything", async () => server(401, "{}"), { engine: undefined }],
   ["that lists models of llama.cpp and has no metrics", async () => server(200, '{"data":[{"id":"m","owned_by":"llamacpp"}]}'), { engine: "llamacpp", problem: "llama.cpp tells no load: its /metrics has no metric of its own; --metrics turns them on" }],
