@@ -2,7 +2,7 @@ import type { Engine, Load } from "../schema/protocol.ts";
 import { ask, jsonOf, type Asked } from "./ask.ts";
 import { readLoad, speaks, type Dialect, type Reading } from "./engines/dialect.ts";
 import { dialectOf, dialectOfModels } from "./engines/dialects.ts";
-import { parseMetrics } from "./engines/prometheus.ts";
+import { parseMetrics, type Metrics } from "./engines/prometheus.ts";
 import { plainText, type Log } from "./log.ts";
 import type { Timers } from "./timers.ts";
 
@@ -102,17 +102,25 @@ export function readLoads({ ready, timers, log, everyMs = 2_000, unknownEveryMs 
  * @param known what it was known to be before, for when it says nothing now
  */
 export async function readEngine(port: number, known: Dialect | undefined, timeoutMs: number): Promise<{ dialect: Dialect | undefined; reading: Reading }> {
-  const asked = await ask(port, "GET", "/metrics", { timeoutMs });
-  const metrics = parseMetrics("status" in asked && asked.status === 200 ? asked.text : "");
+  const path = known?.metricsPath ?? "/metrics";
+  const { asked, metrics } = await readMetrics(port, path, timeoutMs);
   const dialect = dialectOf(metrics) ?? known ?? dialectOfModels(jsonOf(await ask(port, "GET", "/v1/models", { timeoutMs })));
   if (dialect?.load === undefined) return { dialect, reading: {} };
-  return { dialect, reading: speaks(dialect, metrics) ? readLoad(dialect, metrics) : { problem: mute(dialect, asked) } };
+  if (speaks(dialect, metrics)) return { dialect, reading: readLoad(dialect, metrics) };
+  // what its models' owner has made known may have its metrics elsewhere
+  if (known === undefined && dialect.metricsPath !== undefined) return readEngine(port, dialect, timeoutMs);
+  return { dialect, reading: { problem: mute(dialect, path, asked) } };
 }
 
-function mute({ name, metricsBy }: Dialect, asked: Asked): string {
+async function readMetrics(port: number, path: string, timeoutMs: number): Promise<{ asked: Asked; metrics: Metrics }> {
+  const asked = await ask(port, "GET", path, { timeoutMs });
+  return { asked, metrics: parseMetrics("status" in asked && asked.status === 200 ? asked.text : "") };
+}
+
+function mute({ name, metricsBy }: Dialect, path: string, asked: Asked): string {
   if ("problem" in asked) return `${name} tells no load: ${asked.problem}`;
   const what = asked.status === 200 ? "has no metric of its own" : `answered ${asked.status}`;
-  return `${name} tells no load: its /metrics ${what}${metricsBy === undefined ? "" : `; ${metricsBy} turns them on`}`;
+  return `${name} tells no load: its ${path} ${what}${metricsBy === undefined ? "" : `; ${metricsBy} turns them on`}`;
 }
 
 function versionIn(members: readonly string[], answer: unknown): string | undefined {

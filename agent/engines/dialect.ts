@@ -40,6 +40,8 @@ export interface Dialect {
   load?: LoadSeries;
   /** What else its metrics tell. */
   more?: (metrics: Metrics) => Partial<Load>;
+  /** Where they are, when that is not `/metrics`. */
+  metricsPath?: string;
   /** What makes it tell metrics, where it does not by itself. */
   metricsBy?: string;
   /** Where it says its version, and the members of that JSON, outermost first. */

@@ -1,6 +1,6 @@
 import type { Dialect } from "./dialect.ts";
 
-/** TensorRT-LLM under its own server, `trtllm-serve`. */
+/** TensorRT-LLM under its own server, `trtllm-serve`, whose `/metrics` is a JSON list of iterations. */
 export const trtllm: Dialect = {
   engine: "trtllm",
   name: "TensorRT-LLM",
@@ -11,5 +11,7 @@ export const trtllm: Dialect = {
     queueDepth: { names: ["trtllm_num_requests_waiting"] },
     kvUsage: { names: ["trtllm_kv_cache_utilization"] },
   },
+  metricsPath: "/prometheus/metrics",
+  metricsBy: "return_perf_metrics: true in its --extra_llm_api_options",
   version: { path: "/version", members: ["version"] },
 };
