@@ -1,6 +1,7 @@
 import { isNode, LineCounter, parseDocument, type Document } from "yaml";
 import { z } from "zod";
 import { parseDuration } from "../schema/units.ts";
+import { executorsSchema, type ExecutorsConfig } from "./executors/config.ts";
 import { levels, type Level } from "./log.ts";
 
 /** What an agent runs: `templates` only what the host's owner wrote down, `unsigned` whatever a service's `run` says. */
@@ -23,6 +24,8 @@ export interface Config {
   /** Data links, at most; the hub may offer fewer. */
   relays: number;
   logLevel: Level;
+  /** What may be run in besides processes, and what each replica may use at most. */
+  executors: ExecutorsConfig;
 }
 
 /** A configuration that cannot be used; the message names file, line and field. */
@@ -45,6 +48,7 @@ const configSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
   fleet_url: z.url({ protocol: /^(https?|wss?)$/, error: "is not an http, https, ws or wss address" }).optional(),
   relays: z.number().int().min(1).max(16).default(2),
+  executors: executorsSchema,
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
 });
 
@@ -62,7 +66,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
   if (broken) throw new ConfigError(`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`);
   const parsed = configSchema.safeParse(document.toJS() ?? {});
   if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => describe(issue, document, lines, file)).join("\n"));
-  const { state, trust, drain, kill_after, name, fleet_url, relays, log } = parsed.data;
+  const { state, trust, drain, kill_after, name, fleet_url, relays, log, executors } = parsed.data;
   const trustLine = lineOf(["trust"], document, lines);
   return {
     state: state ?? stateDefault,
@@ -74,6 +78,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     fleetUrl: fleet_url,
     relays,
     logLevel: log.level,
+    executors,
   };
 }
 

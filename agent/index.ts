@@ -26,6 +26,10 @@ A configuration, with what is there when a line is absent:
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
   relays: 2                    # data links
   log: {level: info}           # debug, info, warn, error
+  executors:                   # services with an image run only where this says so (docs/executors.md)
+    docker: {socket: /var/run/docker.sock, mounts: [/srv/models]}
+    limits: {memory: 64GiB}    # what each replica may use at most; no bounds
+    disk_free: 256MiB          # with less free, nothing is started
 
 Example:
   fairlead-agent run --config /etc/fairlead/agent.yaml`)
@@ -89,6 +93,8 @@ async function serve(config: Config): Promise<void> {
       (error: unknown) => die(log, error),
     );
   };
+  // what it says may go to a full disk, or to nobody
+  process.stderr.on("error", () => {});
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
   process.on("uncaughtException", (error) => die(log, error));

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { systemClock } from "../schema/clock.ts";
 import type { Config } from "./config.ts";
 import { readLoads } from "./engine.ts";
-import { processExecutor } from "./executors/process.ts";
+import { hostExecutor } from "./executors/executors.ts";
+import { keepFacts } from "./facts.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
@@ -38,8 +39,8 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     log.warn(`trust is unsigned (${config.trustPlace}): whoever can change services, or the fleet's hubs, can run any command on this host as this user`);
   } else log.info("trust is templates: this host runs only what its owner allows; it has no templates, so it runs nothing", { place: config.trustPlace });
 
-  const executor = await processExecutor({ state, environment, openSecrets: keys.openSecrets });
-  const facts = await executor.capacity();
+  const executor = await hostExecutor({ state, owner: `${identity.host}:${state}`, config: config.executors, environment, openSecrets: keys.openSecrets, log });
+  const facts = keepFacts({ executor, first: await executor.capacity(), freeBytesMin: config.executors.disk_free, timers, log });
   let generation = 0;
   let draining = false;
 
@@ -66,7 +67,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts }),
+    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts: facts.now }),
     onTickets: (tickets) => relays.tickets(tickets),
     onAssign(assign) {
       generation = assign.generation;
@@ -81,7 +82,9 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       log.info("agent drains", { atMostMs: config.drainMs });
       link.changed();
       await replicas.leave(config.drainMs);
+      await executor.killAll();
       loads.close();
+      facts.close();
       await link.close();
       relays.close();
       replicas.close();

@@ -10,8 +10,10 @@ import { taskSchema } from "./task.ts";
  * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
  *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
  * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
+ * - 3 (2026-11-21): a task may name an image with mounts, and limits; an agent of 2 would run such a task on the host itself. A host's facts say
+ *   how full its disk is.
  */
-export const protocol = 2;
+export const protocol = 3;
 export const protocolMin = 1;
 
 /** Times that both sides keep (facts/failures.md §2). */
@@ -136,7 +138,7 @@ export const heartbeatSchema = z.object({
   draining: z.boolean(),
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
-  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional() }).optional(),
 });
 
 /** One replica's change, at once. */

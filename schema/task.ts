@@ -16,6 +16,9 @@ export const probeSchema = z.object({
 });
 export type Probe = z.infer<typeof probeSchema>;
 
+/** An image as engines know it: registry, path, tag and digest (the reference grammar of the distribution project, loosely). */
+export const imagePattern = /^[A-Za-z0-9][A-Za-z0-9._\-/:]*(@sha256:[0-9a-f]{64})?$/;
+
 /** What an agent needs to run one replica of one service version. */
 export const taskSchema = z.object({
   service: z.string(),
@@ -35,5 +38,11 @@ export const taskSchema = z.object({
   drainMs: z.number().nonnegative(),
   /** GPUs per replica; 0 for none. */
   gpus: z.number().int().nonnegative(),
+  /** A container image that `setup` and `run` run in; on the host itself when absent. */
+  image: z.string().regex(imagePattern).optional(),
+  /** Folders of the host that its container sees, by their path in it. */
+  mounts: z.record(z.string().startsWith("/"), z.string().startsWith("/")).optional(),
+  /** What one replica may use at most. */
+  limits: z.object({ memoryBytes: z.number().int().positive().optional(), cpus: z.number().positive().optional() }).optional(),
 });
 export type Task = z.infer<typeof taskSchema>;
