@@ -5,6 +5,7 @@ describe("parseConfig()", () => {
   test("gives every default for an empty file", () => {
     expect(parseConfig("", "agent.yaml", "/state")).toEqual({
       state: "/state", trust: "templates", trustPlace: "agent.yaml", drainMs: 30_000, killAfterMs: 5_000, name: undefined, fleetUrl: undefined, relays: 2, logLevel: "info",
+      executors: { limits: {}, disk_free: 256 * 1024 * 1024 },
     });
   });
 

@@ -1,6 +1,7 @@
 import { isNode, LineCounter, parseDocument, type Document } from "yaml";
 import { z } from "zod";
 import { parseDuration } from "../schema/units.ts";
+import { executorsSchema, type ExecutorsConfig } from "./executors/config.ts";
 import { levels, type Level } from "./log.ts";
 
 /** What an agent runs: `templates` only what the host's owner wrote down, `unsigned` whatever a service's `run` says. */
@@ -27,6 +28,8 @@ export interface Config {
   metricsPort: number | undefined;
   /** A DCGM exporter to be read in place of `nvidia-smi`. */
   dcgmUrl: string | undefined;
+  /** What may be run in besides processes, and what each replica may use at most. */
+  executors: ExecutorsConfig;
 }
 
 /** A configuration that cannot be used; the message names file, line and field. */
@@ -49,6 +52,7 @@ const configSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
   fleet_url: z.url({ protocol: /^(https?|wss?)$/, error: "is not an http, https, ws or wss address" }).optional(),
   relays: z.number().int().min(1).max(16).default(2),
+  executors: executorsSchema,
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
   metrics: z.strictObject({ port: z.number().int().min(1).max(65_535) }).optional(),
   dcgm: z.strictObject({ url: z.url({ protocol: /^https?$/, error: "is not an http or https address" }) }).optional(),
@@ -68,7 +72,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
   if (broken) throw new ConfigError(`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`);
   const parsed = configSchema.safeParse(document.toJS() ?? {});
   if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => describe(issue, document, lines, file)).join("\n"));
-  const { state, trust, drain, kill_after, name, fleet_url, relays, log, metrics, dcgm } = parsed.data;
+  const { state, trust, drain, kill_after, name, fleet_url, relays, log, metrics, dcgm, executors } = parsed.data;
   const trustLine = lineOf(["trust"], document, lines);
   return {
     state: state ?? stateDefault,
@@ -82,6 +86,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     logLevel: log.level,
     metricsPort: metrics?.port,
     dcgmUrl: dcgm?.url,
+    executors,
   };
 }
 

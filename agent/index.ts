@@ -30,6 +30,10 @@ A configuration, with what is there when a line is absent:
   log: {level: info}           # debug, info, warn, error
   metrics: {port: 9464}        # the agent's own, on loopback; off when absent
   dcgm: {url: http://127.0.0.1:9400/metrics}   # in place of nvidia-smi
+  executors:                   # services with an image run only where this says so (docs/executors.md)
+    docker: {socket: /var/run/docker.sock, mounts: [/srv/models]}
+    limits: {memory: 64GiB}    # what each replica may use at most; no bounds
+    disk_free: 256MiB          # with less free, nothing is started
 
 Example:
   fairlead-agent run --config /etc/fairlead/agent.yaml`)
@@ -98,6 +102,8 @@ async function serve(config: Config): Promise<void> {
       (error: unknown) => die(log, error),
     );
   };
+  // what it says may go to a full disk, or to nobody
+  process.stderr.on("error", () => {});
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
   process.on("uncaughtException", (error) => die(log, error));

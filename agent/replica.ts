@@ -49,11 +49,13 @@ export interface Replica {
 
 export type Event =
   | { type: "tick" }
-  | { type: "running"; start: number; stage: "setup" | "run"; port: number; pid: number }
+  /** It cannot run yet, and what it needs is being got. */
+  | { type: "preparing"; start: number; what: string }
+  | { type: "running"; start: number; stage: "setup" | "run"; port: number; pid: number | undefined }
   /** The start was not possible. `wait`: for want of room, which is no failure of the replica. */
   | { type: "refused"; start: number; reason: string; wait: boolean }
   /** `setup` or `run` ended by itself; nothing of it is left. */
-  | { type: "exited"; start: number; during: "setup" | "run"; code?: number | undefined; signal?: string | undefined; lastLine?: string | undefined }
+  | { type: "exited"; start: number; during: "setup" | "run"; code?: number | undefined; signal?: string | undefined; lastLine?: string | undefined; outOfMemory?: "certain" | "likely" | undefined }
   | { type: "probed"; start: number; ok: boolean; detail?: string; lastLine?: string | undefined }
   /** `settleMs`: how long it goes on taking requests before it may stop, though nothing is in flight. */
   | { type: "drain"; reason: string; drainMs: number; settleMs?: number }
@@ -203,6 +205,10 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       }
       break;
 
+    case "preparing":
+      if (replica.processes === "asked") become(replica.phase === "pending" ? "provisioning" : replica.phase, event.what);
+      break;
+
     case "running":
       if (replica.processes !== "asked" && replica.processes !== "setup") break;
       if (replica.processes === "asked" && replica.begun) replica.restarts++;
@@ -221,7 +227,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
         become(replica.phase, event.reason);
         replica.wakeAt = now + backoffMs(replica.attempt++, random, { baseMs: backoff.baseMs, capMs: roomMs });
       } else {
-        if (replica.phase === "pending") become("starting", event.reason);
+        if (replica.phase === "pending" || replica.phase === "provisioning") become("starting", event.reason);
         startAgain(event.reason);
       }
       break;
@@ -230,6 +236,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       if (replica.processes !== "setup" && replica.processes !== "run") break;
       const what = event.during === "setup" ? "setup " : "";
       let reason = what + (event.signal === undefined ? `exited with code ${event.code ?? "unknown"}` : `was killed by ${event.signal}`);
+      if (event.outOfMemory !== undefined) reason += event.outOfMemory === "certain" ? ": out of memory" : " (out of memory?)";
       if (replica.phase === "draining") {
         gone();
         become("stopping", reason);

@@ -12,7 +12,9 @@ import type { Executor } from "./executor.ts";
 import { processExecutor } from "./executors/process.ts";
 import { createLog } from "./log.ts";
 import { probe } from "./probe.ts";
+import { keepRecent } from "./recent.ts";
 import { keepReplicas, type Replicas } from "./replicas.ts";
+import { createScrubber } from "./scrub.ts";
 import { putToSleep, wakeUp } from "./sleep.ts";
 import { systemTimers } from "./timers.ts";
 
@@ -29,7 +31,7 @@ beforeEach(async () => {
   reported.length = 0;
   executor = await processExecutor({ state, environment: { PATH: process.env["PATH"] }, openSecrets: async () => ({}) });
   replicas = keepReplicas({
-    executor, putToSleep,
+    executor, putToSleep, recent: keepRecent(), scrubber: createScrubber(),
     probe: async (port, task) => probe(port, task.probe),
     wakeUp: async (port, task) => wakeUp(port, task.probe),
     toldBy: () => ({}),

@@ -67,7 +67,8 @@ interface Kept {
 
 /** What is over and not assigned is looked at again so often, to be forgotten. */
 const tidyMs = 30_000;
-const trimMs = 10_000;
+/** A replica may write a gigabyte a second: its log is looked at so often that it cannot fill a disk between. */
+const trimMs = 2_000;
 
 /** The replicas of this host: feeds events to their state machines and carries out what these decide. */
 export function keepReplicas(options: ReplicasOptions): Replicas {
@@ -112,6 +113,8 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
           try {
             await executor.start({
               id, number, task,
+              onPreparing: (what) => tellEvent(one, { type: "preparing", start, what }),
+              onRefused: (error) => tellEvent(one, { type: "refused", start, reason: error.message, wait: error.wait }),
               onStage: (stage, at, pid) => tellEvent(one, { type: "running", start, stage, port: at, pid }),
               onExit: (exit) => tellEvent(one, { type: "exited", start, ...exit }),
             });
@@ -173,9 +176,12 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
     const now = clock.now();
     for (const next of reconcile(assigned, [...kept.values()].map((one) => one.replica), now, { leaving: leaving !== undefined, refusal })) {
       switch (next.do) {
-        case "start":
-          begin(next.replica, next.task);
+        case "start": {
+          const never = executor.refusal(next.task);
+          if (never === undefined) begin(next.replica, next.task);
+          else keep(refusedReplica(next.replica, never, now), undefined);
           break;
+        }
         case "refuse":
           keep(refusedReplica(next.replica, next.reason, now), undefined);
           break;

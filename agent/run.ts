@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { systemClock } from "../schema/clock.ts";
 import type { Config } from "./config.ts";
 import { readLoads } from "./engine.ts";
-import { processExecutor } from "./executors/process.ts";
+import { hostExecutor } from "./executors/executors.ts";
+import { keepFacts } from "./facts.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
@@ -49,8 +50,8 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     scrubber.learn(Object.values(opened));
     return opened;
   };
-  const executor = await processExecutor({ state, environment, openSecrets });
-  const facts = await executor.capacity();
+  const executor = await hostExecutor({ state, owner: `${identity.host}:${state}`, config: config.executors, environment, openSecrets, log });
+  const facts = keepFacts({ executor, first: await executor.capacity(), freeBytesMin: config.executors.disk_free, timers, log });
   let generation = 0;
   let draining = false;
 
@@ -79,7 +80,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts, ...(host.latest() === undefined ? {} : { readings: host.latest() }) }),
+    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts: facts.now, ...(host.latest() === undefined ? {} : { readings: host.latest() }) }),
     onTickets: (tickets) => relays.tickets(tickets),
     onAssign(assign) {
       generation = assign.generation;
@@ -102,9 +103,11 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       log.info("agent drains", { atMostMs: config.drainMs });
       link.changed();
       await replicas.leave(config.drainMs);
+      await executor.killAll();
       loads.close();
       host.close();
       await metrics?.close();
+      facts.close();
       await link.close();
       relays.close();
       replicas.close();

@@ -15,6 +15,8 @@ import { taskSchema } from "./task.ts";
  *   cache, its running adapters and whether its engine sleeps. An assigned replica may be `sleeping`; an agent of 2 keeps it awake.
  * - 3 (2026-11-21): a heartbeat may hold `readings` of GPUs and host, and a replica's state how many `requests` it was given; the agent
  *   answers `/log` with its own lines.
+ * - 3 (2026-11-21): a task may name an image with mounts, and limits; an agent of 2 would run such a task on the host itself. A host's facts say
+ *   how full its disk is.
  */
 export const protocol = 3;
 export const protocolMin = 1;
@@ -156,7 +158,7 @@ export const heartbeatSchema = z.object({
   draining: z.boolean(),
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
-  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional() }).optional(),
   /** What it read of itself lately. One that cannot be understood is as none: it must not cost the host its link. */
   readings: readingsSchema.optional().catch(undefined),
 });
