@@ -1,9 +1,9 @@
 import type { Clock, Random } from "../schema/clock.ts";
 import type { RequestHead } from "../schema/frames.ts";
-import type { Engine, Assign, AssignedReplica, Load, ReplicaState } from "../schema/protocol.ts";
+import type { Engine, AssignedReplica, Load, ReplicaState } from "../schema/protocol.ts";
 import { isOver } from "../schema/replica.ts";
 import type { Probe, Task } from "../schema/task.ts";
-import { carryHttp, carryWebSocket, loopbackPorts, type Answerer, type Wire } from "./carry.ts";
+import { carryHttp, carryWebSocket, loopbackPorts, type Answerer, type Carried, type Wire } from "./carry.ts";
 import { StartError, type Executor } from "./executor.ts";
 import { differs } from "./heartbeat.ts";
 import type { Log } from "./log.ts";
@@ -11,6 +11,7 @@ import type { Probed } from "./probe.ts";
 import { reconcile } from "./reconcile.ts";
 import { newReplica, refusedReplica, step, type Effect, type Event, type Replica, type Rules } from "./replica.ts";
 import { tell } from "./tell.ts";
+import type { Judged, Trusted } from "./trust.ts";
 import type { Cancel, Timers } from "./timers.ts";
 
 export interface ReplicasOptions {
@@ -18,8 +19,8 @@ export interface ReplicasOptions {
   probe: (port: number, task: Task) => Promise<Probed>;
   loadOf: (id: string) => Load | undefined;
   engineOf: (id: string) => Engine | undefined;
-  /** Present: nothing may be run on this host, for this reason. */
-  refusal: string | undefined;
+  /** The answer to a request that the host's gate does not let through to this task's replica. */
+  gate?: Trusted["gate"] | undefined;
   /** From SIGTERM to SIGKILL. */
   killAfterMs: number;
   /** Something that a hub should hear of soon. */
@@ -35,8 +36,8 @@ export interface ReplicasOptions {
 }
 
 export interface Replicas {
-  /** What should be on this host. Safe to repeat. */
-  apply(assign: Assign): void;
+  /** What should be on this host, as the host lets it be. Safe to repeat. */
+  apply(judged: Judged): void;
   /** Starts nothing more, drains and stops everything; resolves when all are over. */
   leave(drainMs: number): Promise<void>;
   states(): ReplicaState[];
@@ -59,10 +60,10 @@ const trimMs = 10_000;
 
 /** The replicas of this host: feeds events to their state machines and carries out what these decide. */
 export function keepReplicas(options: ReplicasOptions): Replicas {
-  const { executor, probe, loadOf, engineOf, refusal, killAfterMs, onChange, onPhase, clock, random, timers, log } = options;
+  const { executor, probe, loadOf, engineOf, gate, killAfterMs, onChange, onPhase, clock, random, timers, log } = options;
   const kept = new Map<string, Kept>();
   const ports = loopbackPorts();
-  let assigned: Assign | undefined;
+  let assigned: Judged | undefined;
   let leaving: { drainMs: number; done: () => void } | undefined;
   let closed = false;
 
@@ -148,7 +149,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   function settle(): void {
     if (!assigned) return;
     const now = clock.now();
-    for (const next of reconcile(assigned, [...kept.values()].map((one) => one.replica), now, { leaving: leaving !== undefined, refusal })) {
+    for (const next of reconcile(assigned.assign, [...kept.values()].map((one) => one.replica), now, { leaving: leaving !== undefined, refuses: assigned.refuses, unwanted: assigned.unwanted })) {
       switch (next.do) {
         case "start":
           begin(next.replica, next.task);
@@ -160,7 +161,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
           const one = kept.get(next.id);
           if (!one) break;
           one.replica = { ...one.replica, version: next.version };
-          one.task = assigned.tasks.find(({ service, digest }) => service === one.replica.service && digest === one.replica.digest) ?? one.task;
+          one.task = assigned.assign.tasks.find(({ service, digest }) => service === one.replica.service && digest === one.replica.digest) ?? one.task;
           onChange();
           break;
         }
@@ -243,8 +244,8 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   let cancelTrim = timers.after(trimMs, trim);
 
   return {
-    apply(assign) {
-      assigned = assign;
+    apply(judged) {
+      assigned = judged;
       if (!closed) settle();
     },
     leave(drainMs) {
@@ -268,6 +269,8 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
       if ((phase === "draining" && !settling) || phase === "stopping" || leaving) return { refuse: { code: "draining", message: "the replica is draining" } };
       const { port } = one.replica;
       if ((phase !== "ready" && !settling) || port === undefined) return { refuse: { code: "no_target", message: `the replica is ${phase}` } };
+      const refused = one.task === undefined ? undefined : gate?.(one.task, head);
+      if (refused !== undefined) return { carry: (_given, wire) => refuseAtGate(refused, wire) };
       return { carry: (given, wire) => counted(one, given, wire, port) };
     },
     close() {
@@ -279,6 +282,14 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
       ports.closeAll();
     },
   };
+}
+
+/** Says no by itself; the replica hears nothing of it. */
+function refuseAtGate({ status, headers, body }: NonNullable<ReturnType<Trusted["gate"]>>, wire: Wire): Carried {
+  wire.head({ status, headers });
+  wire.body(Buffer.from(body));
+  wire.end();
+  return { body() {}, end() {}, resume() {}, cancel() {} };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { systemClock } from "../schema/clock.ts";
+import type { Assign } from "../schema/protocol.ts";
 import type { Config } from "./config.ts";
 import { readLoads } from "./engine.ts";
 import { processExecutor } from "./executors/process.ts";
@@ -13,6 +14,7 @@ import { probe, withSecrets } from "./probe.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
 import { systemTimers } from "./timers.ts";
+import { openTrust } from "./trust.ts";
 
 /** A running agent. */
 export interface Agent {
@@ -36,9 +38,23 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   log.info("agent starts", { host: identity.host, name: config.name ?? identity.name, region: identity.region, fleet: url, version: agentVersion });
   if (config.trust === "unsigned") {
     log.warn(`trust is unsigned (${config.trustPlace}): whoever can change services, or the fleet's hubs, can run any command on this host as this user`);
-  } else log.info("trust is templates: this host runs only what its owner allows; it has no templates, so it runs nothing", { place: config.trustPlace });
+  }
+  let last: Assign | undefined;
+  let turn = Promise.resolve();
+  /** One after another: judging reads files. */
+  const take = (assign: Assign): void => {
+    last = assign;
+    turn = turn.then(async () => {
+      const judged = await trust.judge(assign);
+      generation = assign.generation;
+      replicas.apply(judged);
+      link.changed();
+    }).catch((error: unknown) => log.error("an assignment could not be judged, the one before stays", { problem: error instanceof Error ? error.message : String(error) }));
+  };
+  const trust = await openTrust({ config, state, openSecrets: keys.openSecrets, onChange: () => last && take(last), timers, log });
+  if (config.trust !== "unsigned") log.info(trust.says, { place: config.trustPlace });
 
-  const executor = await processExecutor({ state, environment, openSecrets: keys.openSecrets });
+  const executor = await processExecutor({ state, environment, openSecrets: trust.openSecrets });
   const facts = await executor.capacity();
   let generation = 0;
   let draining = false;
@@ -49,12 +65,12 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const replicas = keepReplicas({
     executor, clock,
-    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await keys.openSecrets(task))),
+    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await trust.openSecrets(task))),
     timers, random, log,
     loadOf: (id) => loads.of(id),
     engineOf: (id) => loads.engineOf(id),
     killAfterMs: config.killAfterMs,
-    refusal: config.trust === "unsigned" ? undefined : `this host runs no unsigned service: write "trust: unsigned" in ${config.trustPlace} to allow it`,
+    gate: trust.gate,
     onChange: () => link.changed(),
     onPhase: (replica) => link.report(replica),
   });
@@ -66,13 +82,9 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts }),
+    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining: draining || trust.stopped, replicas: replicas.states(), facts }),
     onTickets: (tickets) => relays.tickets(tickets),
-    onAssign(assign) {
-      generation = assign.generation;
-      replicas.apply(assign);
-      link.changed();
-    },
+    onAssign: take,
   });
 
   return {
@@ -82,6 +94,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       link.changed();
       await replicas.leave(config.drainMs);
       loads.close();
+      trust.close();
       await link.close();
       relays.close();
       replicas.close();
