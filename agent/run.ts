@@ -41,15 +41,20 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   }
   let last: Assign | undefined;
   let turn = Promise.resolve();
-  /** One after another: judging reads files. */
-  const take = (assign: Assign): void => {
-    last = assign;
-    turn = turn.then(async () => {
+  const judge = async (assign: Assign): Promise<void> => {
+    try {
       const judged = await trust.judge(assign);
       generation = assign.generation;
       replicas.apply(judged);
       link.changed();
-    }).catch((error: unknown) => log.error("an assignment could not be judged, the one before stays", { problem: error instanceof Error ? error.message : String(error) }));
+    } catch (error) {
+      log.error("an assignment could not be judged, the one before stays", { problem: error instanceof Error ? error.message : String(error) });
+    }
+  };
+  /** One after another: judging reads files. */
+  const take = (assign: Assign): void => {
+    last = assign;
+    turn = turn.then(() => judge(assign));
   };
   const trust = await openTrust({ config, state, openSecrets: keys.openSecrets, onChange: () => last && take(last), timers, log });
   if (config.trust !== "unsigned") log.info(trust.says, { place: config.trustPlace });
