@@ -10,8 +10,10 @@ import { taskSchema } from "./task.ts";
  * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
  *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
  * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
+ * - 3 (2026-11-21): a task may name a `template`, carry what its operator `signed`, and say its `gate`; `hello` may name the agent's
+ *   `instance` and prove the key before a rotation too; close code 4403.
  */
-export const protocol = 2;
+export const protocol = 3;
 export const protocolMin = 1;
 
 /** Times that both sides keep (facts/failures.md §2). */
@@ -46,6 +48,8 @@ export const closeCodes = {
   tryAgainLater: 1013,
   /** The host's key is unknown, revoked or its proof is wrong: wait 60 s or more before trying again. */
   unauthorized: 4401,
+  /** The host's identity was seen twice at once, and is quarantined until an operator lets it back in: wait 60 s or more. */
+  quarantined: 4403,
   /** A newer connection of the same host has taken over. */
   superseded: 4409,
   /** The agent's protocol is too old. */
@@ -113,6 +117,10 @@ export const helloSchema = z.object({
   nonce: z.string().max(64),
   /** Ed25519 over `helloText`, base64. */
   signature: z.string().max(128),
+  /** The same by the key before a rotation, for a hub that has not heard of the new one yet. */
+  previousSignature: z.string().max(128).optional(),
+  /** Random, one for each run of an agent: two that take turns are two agents with one key. */
+  instance: z.string().max(64).optional(),
 });
 
 export const welcomeSchema = z.object({

@@ -11,6 +11,8 @@ import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
+import { owned } from "./claims.ts";
+import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
 import { fleetMetrics } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
@@ -29,6 +31,10 @@ interface LinkState {
   host?: string;
   epoch?: number;
   heardAt?: number;
+  /** Which run of the agent it is. */
+  instance?: string;
+  /** Closed from here: whatever still comes by it counts for nothing. */
+  over?: boolean;
 }
 
 interface Assignment {
@@ -41,7 +47,8 @@ interface Assignment {
  *
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
  * substance changes; `assign:<id>` an `Assignment`; `task:<digest>` tasks that may still be running; `number:<service>` the last
- * number given; `epoch:<id>` the last session of a host;
+ * number given; `epoch:<id>` the last session of a host; `takeovers:<id>` connections that took over from others of its own, and
+ * `clone:<id>` that its identity is in two places;
  * `quarantined` the requests that are refused. When a host was last heard lives in its socket's attachment: no write
  * per heartbeat.
  */
@@ -49,6 +56,8 @@ export class Hub extends DurableObject<FleetEnv> {
   readonly #region: Region;
   readonly #awakeSince = Date.now();
   readonly #rows = new Map<string, HostRow>();
+  /** What is stored of them. */
+  readonly #assignments = new Map<string, Assignment>();
   readonly #others = new Map<Region, { snapshot: Snapshot; at: number }>();
   #asking = false;
   #bundle: Bundle | undefined;
@@ -118,7 +127,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const generations = new Map<string, number>();
     for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
     return status(
-      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince },
+      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#clones() },
       Date.now(),
     );
   }
@@ -214,21 +223,66 @@ export class Hub extends DurableObject<FleetEnv> {
     // a Hub that has been told nothing yet cannot tell a stranger from a friend: come again soon
     if (this.#bundle === undefined) return closeQuietly(socket, closeCodes.tryAgainLater, "no bundle has reached this hub yet");
     const host = this.#bundle.fleet.hosts.find(({ id }) => id === hello.host);
-    const verdict = await checkHello(challenge, hello, host);
-    if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const now = Date.now();
+    const verdict = await checkHello(challenge, hello, host, now);
+    if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const epoch = (this.ctx.storage.kv.get<number>(`epoch:${hello.host}`) ?? 0) + 1;
     this.ctx.storage.kv.put(`epoch:${hello.host}`, epoch);
-    for (const other of this.ctx.getWebSockets()) {
-      if (other !== socket && this.#link(other).host === hello.host) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
-    }
-    socket.serializeAttachment({ host: hello.host, epoch, heardAt: now } satisfies LinkState);
-    // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
     const known = this.#rows.get(hello.host);
+    const clone = this.#takeOver(socket, hello, epoch, host?.releases ?? 0, now);
+    if (clone !== undefined) {
+      if (known !== undefined) this.#put({ ...known, epoch, linkUp: false, relays: [] });
+      await this.#wakeAt((known?.heardAt ?? now) + linkTimes.leaseMs);
+      // an agent that does not know the code would be back at once
+      return closeQuietly(socket, hello.protocol >= 3 ? closeCodes.quarantined : closeCodes.unauthorized, clone.reason);
+    }
+    socket.serializeAttachment({ host: hello.host, epoch, heardAt: now, ...(hello.instance === undefined ? {} : { instance: hello.instance }) } satisfies LinkState);
+    // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
     this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] });
     send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch) });
     this.#replan();
     send(socket, this.#assign(hello.host));
+  }
+
+  /** Ends a host's other connections. Undefined, or that its identity is in two places: then this one is to go as well. */
+  #takeOver(socket: WebSocket, { host, instance }: Hello, epoch: number, releases: number, now: number): Clone | undefined {
+    const { kv } = this.ctx.storage;
+    const stored = kv.get<Clone>(`clone:${host}`);
+    let clone = stored !== undefined && holds(stored, { releases }) ? stored : undefined;
+    if (stored !== undefined && clone === undefined) kv.delete(`clone:${host}`);
+    const others = this.ctx.getWebSockets().filter((other) => other !== socket && this.#link(other).host === host && this.#link(other).over !== true);
+    const went = others.length === 0 ? undefined : this.#link(others[others.length - 1] ?? socket).instance;
+    if (clone === undefined && others.length > 0) {
+      const takeovers = noted(kv.get<Takeover[]>(`takeovers:${host}`) ?? [], { at: now, ...(instance === undefined ? {} : { came: instance }), ...(went === undefined ? {} : { went }) });
+      const reason = fighting(takeovers, now);
+      if (reason === undefined) kv.put(`takeovers:${host}`, takeovers);
+      else {
+        clone = { since: now, reason, releases };
+        kv.put(`clone:${host}`, clone);
+        kv.delete(`takeovers:${host}`);
+      }
+    }
+    for (const other of others) {
+      other.serializeAttachment({ ...this.#link(other), over: true } satisfies LinkState);
+      if (clone === undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
+      else closeQuietly(other, closeCodes.quarantined, clone.reason);
+    }
+    // the data links of one run go on through a new control link; those of another run do not
+    if (clone !== undefined || (others.length > 0 && instance !== undefined && instance !== went)) {
+      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
+    }
+    return clone;
+  }
+
+  /** The hosts of this region that are shut out now. */
+  #clones(): Map<string, Clone> {
+    const clones = new Map<string, Clone>();
+    for (const [key, clone] of this.ctx.storage.kv.list<Clone>({ prefix: "clone:" })) {
+      const id = key.slice("clone:".length);
+      const host = this.#bundle?.fleet.hosts.find((one) => one.id === id);
+      if (host !== undefined && holds(clone, host)) clones.set(id, clone);
+    }
+    return clones;
   }
 
   async #heard(socket: WebSocket, link: LinkState, message: AgentMessage): Promise<void> {
@@ -240,14 +294,14 @@ export class Hub extends DurableObject<FleetEnv> {
     socket.serializeAttachment({ ...link, heardAt: now } satisfies LinkState);
     switch (message.type) {
       case "heartbeat": {
-        const next = heartbeat(row, message, now);
+        const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#assignment(row.id).replicas) }, now);
         if (!this.#put(next)) return;
         // one that missed an assignment is told again
         if (message.generation < this.#assignment(row.id).generation) send(socket, this.#assign(row.id));
         return this.#replan();
       }
       case "report":
-        if (this.#put(report(row, message.replica, now))) this.#replan();
+        for (const replica of owned([message.replica], this.#assignment(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replan();
         return;
       case "tickets":
         return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch) });
@@ -318,14 +372,21 @@ export class Hub extends DurableObject<FleetEnv> {
       const was = before.get(host) ?? { generation: 0, replicas: [] };
       for (const { digest } of replicas) used.add(digest);
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
-      kv.put(`assign:${host}`, { generation: was.generation + 1, replicas } satisfies Assignment);
+      const assignment: Assignment = { generation: was.generation + 1, replicas };
+      kv.put(`assign:${host}`, assignment);
+      this.#assignments.set(host, assignment);
       for (const socket of this.ctx.getWebSockets()) if (this.#link(socket).host === host) send(socket, this.#assign(host));
     }
     for (const digest of tasks.keys()) if (!used.has(digest)) kv.delete(`task:${digest}`);
   }
 
   #assignment(host: string): Assignment {
-    return this.ctx.storage.kv.get<Assignment>(`assign:${host}`) ?? { generation: 0, replicas: [] };
+    let assignment = this.#assignments.get(host);
+    if (assignment === undefined) {
+      assignment = this.ctx.storage.kv.get<Assignment>(`assign:${host}`) ?? { generation: 0, replicas: [] };
+      this.#assignments.set(host, assignment);
+    }
+    return assignment;
   }
 
   /** The desired state of a host, with each task that it needs and the secrets sealed to it. */
@@ -355,6 +416,7 @@ export class Hub extends DurableObject<FleetEnv> {
       this.#rows.delete(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
       this.ctx.storage.kv.delete(`assign:${row.id}`);
+      this.#assignments.delete(row.id);
     }
   }
 
