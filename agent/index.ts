@@ -23,7 +23,11 @@ program
   .addHelpText("after", `
 A configuration, with what is there when a line is absent:
   state: /var/lib/fairlead     # root; ~/.local/state/fairlead for others
-  trust: templates             # "unsigned" lets services run any command on this host
+  trust: templates             # or signed-specs; "unsigned" lets services run any command on this host
+  templates: FILE              # what "templates" may run; root's, and nobody else may write it
+  operator_keys: [FILE]        # whose signatures "signed-specs" takes, beside those given at join
+  override: FILE               # {stop, max_replicas, allowed_services}: what no server can widen
+  paths: []                    # what the gate lets through to engines, beside inference
   drain: 30s                   # what SIGTERM waits for requests in flight
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
   relays: 2                    # data links
@@ -46,16 +50,18 @@ program
   .requiredOption("--token-file <file>", "file that holds the join token, or - for standard input")
   .option("--name <name>", "what people call this host (default: its hostname)")
   .option("--state <dir>", "where keys and identity are kept")
+  .option("--operator-key <file>", "public key of an operator whose signed services may run here; repeatable", (file: string, before?: string[]) => [...(before ?? []), file])
   .option("--config <file>", "the host's configuration")
   .addHelpText("after", `
 Examples:
   fairlead hosts invite | fairlead-agent join --control https://control.example.com --token-file -
   fairlead-agent join --control http://127.0.0.1:8788 --token-file token.txt --name gpu-7 --state ./state`)
-  .action(async ({ control, tokenFile, name, state, config }: { control: string; tokenFile: string; name?: string; state?: string; config?: string }) => {
+  .action(async ({ control, tokenFile, name, state, operatorKey, config }: { control: string; tokenFile: string; name?: string; state?: string; operatorKey?: string[]; config?: string }) => {
     const host = readConfig(config);
-    const identity = await join({ control, tokenFile, name: name ?? host.name, state: resolve(state ?? host.state) });
+    const identity = await join({ control, tokenFile, name: name ?? host.name, state: resolve(state ?? host.state), operatorKeys: operatorKey });
     console.log(`This host is now ${identity.host} ("${identity.name}") in region ${identity.region}.`);
-    if (host.trust === "templates") console.log(`It runs nothing yet: write "trust: unsigned" in ${host.trustPlace} to let it run what services say.`);
+    if (host.trust === "templates" && operatorKey !== undefined) console.log(`It runs nothing yet: write "trust: signed-specs" in ${host.trustPlace} to let it run what the operator signs.`);
+    else if (host.trust === "templates" && host.templates === undefined) console.log(`It runs nothing yet: write "trust: unsigned" in ${host.trustPlace} to let it run what services say.`);
     const asBefore = [config === undefined ? "" : ` --config ${config}`, state === undefined || resolve(state) === resolve(host.state) ? "" : `, with "state: ${resolve(state)}" in its configuration`].join("");
     console.log(`Next: fairlead-agent run${asBefore}`);
   });

@@ -35,7 +35,7 @@ beforeEach(async () => {
     probe: async (port, task) => probe(port, task.probe),
     wakeUp: async (port, task) => wakeUp(port, task.probe),
     toldBy: () => ({}),
-    refusal: undefined, killAfterMs: 5_000, onChange: () => {}, onPhase: (one) => reported.push(one),
+    killAfterMs: 5_000, onChange: () => {}, onPhase: (one) => reported.push(one),
     clock: systemClock, random: Math.random, timers: systemTimers, log: createLog({ level: "error", clock: systemClock, write: console.error }),
     rules: { startProbeMs: 100 },
   });
@@ -56,7 +56,7 @@ function assign(generation: number, wanted: Partial<AssignedReplica> | undefined
     service: "chat", version: 1, digest: "d1", run: `exec ${JSON.stringify(process.execPath)} ${JSON.stringify(simulator)} --model m --ttft 0ms --itl 20ms --port $PORT ${flags}`, envs: {}, drainMs: 20_000, gpus: 0,
     probe: { path: "/v1/models", initialDelayMs: 60_000, timeoutMs: 2_000, intervalMs: 500, failureThresholdMs: 60_000, headers: {} },
   };
-  replicas.apply({ type: "assign", generation, tasks: [task], replicas: wanted === undefined ? [] : [{ id, service: "chat", number: 1, version: 1, digest: "d1", ...wanted }] });
+  replicas.apply({ assign: { type: "assign", generation, tasks: [task], replicas: wanted === undefined ? [] : [{ id, service: "chat", number: 1, version: 1, digest: "d1", ...wanted }] }, refuses: () => undefined });
 }
 
 const body = { model: "m", messages: [{ role: "user", content: "hello" }] };

@@ -1,9 +1,9 @@
 import type { Clock, Random } from "../schema/clock.ts";
 import type { RequestHead } from "../schema/frames.ts";
-import type { Assign, AssignedReplica, ReplicaState } from "../schema/protocol.ts";
+import type { AssignedReplica, ReplicaState } from "../schema/protocol.ts";
 import { isOver } from "../schema/replica.ts";
 import type { Probe, Task } from "../schema/task.ts";
-import { carryHttp, carryWebSocket, loopbackPorts, type Answerer, type Wire } from "./carry.ts";
+import { carryHttp, carryWebSocket, loopbackPorts, type Answerer, type Carried, type Wire } from "./carry.ts";
 import type { Told } from "./engine.ts";
 import { StartError, type Executor } from "./executor.ts";
 import { differs } from "./heartbeat.ts";
@@ -15,6 +15,7 @@ import { newReplica, refusedReplica, step, type Effect, type Event, type Replica
 import type { Scrubber } from "./scrub.ts";
 import type { Slept, Woken } from "./sleep.ts";
 import { tell } from "./tell.ts";
+import type { Judged, Trusted } from "./trust.ts";
 import type { Cancel, Timers } from "./timers.ts";
 
 export interface ReplicasOptions {
@@ -24,8 +25,8 @@ export interface ReplicasOptions {
   wakeUp: (port: number, task: Task) => Promise<Woken>;
   /** What its engine tells. */
   toldBy: (id: string) => Told;
-  /** Present: nothing may be run on this host, for this reason. */
-  refusal: string | undefined;
+  /** The answer to a request that the host's gate does not let through to this task's replica. */
+  gate?: Trusted["gate"] | undefined;
   /** From SIGTERM to SIGKILL. */
   killAfterMs: number;
   /** The agent's own latest log lines. */
@@ -45,8 +46,8 @@ export interface ReplicasOptions {
 }
 
 export interface Replicas {
-  /** What should be on this host. Safe to repeat. */
-  apply(assign: Assign): void;
+  /** What should be on this host, as the host lets it be. Safe to repeat. */
+  apply(judged: Judged): void;
   /** Starts nothing more, drains and stops everything; resolves when all are over. */
   leave(drainMs: number): Promise<void>;
   states(): ReplicaState[];
@@ -72,13 +73,13 @@ const trimMs = 2_000;
 
 /** The replicas of this host: feeds events to their state machines and carries out what these decide. */
 export function keepReplicas(options: ReplicasOptions): Replicas {
-  const { executor, probe, putToSleep, wakeUp, toldBy, refusal, killAfterMs, recent, scrubber, onChange, onPhase, clock, random, timers, log } = options;
+  const { executor, probe, putToSleep, wakeUp, toldBy, gate, killAfterMs, recent, scrubber, onChange, onPhase, clock, random, timers, log } = options;
   const kept = new Map<string, Kept>();
   const ports = loopbackPorts();
   const carriedInAll = { requests: 0, bytes: 0 };
   /** By replica, for as long as it is kept. */
   const requests = new Map<string, number>();
-  let assigned: Assign | undefined;
+  let assigned: Judged | undefined;
   let leaving: { drainMs: number; done: () => void } | undefined;
   let closed = false;
 
@@ -174,7 +175,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   function settle(): void {
     if (!assigned) return;
     const now = clock.now();
-    for (const next of reconcile(assigned, [...kept.values()].map((one) => one.replica), now, { leaving: leaving !== undefined, refusal })) {
+    for (const next of reconcile(assigned.assign, [...kept.values()].map((one) => one.replica), now, { leaving: leaving !== undefined, refuses: assigned.refuses, unwanted: assigned.unwanted })) {
       switch (next.do) {
         case "start": {
           const never = executor.refusal(next.task);
@@ -189,7 +190,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
           const one = kept.get(next.id);
           if (!one) break;
           one.replica = { ...one.replica, version: next.version };
-          one.task = assigned.tasks.find(({ service, digest }) => service === one.replica.service && digest === one.replica.digest) ?? one.task;
+          one.task = assigned.assign.tasks.find(({ service, digest }) => service === one.replica.service && digest === one.replica.digest) ?? one.task;
           onChange();
           break;
         }
@@ -283,8 +284,8 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   let cancelTrim = timers.after(trimMs, trim);
 
   return {
-    apply(assign) {
-      assigned = assign;
+    apply(judged) {
+      assigned = judged;
       if (!closed) settle();
     },
     leave(drainMs) {
@@ -311,6 +312,8 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
       // an engine that sleeps may fail at a request, or die of it (facts/engines.md §4)
       if ((phase !== "ready" && !settling) || port === undefined) return { refuse: { code: "no_target", message: `the replica is ${phase}` } };
       if (toldBy(head.target).load?.sleeping === true) return { refuse: { code: "no_target", message: "the replica's engine was put to sleep by somebody else" } };
+      const refused = one.task === undefined ? undefined : gate?.(one.task, head);
+      if (refused !== undefined) return { carry: (_given, wire) => refuseAtGate(refused, wire) };
       return { carry: (given, wire) => counted(one, given, wire, port) };
     },
     close() {
@@ -322,6 +325,14 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
       ports.closeAll();
     },
   };
+}
+
+/** Says no by itself; the replica hears nothing of it. */
+function refuseAtGate({ status, headers, body }: NonNullable<ReturnType<Trusted["gate"]>>, wire: Wire): Carried {
+  wire.head({ status, headers });
+  wire.body(Buffer.from(body));
+  wire.end();
+  return { body() {}, end() {}, resume() {}, cancel() {} };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { systemClock } from "../schema/clock.ts";
+import type { Assign } from "../schema/protocol.ts";
 import type { Config } from "./config.ts";
 import { readLoads } from "./engine.ts";
 import { hostExecutor } from "./executors/executors.ts";
@@ -19,6 +20,7 @@ import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
 import { putToSleep, wakeUp } from "./sleep.ts";
 import { systemTimers } from "./timers.ts";
+import { openTrust } from "./trust.ts";
 
 /** A running agent. */
 export interface Agent {
@@ -42,15 +44,36 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   log.info("agent starts", { host: identity.host, name: config.name ?? identity.name, region: identity.region, fleet: url, version: agentVersion });
   if (config.trust === "unsigned") {
     log.warn(`trust is unsigned (${config.trustPlace}): whoever can change services, or the fleet's hubs, can run any command on this host as this user`);
-  } else log.info("trust is templates: this host runs only what its owner allows; it has no templates, so it runs nothing", { place: config.trustPlace });
-
+  }
   /** What is opened on this host is known from then on: it does not leave with a log line. */
   const openSecrets: typeof keys.openSecrets = async (task) => {
     const opened = await keys.openSecrets(task);
     scrubber.learn(Object.values(opened));
     return opened;
   };
-  const executor = await hostExecutor({ state, owner: `${identity.host}:${state}`, config: config.executors, environment, openSecrets, log });
+  let last: Assign | undefined;
+  let turn = Promise.resolve();
+  const judge = async (assign: Assign): Promise<void> => {
+    try {
+      // a log of an earlier run may hold them before a replica has been started again
+      for (const task of assign.tasks) if (task.sealedSecrets !== undefined) openSecrets(task).catch(() => undefined);
+      const judged = await trust.judge(assign);
+      generation = assign.generation;
+      replicas.apply(judged);
+      link.changed();
+    } catch (error) {
+      log.error("an assignment could not be judged, the one before stays", { problem: error instanceof Error ? error.message : String(error) });
+    }
+  };
+  /** One after another: judging reads files. */
+  const take = (assign: Assign): void => {
+    last = assign;
+    turn = turn.then(() => judge(assign));
+  };
+  const trust = await openTrust({ config, state, openSecrets, onChange: () => last && take(last), timers, log });
+  if (config.trust !== "unsigned") log.info(trust.says, { place: config.trustPlace });
+
+  const executor = await hostExecutor({ state, owner: `${identity.host}:${state}`, config: config.executors, environment, openSecrets: trust.openSecrets, log });
   const facts = keepFacts({ executor, first: await executor.capacity(), freeBytesMin: config.executors.disk_free, timers, log });
   let generation = 0;
   let draining = false;
@@ -61,13 +84,13 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const replicas = keepReplicas({
     executor, clock,
-    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await openSecrets(task))),
+    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await trust.openSecrets(task))),
     putToSleep,
-    wakeUp: async (port, task) => wakeUp(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await openSecrets(task))),
+    wakeUp: async (port, task) => wakeUp(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await trust.openSecrets(task))),
     timers, random, log, recent, scrubber,
     toldBy: (id) => loads.of(id),
     killAfterMs: config.killAfterMs,
-    refusal: config.trust === "unsigned" ? undefined : `this host runs no unsigned service: write "trust: unsigned" in ${config.trustPlace} to allow it`,
+    gate: trust.gate,
     onChange: () => link.changed(),
     onPhase: (replica) => link.report(replica),
   });
@@ -80,15 +103,9 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts: facts.now, ...(host.latest() === undefined ? {} : { readings: host.latest() }) }),
+    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining: draining || trust.stopped, replicas: replicas.states(), facts: facts.now, ...(host.latest() === undefined ? {} : { readings: host.latest() }) }),
     onTickets: (tickets) => relays.tickets(tickets),
-    onAssign(assign) {
-      generation = assign.generation;
-      // a log of an earlier run may hold them before a replica has been started again
-      for (const task of assign.tasks) if (task.sealedSecrets !== undefined) openSecrets(task).catch(() => undefined);
-      replicas.apply(assign);
-      link.changed();
-    },
+    onAssign: take,
   });
 
   const metrics = config.metricsPort === undefined ? undefined : await serveMetrics({
@@ -108,6 +125,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       host.close();
       await metrics?.close();
       facts.close();
+      trust.close();
       await link.close();
       relays.close();
       replicas.close();

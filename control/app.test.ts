@@ -356,3 +356,29 @@ describe("replicas", () => {
     expect((await call("GET", "/v1/services/none/logs")).status).toBe(404);
   });
 });
+
+describe("what an operator signed", () => {
+  const task = { run: "serve --port $PORT", envs: {}, drainMs: 120_000, gpus: 0, gate: "openai", probe: { path: "/", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } };
+  const jws = (payload: unknown, header: object = { alg: "EdDSA", typ: "fairlead-spec+jws", kid: "k" }): string => [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".").concat(".c2ln");
+  const spec = (more: object = {}): object => ({ service: "chat", version: 1, signedAt: 1, replicasMax: 1, task, ...more });
+  const put = (payload: object, header?: object) => call("PUT", "/v1/services/chat", { yaml, signed: { jws: jws(payload, header) } });
+
+  test.each<[string, object, object | undefined, string]>([
+    ["another service's", spec({ service: "other" }), undefined, "the file says something else of name"],
+    ["of another command", spec({ task: { ...task, run: "other" } }), undefined, "the file says something else of run"],
+    ["of more replicas", spec({ replicasMax: 2 }), undefined, "the file says something else of replicas"],
+    ["of secrets that it has not", spec({ secrets: "x" }), undefined, "the file says something else of secrets"],
+    ["with a field of another version", spec({ more: 1 }), undefined, "of different versions"],
+    ["of another type", spec(), { alg: "EdDSA", typ: "JWT", kid: "k" }, "it is no signed spec"],
+  ])("is refused when it is %s", async (_, payload, header, message) => {
+    const answer = await put(payload, header);
+    expect([answer.status, answer.body.error.message]).toEqual([400, expect.stringContaining(message)]);
+  });
+
+  test("is refused when the version has moved on meanwhile, and the next one is told", async () => {
+    expect((await put(spec())).status).toBe(201);
+    expect((await call("GET", "/v1/services/chat/signing")).body).toEqual({ next: 2, signed: true });
+    const late = await call("PUT", "/v1/services/chat", { yaml: yaml.replace("m}", "n}"), signed: { jws: jws(spec()) } });
+    expect([late.status, late.body.error.message]).toEqual([409, expect.stringContaining("it is version 1, and version 1 is there already; sign it again")]);
+  });
+});

@@ -17,6 +17,8 @@ import { taskSchema } from "./task.ts";
  *   answers `/log` with its own lines.
  * - 3 (2026-11-21): a task may name an image with mounts, and limits; an agent of 2 would run such a task on the host itself. A host's facts say
  *   how full its disk is.
+ * - 3 (2026-11-21): a task may name a `template`, carry what its operator `signed`, and say its `gate`; `hello` may name the agent's
+ *   `instance` and prove the key before a rotation too; close code 4403.
  */
 export const protocol = 3;
 export const protocolMin = 1;
@@ -53,6 +55,8 @@ export const closeCodes = {
   tryAgainLater: 1013,
   /** The host's key is unknown, revoked or its proof is wrong: wait 60 s or more before trying again. */
   unauthorized: 4401,
+  /** The host's identity was seen twice at once, and is quarantined until an operator lets it back in: wait 60 s or more. */
+  quarantined: 4403,
   /** A newer connection of the same host has taken over. */
   superseded: 4409,
   /** The agent's protocol is too old. */
@@ -135,6 +139,10 @@ export const helloSchema = z.object({
   nonce: z.string().max(64),
   /** Ed25519 over `helloText`, base64. */
   signature: z.string().max(128),
+  /** The same by the key before a rotation, for a hub that has not heard of the new one yet. */
+  previousSignature: z.string().max(128).optional(),
+  /** Random, one for each run of an agent: two that take turns are two agents with one key. */
+  instance: z.string().max(64).optional(),
 });
 
 export const welcomeSchema = z.object({

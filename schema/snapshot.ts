@@ -59,6 +59,8 @@ export interface StatusHost extends SnapshotHost {
   /** The generation it was last told, and the one it says it has taken over. */
   generation: number;
   appliedGeneration: number;
+  /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
+  quarantine?: { since: number; reason: string };
 }
 
 /** What a Hub knows, for `fairlead status`. */

@@ -11,6 +11,8 @@ import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
+import { owned } from "./claims.ts";
+import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
 import { fleetMetrics } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
@@ -29,6 +31,8 @@ interface LinkState {
   challenge?: Challenge;
   host?: string;
   epoch?: number;
+  /** Which run of the agent it is. */
+  instance?: string;
 }
 
 interface Assignment {
@@ -41,7 +45,8 @@ interface Assignment {
  *
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
  * substance changes; `assign:<id>` an `Assignment`; `task:<digest>` tasks that may still be running; `number:<service>` the last
- * number given; `epoch:<id>` the last session of a host;
+ * number given; `epoch:<id>` the last session of a host; `takeovers:<id>` connections that took over from others of its own, and
+ * `clone:<id>` that its identity is in two places;
  * `quarantined` the requests that are refused. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
  * wakes counts from its waking for those whose sockets are open.
  */
@@ -129,7 +134,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const generations = new Map<string, number>();
     for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
     return status(
-      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince },
+      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#clones() },
       Date.now(),
     );
   }
@@ -236,21 +241,68 @@ export class Hub extends DurableObject<FleetEnv> {
     // a Hub that has been told nothing yet cannot tell a stranger from a friend: come again soon
     if (this.#bundle === undefined) return closeQuietly(socket, closeCodes.tryAgainLater, "no bundle has reached this hub yet");
     const host = hostsOf(this.#bundle).get(hello.host);
-    const verdict = await checkHello(challenge, hello, host);
-    if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const now = Date.now();
+    const verdict = await checkHello(challenge, hello, host, now);
+    if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const epoch = (this.ctx.storage.kv.get<number>(`epoch:${hello.host}`) ?? 0) + 1;
     this.ctx.storage.kv.put(`epoch:${hello.host}`, epoch);
-    const other = this.#sockets.get(hello.host);
-    if (other !== undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
-    this.#attach(socket, { host: hello.host, epoch });
+    const known = this.#rows.get(hello.host);
+    const clone = this.#takeOver(hello, epoch, host?.releases ?? 0, now);
+    if (clone !== undefined) {
+      if (known !== undefined) this.#put({ ...known, epoch, linkUp: false, relays: [] });
+      await this.#wakeAt((known?.heardAt ?? now) + linkTimes.leaseMs);
+      // an agent that does not know the code would be back at once
+      return closeQuietly(socket, hello.protocol >= 3 ? closeCodes.quarantined : closeCodes.unauthorized, clone.reason);
+    }
+    this.#attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
     this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
-    const known = this.#rows.get(hello.host);
     this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] });
     send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch) });
     this.#replanSoon();
     send(socket, this.#assign(hello.host));
+  }
+
+  /** Ends a host's other connection. Undefined, or that its identity is in two places: then this one is to go as well. */
+  #takeOver({ host, instance }: Hello, epoch: number, releases: number, now: number): Clone | undefined {
+    const { kv } = this.ctx.storage;
+    const stored = kv.get<Clone>(`clone:${host}`);
+    let clone = stored !== undefined && holds(stored, { releases }) ? stored : undefined;
+    if (stored !== undefined && clone === undefined) kv.delete(`clone:${host}`);
+    const other = this.#sockets.get(host);
+    const went = other === undefined ? undefined : this.#link(other).instance;
+    if (clone === undefined && other !== undefined) {
+      const takeovers = noted(kv.get<Takeover[]>(`takeovers:${host}`) ?? [], { at: now, ...(instance === undefined ? {} : { came: instance }), ...(went === undefined ? {} : { went }) });
+      const reason = fighting(takeovers, now);
+      if (reason === undefined) kv.put(`takeovers:${host}`, takeovers);
+      else {
+        clone = { since: now, reason, releases };
+        kv.put(`clone:${host}`, clone);
+        kv.delete(`takeovers:${host}`);
+      }
+    }
+    if (other !== undefined) {
+      this.#sockets.delete(host);
+      if (clone === undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
+      else closeQuietly(other, closeCodes.quarantined, clone.reason);
+    }
+    // the data links of one run go on through a new control link; those of another run do not
+    if (clone !== undefined || (other !== undefined && instance !== undefined && instance !== went)) {
+      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
+    }
+    return clone;
+  }
+
+  /** The hosts of this region that are shut out now. */
+  #clones(): Map<string, Clone> {
+    const clones = new Map<string, Clone>();
+    const hosts = this.#bundle === undefined ? undefined : hostsOf(this.#bundle);
+    for (const [key, clone] of this.ctx.storage.kv.list<Clone>({ prefix: "clone:" })) {
+      const id = key.slice("clone:".length);
+      const host = hosts?.get(id);
+      if (host !== undefined && holds(clone, host)) clones.set(id, clone);
+    }
+    return clones;
   }
 
   async #heard(socket: WebSocket, link: LinkState, message: AgentMessage, text: string): Promise<void> {
@@ -261,7 +313,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const now = Date.now();
     switch (message.type) {
       case "heartbeat": {
-        const next = heartbeat(row, message, now);
+        const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#assignment(row.id).replicas) }, now);
         this.#unchanged.took(row.id, text, next);
         if (!this.#put(next)) return;
         // one that missed an assignment is told again
@@ -269,7 +321,7 @@ export class Hub extends DurableObject<FleetEnv> {
         return this.#replanSoon();
       }
       case "report":
-        if (this.#put(report(row, message.replica, now))) this.#replanSoon();
+        for (const replica of owned([message.replica], this.#assignment(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
         return;
       case "tickets":
         return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch) });
@@ -356,6 +408,8 @@ export class Hub extends DurableObject<FleetEnv> {
       const next: Assignment = { generation: was.generation + 1, replicas };
       kv.put(`assign:${host}`, next);
       this.#assignments.set(host, next);
+      // what it says of its replicas is held against another list now
+      this.#unchanged.forget(host);
       const socket = this.#sockets.get(host);
       if (socket !== undefined) send(socket, this.#assign(host));
     }

@@ -3,6 +3,7 @@ import { linkTimes, type Heartbeat, type Load, type ReplicaState } from "../../s
 import type { Region } from "../../schema/region.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
+import type { Clone } from "./clones.ts";
 
 /** A host as its Hub knows it. Immutable: each message makes a new row. */
 export interface HostRow {
@@ -87,10 +88,12 @@ export interface StatusFacts {
   bundleVersion: number;
   unplaced: RegionStatus["unplaced"];
   awakeSince: number;
+  /** Hosts that are shut out, by id. */
+  clones?: ReadonlyMap<string, Pick<Clone, "since" | "reason">>;
 }
 
 /** The roster as people see it: every host that is enrolled here, heard or not, and every replica with its reason. */
-export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince }: StatusFacts, now: number): RegionStatus {
+export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince, clones }: StatusFacts, now: number): RegionStatus {
   const here = hosts.filter((host) => host.region === region && !host.revoked);
   const names = new Map(here.map((host) => [host.id, host.name]));
   return {
@@ -100,8 +103,10 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
     unplaced,
     hosts: here.map(({ id, name }) => {
       const row = rows.get(id);
+      const clone = clones?.get(id);
       return {
         id, name, region,
+        ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
         linkUp: row?.linkUp ?? false,

@@ -67,6 +67,13 @@ export function publish(value: unknown): Promise<Response> {
   return self.fetch("http://router/internal/bundle", { method: "PUT", headers: { authorization: `Bearer ${world.FAIRLEAD_CONTROL_TOKEN}`, "content-type": "application/json" }, body: JSON.stringify(value) });
 }
 
+/** What a test's agent says otherwise than an ordinary one of protocol 1. */
+export interface HelloChange {
+  signature?: string;
+  protocol?: number;
+  instance?: string;
+}
+
 /** An agent's control link, driven by the test message by message. */
 export class TestLink {
   readonly socket: WebSocket;
@@ -92,18 +99,18 @@ export class TestLink {
   }
 
   /** Through challenge, hello and welcome. */
-  static async join(host: TestHost): Promise<TestLink> {
+  static async join(host: TestHost, change: HelloChange = {}): Promise<TestLink> {
     const link = await TestLink.open(host.region);
-    await link.hello(host);
+    await link.hello(host, change);
     link.welcome = await link.next("welcome");
     return link;
   }
 
-  async hello(host: TestHost, change: { signature?: string } = {}): Promise<void> {
+  async hello(host: TestHost, change: HelloChange = {}): Promise<void> {
     const challenge: Challenge = await this.next("challenge");
     const nonce = toBase64(crypto.getRandomValues(new Uint8Array(32)));
-    const hello = { type: "hello" as const, host: host.id, region: host.region, protocol: 1, agentVersion: "test", nonce };
-    this.say({ ...hello, signature: change.signature ?? (await host.sign(helloText(challenge, hello))) });
+    const hello = { type: "hello" as const, host: host.id, region: host.region, protocol: change.protocol ?? 1, agentVersion: "test", nonce };
+    this.say({ ...hello, ...(change.instance === undefined ? {} : { instance: change.instance }), signature: change.signature ?? (await host.sign(helloText(challenge, hello))) });
   }
 
   say(message: AgentMessage | string): void {
