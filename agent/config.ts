@@ -2,6 +2,7 @@ import { isNode, LineCounter, parseDocument, type Document } from "yaml";
 import { z } from "zod";
 import { parseDuration } from "../schema/units.ts";
 import { levels, type Level } from "./log.ts";
+import { clouds, type ReclaimOptions } from "./reclaim.ts";
 
 /** What an agent runs: `templates` only what the host's owner wrote down, `unsigned` whatever a service's `run` says. */
 export type Trust = "templates" | "unsigned";
@@ -22,6 +23,8 @@ export interface Config {
   fleetUrl: string | undefined;
   /** Data links, at most; the hub may offer fewer. */
   relays: number;
+  /** Whose notices of the host's end are watched; `baseUrl` stands in for the cloud's own address. */
+  reclaim: Pick<ReclaimOptions, "cloud" | "baseUrl">;
   logLevel: Level;
 }
 
@@ -45,6 +48,7 @@ const configSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
   fleet_url: z.url({ protocol: /^(https?|wss?)$/, error: "is not an http, https, ws or wss address" }).optional(),
   relays: z.number().int().min(1).max(16).default(2),
+  reclaim: z.strictObject({ cloud: z.enum(["auto", "none", ...clouds]).default("auto"), base_url: z.url({ protocol: /^http$/, error: "is not an http address" }).optional() }).default({ cloud: "auto" }),
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
 });
 
@@ -62,7 +66,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
   if (broken) throw new ConfigError(`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`);
   const parsed = configSchema.safeParse(document.toJS() ?? {});
   if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => describe(issue, document, lines, file)).join("\n"));
-  const { state, trust, drain, kill_after, name, fleet_url, relays, log } = parsed.data;
+  const { state, trust, drain, kill_after, name, fleet_url, relays, reclaim, log } = parsed.data;
   const trustLine = lineOf(["trust"], document, lines);
   return {
     state: state ?? stateDefault,
@@ -73,6 +77,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     name,
     fleetUrl: fleet_url,
     relays,
+    reclaim: { cloud: reclaim.cloud, baseUrl: reclaim.base_url?.replace(/\/+$/, "") },
     logLevel: log.level,
   };
 }

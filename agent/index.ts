@@ -25,6 +25,7 @@ A configuration, with what is there when a line is absent:
   drain: 30s                   # what SIGTERM waits for requests in flight
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
   relays: 2                    # data links
+  reclaim: {cloud: auto}       # whose spot notices are watched: aws, gcp, azure, alibaba, none
   log: {level: info}           # debug, info, warn, error
 
 Example:

@@ -39,6 +39,8 @@ export interface Replica {
   wakeAt?: Now | undefined;
   /** Draining: not over before the first, at the latest at the second. */
   drain?: { settledAt: Now; until: Now } | undefined;
+  /** Its host is taken back: that is how it ends. */
+  reclaimed?: boolean;
   /** Why it was last started again. */
   trouble?: string | undefined;
 }
@@ -52,7 +54,7 @@ export type Event =
   | { type: "exited"; start: number; during: "setup" | "run"; code?: number | undefined; signal?: string | undefined; lastLine?: string | undefined }
   | { type: "probed"; start: number; ok: boolean; detail?: string; lastLine?: string | undefined }
   /** `settleMs`: how long it goes on taking requests before it may stop, though nothing is in flight. */
-  | { type: "drain"; reason: string; drainMs: number; settleMs?: number }
+  | { type: "drain"; reason: string; drainMs: number; settleMs?: number; reclaimed?: boolean }
   | { type: "carrying"; inFlight: number }
   /** The answer to `stop`: nothing is left of it, or (with a problem) something would not end. */
   | { type: "ended"; problem?: string };
@@ -145,6 +147,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
     }
     stop();
   };
+  const ended = (): Phase => (replica.reclaimed === true ? "reclaimed" : "stopped");
   const kill = (reason: string): void => {
     become("unhealthy", reason);
     stop();
@@ -195,7 +198,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       if (replica.phase === "draining") {
         gone();
         become("stopping", reason);
-        become("stopped", reason);
+        become(ended(), reason);
         break;
       }
       if (replica.readyAt === undefined && event.lastLine) reason += `: ${event.lastLine}`;
@@ -231,6 +234,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       break;
 
     case "drain":
+      if (event.reclaimed === true) replica.reclaimed = true;
       if (replica.phase === "stopping") break;
       if (replica.phase === "draining") {
         // a second order can only make it sooner
@@ -260,7 +264,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
         become("failed", event.problem);
       } else if (replica.phase === "stopping") {
         gone();
-        become("stopped", replica.reason);
+        become(ended(), replica.reason);
       } else startAgain(replica.reason ?? "it was ended");
       break;
   }

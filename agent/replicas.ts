@@ -39,6 +39,8 @@ export interface Replicas {
   apply(assign: Assign): void;
   /** Starts nothing more, drains and stops everything; resolves when all are over. */
   leave(drainMs: number): Promise<void>;
+  /** Why this host is taken back: what ends here from now on ends as `reclaimed`. Undefined: it is not, and what was left is taken up again. */
+  reclaim(reason: string | undefined): void;
   states(): ReplicaState[];
   answererOf(head: RequestHead): Answerer;
   close(): void;
@@ -64,6 +66,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   const ports = loopbackPorts();
   let assigned: Assign | undefined;
   let leaving: { drainMs: number; done: () => void } | undefined;
+  let reclaimed: string | undefined;
   let closed = false;
 
   function tellEvent(one: Kept, event: Event): void {
@@ -166,7 +169,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
         }
         case "drain": {
           const one = kept.get(next.id);
-          if (one && one.replica.phase !== "draining" && one.replica.phase !== "stopping") tellEvent(one, { type: "drain", reason: next.reason, drainMs: one.task?.drainMs ?? 0, settleMs });
+          if (one && one.replica.phase !== "draining" && one.replica.phase !== "stopping") tellEvent(one, { type: "drain", ...why(next.reason), drainMs: one.task?.drainMs ?? 0, settleMs });
           break;
         }
         case "forget":
@@ -177,6 +180,10 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
           break;
       }
     }
+  }
+
+  function why(reason: string): { reason: string; reclaimed?: boolean } {
+    return reclaimed === undefined ? { reason } : { reason: reclaimed, reclaimed: true };
   }
 
   /** A replica has ended: its id may be wanted with another digest, or all may be done. */
@@ -251,10 +258,16 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
       return new Promise((resolve) => {
         leaving = { drainMs, done: resolve };
         for (const one of kept.values()) {
-          if (!isOver(one.replica.phase)) tellEvent(one, { type: "drain", reason: "the agent is stopping", drainMs: Math.min(drainMs, one.task?.drainMs ?? drainMs), settleMs: 0 });
+          if (!isOver(one.replica.phase)) tellEvent(one, { type: "drain", ...why("the agent is stopping"), drainMs: Math.min(drainMs, one.task?.drainMs ?? drainMs), settleMs: 0 });
         }
         if ([...kept.values()].every(({ replica }) => isOver(replica.phase))) resolve();
       });
+    },
+    reclaim(reason) {
+      reclaimed = reason;
+      if (reason !== undefined || leaving === undefined) return;
+      leaving = undefined;
+      settle();
     },
     states: () => [...kept.values()].map(({ replica }) => stateOf(replica)),
     answererOf(head) {

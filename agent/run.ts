@@ -10,6 +10,7 @@ import { openLink } from "./link.ts";
 import { holdState } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
+import { heedReclaim } from "./reclaim.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
 import { systemTimers } from "./timers.ts";
@@ -66,7 +67,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts }),
+    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining: draining || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts }),
     onTickets: (tickets) => relays.tickets(tickets),
     onAssign(assign) {
       generation = assign.generation;
@@ -75,12 +76,15 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     },
   });
 
+  const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
+
   return {
     async stop() {
       draining = true;
       log.info("agent drains", { atMostMs: config.drainMs });
       link.changed();
       await replicas.leave(config.drainMs);
+      reclaim.close();
       loads.close();
       await link.close();
       relays.close();
