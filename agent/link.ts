@@ -69,6 +69,7 @@ export function openLink(options: LinkOptions): Link {
   let cancelBeat: Cancel | undefined;
   let cancelSoon: Cancel | undefined;
   let heartbeatMs: number = linkTimes.heartbeatMs;
+  let spreadMs: number | undefined;
   /** The generation that was handed on last; survives the link. */
   let generation = Number.NEGATIVE_INFINITY;
 
@@ -93,6 +94,7 @@ export function openLink(options: LinkOptions): Link {
       case "welcome":
         session = { socket: from, epoch: message.epoch };
         heartbeatMs = Math.max(100, message.heartbeatMs);
+        spreadMs = message.spreadMs;
         log.info("link is up", { region, epoch: message.epoch, protocol: message.protocol });
         beat();
         onTickets(message.relays);
@@ -160,7 +162,7 @@ export function openLink(options: LinkOptions): Link {
       if (closed) return;
       if (upAt !== undefined && clock.now() - upAt >= stableMs) attempt = 0;
       refused ||= code === closeCodes.unauthorized || code === closeCodes.superseded || code === closeCodes.upgradeRequired;
-      const ms = reconnectMs(attempt++, refused, random);
+      const ms = reconnectMs(attempt++, refused, random, spreadMs);
       log.warn("link is down", { region, code, reason, againMs: ms });
       cancelAgain = timers.after(ms, connect);
     };

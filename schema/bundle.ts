@@ -124,6 +124,8 @@ export const fleetHostSchema = z.object({
   /** Ed25519, raw, base64. */
   publicKey: z.string(),
   revoked: z.boolean(),
+  /** Its operator wants it empty: what it has is moved, and nothing new is placed there. */
+  draining: z.boolean().optional(),
 });
 export type FleetHost = z.infer<typeof fleetHostSchema>;
 

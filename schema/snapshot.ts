@@ -56,6 +56,8 @@ export interface StatusHost extends SnapshotHost {
   /** The generation it was last told, and the one it says it has taken over. */
   generation: number;
   appliedGeneration: number;
+  /** Why it is draining: here that is from when its replicas are being moved. */
+  reason?: string;
 }
 
 /** What a Hub knows, for `fairlead status`. */
@@ -67,6 +69,8 @@ export interface RegionStatus {
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
   unplaced: { service: string; count: number; reason: string }[];
+  /** Why nothing is moved although hosts are lost; absent when it is. */
+  braked?: string;
 }
 
 /** What an isolate is given: the parts that it lacks. */
