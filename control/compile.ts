@@ -25,7 +25,7 @@ export function compile(published: Published, sealed: ReadonlyMap<string, Sealed
       })),
     },
     fleet: {
-      hosts: hosts.map(({ id, name, region, publicKey, revokedAt }) => ({ id, name, region, publicKey, revoked: revokedAt !== null })),
+      hosts: hosts.map(({ id, name, region, publicKey, revokedAt, drainingAt }) => ({ id, name, region, publicKey, revoked: revokedAt !== null, ...(drainingAt === null ? {} : { draining: true }) })),
       services: services.flatMap((row) => fleetService(row, sealed.get(row.name), homes)),
       removed,
     },

@@ -57,6 +57,8 @@ export const hosts = sqliteTable("hosts", {
   sealKey: text().notNull(),
   createdAt: integer().notNull(),
   revokedAt: integer(),
+  /** Since when its operator wants it empty. */
+  drainingAt: integer(),
 });
 export type HostRow = typeof hosts.$inferSelect;
 
