@@ -3,6 +3,7 @@ import { z } from "zod";
 import { parseDuration } from "../schema/units.ts";
 import { executorsSchema, type ExecutorsConfig } from "./executors/config.ts";
 import { levels, type Level } from "./log.ts";
+import { clouds, type ReclaimOptions } from "./reclaim.ts";
 
 /** What an agent runs: `templates` only what the host's owner wrote down, `signed-specs` only what an operator signed, `unsigned` whatever a service's `run` says. */
 export type Trust = "templates" | "signed-specs" | "unsigned";
@@ -29,6 +30,8 @@ export interface Config {
   override: string | undefined;
   /** What the gate lets through to engines, beside inference. */
   paths: readonly string[] | undefined;
+  /** Whose notices of the host's end are watched; `baseUrl` stands in for the cloud's own address. */
+  reclaim: Pick<ReclaimOptions, "cloud" | "baseUrl">;
   logLevel: Level;
   /** Where the agent's own metrics are on loopback; nowhere when absent. */
   metricsPort: number | undefined;
@@ -63,6 +66,7 @@ const configSchema = z.strictObject({
   operator_keys: z.array(z.string().min(1)).min(1).optional(),
   override: z.string().min(1).optional(),
   paths: z.array(z.string().startsWith("/", "must be a path that starts with /")).optional(),
+  reclaim: z.strictObject({ cloud: z.enum(["auto", "none", ...clouds]).default("auto"), base_url: z.url({ protocol: /^http$/, error: "is not an http address" }).optional() }).default({ cloud: "auto" }),
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
   metrics: z.strictObject({ port: z.number().int().min(1).max(65_535) }).optional(),
   dcgm: z.strictObject({ url: z.url({ protocol: /^https?$/, error: "is not an http or https address" }) }).optional(),
@@ -77,7 +81,7 @@ const configSchema = z.strictObject({
  */
 export function parseConfig(text: string, file: string, stateDefault: string): Config {
   const { value, lineOf: line } = parseYaml(text, file, configSchema, "the agent's configuration");
-  const { state, trust, drain, kill_after, name, fleet_url, relays, templates, operator_keys, override, paths, log, metrics, dcgm, executors } = value;
+  const { state, trust, drain, kill_after, name, fleet_url, relays, templates, operator_keys, override, paths, reclaim, log, metrics, dcgm, executors } = value;
   const trustLine = line(["trust"]);
   return {
     state: state ?? stateDefault,
@@ -92,6 +96,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     operatorKeys: operator_keys,
     override,
     paths,
+    reclaim: { cloud: reclaim.cloud, baseUrl: reclaim.base_url?.replace(/\/+$/, "") },
     logLevel: log.level,
     metricsPort: metrics?.port,
     dcgmUrl: dcgm?.url,

@@ -31,6 +31,7 @@ A configuration, with what is there when a line is absent:
   drain: 30s                   # what SIGTERM waits for requests in flight
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
   relays: 2                    # data links
+  reclaim: {cloud: auto}       # whose spot notices are watched: aws, gcp, azure, alibaba, none
   log: {level: info}           # debug, info, warn, error
   metrics: {port: 9464}        # the agent's own, on loopback; off when absent
   dcgm: {url: http://127.0.0.1:9400/metrics}   # in place of nvidia-smi

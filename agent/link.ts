@@ -74,6 +74,7 @@ export function openLink(options: LinkOptions): Link {
   let heartbeatMs: number = linkTimes.heartbeatMs;
   /** This run of the agent, as its hub tells it from another with the same key. */
   const instance = crypto.randomUUID();
+  let spreadMs: number | undefined;
   /** The generation that was handed on last; survives the link. */
   let generation = Number.NEGATIVE_INFINITY;
 
@@ -99,6 +100,7 @@ export function openLink(options: LinkOptions): Link {
         session = { socket: from, epoch: message.epoch };
         sessions++;
         heartbeatMs = Math.max(100, message.heartbeatMs);
+        spreadMs = message.spreadMs;
         log.info("link is up", { region, epoch: message.epoch, protocol: message.protocol });
         beat();
         onTickets(message.relays);
@@ -167,7 +169,7 @@ export function openLink(options: LinkOptions): Link {
       if (closed) return;
       if (upAt !== undefined && clock.now() - upAt >= stableMs) attempt = 0;
       refused ||= code === closeCodes.unauthorized || code === closeCodes.superseded || code === closeCodes.upgradeRequired || code === closeCodes.quarantined;
-      const ms = reconnectMs(attempt++, refused, random);
+      const ms = reconnectMs(attempt++, refused, random, spreadMs);
       if (code === closeCodes.quarantined) log.error("this host is shut out: another agent has its key; see fairlead hosts list", { reason });
       log.warn("link is down", { region, code, reason, againMs: ms });
       cancelAgain = timers.after(ms, connect);

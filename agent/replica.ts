@@ -43,6 +43,8 @@ export interface Replica {
   sleep?: { stage: "settling" | "falling" | "asleep" | "waking"; settledAt: Now; until: Now; /** It should wake as soon as it sleeps. */ wake?: boolean } | undefined;
   /** Its present start cannot be put to sleep. */
   sleepless?: boolean | undefined;
+  /** Its host is taken back: that is how it ends. */
+  reclaimed?: boolean;
   /** Why it was last started again. */
   trouble?: string | undefined;
 }
@@ -58,7 +60,7 @@ export type Event =
   | { type: "exited"; start: number; during: "setup" | "run"; code?: number | undefined; signal?: string | undefined; lastLine?: string | undefined; outOfMemory?: "certain" | "likely" | undefined }
   | { type: "probed"; start: number; ok: boolean; detail?: string; lastLine?: string | undefined }
   /** `settleMs`: how long it goes on taking requests before it may stop, though nothing is in flight. */
-  | { type: "drain"; reason: string; drainMs: number; settleMs?: number }
+  | { type: "drain"; reason: string; drainMs: number; settleMs?: number; reclaimed?: boolean }
   /** Take its weights off the GPU when nothing is in flight, as `drain` waits for it. */
   | { type: "sleep"; drainMs: number; settleMs: number }
   | { type: "wake" }
@@ -182,6 +184,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
     become("ready", reason);
     replica.wakeAt = now + probe.intervalMs;
   };
+  const ended = (): Phase => (replica.reclaimed === true ? "reclaimed" : "stopped");
   const kill = (reason: string): void => {
     replica.sleep = undefined;
     become("unhealthy", reason);
@@ -240,7 +243,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       if (replica.phase === "draining") {
         gone();
         become("stopping", reason);
-        become("stopped", reason);
+        become(ended(), reason);
         break;
       }
       if (replica.readyAt === undefined && event.lastLine) reason += `: ${event.lastLine}`;
@@ -276,6 +279,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       break;
 
     case "drain":
+      if (event.reclaimed === true) replica.reclaimed = true;
       if (replica.phase === "stopping") break;
       if (replica.phase === "draining") {
         // a second order can only make it sooner
@@ -339,7 +343,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
         become("failed", event.problem);
       } else if (replica.phase === "stopping") {
         gone();
-        become("stopped", replica.reason);
+        become(ended(), replica.reason);
       } else startAgain(replica.reason ?? "it was ended");
       break;
   }

@@ -50,6 +50,8 @@ export interface Replicas {
   apply(judged: Judged): void;
   /** Starts nothing more, drains and stops everything; resolves when all are over. */
   leave(drainMs: number): Promise<void>;
+  /** Why this host is taken back: what ends here from now on ends as `reclaimed`. Undefined: it is not, and what was left is taken up again. */
+  reclaim(reason: string | undefined): void;
   states(): ReplicaState[];
   /** What was carried to replicas since the agent began: requests, and bytes of answers. */
   readonly carried: { requests: number; bytes: number };
@@ -81,6 +83,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   const requests = new Map<string, number>();
   let assigned: Judged | undefined;
   let leaving: { drainMs: number; done: () => void } | undefined;
+  let reclaimed: string | undefined;
   let closed = false;
 
   function tellEvent(one: Kept, event: Event): void {
@@ -202,7 +205,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
         }
         case "drain": {
           const one = kept.get(next.id);
-          if (one && one.replica.phase !== "draining" && one.replica.phase !== "stopping") tellEvent(one, { type: "drain", reason: next.reason, drainMs: one.task?.drainMs ?? 0, settleMs });
+          if (one && one.replica.phase !== "draining" && one.replica.phase !== "stopping") tellEvent(one, { type: "drain", ...why(next.reason), drainMs: one.task?.drainMs ?? 0, settleMs });
           break;
         }
         case "forget":
@@ -214,6 +217,10 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
           break;
       }
     }
+  }
+
+  function why(reason: string): { reason: string; reclaimed?: boolean } {
+    return reclaimed === undefined ? { reason } : { reason: reclaimed, reclaimed: true };
   }
 
   /** A replica has ended: its id may be wanted with another digest, or all may be done. */
@@ -292,12 +299,18 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
       return new Promise((resolve) => {
         leaving = { drainMs, done: resolve };
         for (const one of kept.values()) {
-          if (!isOver(one.replica.phase)) tellEvent(one, { type: "drain", reason: "the agent is stopping", drainMs: Math.min(drainMs, one.task?.drainMs ?? drainMs), settleMs: 0 });
+          if (!isOver(one.replica.phase)) tellEvent(one, { type: "drain", ...why("the agent is stopping"), drainMs: Math.min(drainMs, one.task?.drainMs ?? drainMs), settleMs: 0 });
         }
         if ([...kept.values()].every(({ replica }) => isOver(replica.phase))) resolve();
       });
     },
     carried: carriedInAll,
+    reclaim(reason) {
+      reclaimed = reason;
+      if (reason !== undefined || leaving === undefined) return;
+      leaving = undefined;
+      settle();
+    },
     states: () => [...kept.values()].map(({ replica }) => stateOf(replica)),
     answererOf(head) {
       if (head.target === "agent") {

@@ -16,6 +16,7 @@ import type { Scrubber } from "./scrub.ts";
 import { holdState } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
+import { heedReclaim } from "./reclaim.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
 import { putToSleep, wakeUp } from "./sleep.ts";
@@ -103,7 +104,10 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining: draining || trust.stopped, replicas: replicas.states(), facts: facts.now, ...(host.latest() === undefined ? {} : { readings: host.latest() }) }),
+    heartbeat: (epoch) => heartbeat({
+      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now,
+      ...(host.latest() === undefined ? {} : { readings: host.latest() }),
+    }),
     onTickets: (tickets) => relays.tickets(tickets),
     onAssign: take,
   });
@@ -113,6 +117,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     linkUp: () => link.up, sessions: () => link.sessions, relays: () => relays.open.length,
     replicas: () => replicas.states(), carried: () => replicas.carried, readings: () => host.latest(), linesDropped: () => recent.dropped,
   }).catch((error: Error) => void log.error("the agent's metrics are not served", { problem: error.message }));
+  const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
 
   return {
     async stop() {
@@ -121,6 +126,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       link.changed();
       await replicas.leave(config.drainMs);
       await executor.killAll();
+      reclaim.close();
       loads.close();
       host.close();
       await metrics?.close();

@@ -14,7 +14,7 @@ function service(yaml: string, name = "chat"): ServiceRow {
 }
 
 function host(id: string, region: Region, revokedAt: number | null = null): HostRow {
-  return { id, name: `name-${id}`, region, publicKey: "p", sealKey: "s", rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 1, revokedAt };
+  return { id, name: `name-${id}`, region, publicKey: "p", sealKey: "s", rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 1, revokedAt, drainingAt: null };
 }
 
 function compiled(published: Partial<Published>, sealed: Record<string, SealedService> = {}, regions: Region[] = ["weur", "enam"]) {

@@ -133,6 +133,8 @@ export const fleetHostSchema = z.object({
   /** How often it was let back in after a quarantine; absent: never. */
   releases: z.number().int().positive().optional(),
   revoked: z.boolean(),
+  /** Its operator wants it empty: what it has is moved, and nothing new is placed there. */
+  draining: z.boolean().optional(),
 });
 export type FleetHost = z.infer<typeof fleetHostSchema>;
 

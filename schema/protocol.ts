@@ -19,6 +19,8 @@ import { taskSchema } from "./task.ts";
  *   how full its disk is.
  * - 3 (2026-11-21): a task may name a `template`, carry what its operator `signed`, and say its `gate`; `hello` may name the agent's
  *   `instance` and prove the key before a rotation too; close code 4403.
+ * - 3 (2026-11-21): a heartbeat may say that the cloud takes the host back (`reclaim`): it still serves, and takes nothing new when it
+ *   says `draining`, as before. A welcome may say over how long those that lost their Hub come back (`spreadMs`).
  */
 export const protocol = 3;
 export const protocolMin = 1;
@@ -154,7 +156,19 @@ export const welcomeSchema = z.object({
   leaseMs: z.number(),
   /** One ticket per data link to open: a short-lived token for `/agents/relay/<host>/<index>`. */
   relays: z.array(z.object({ index: z.number().int(), ticket: z.string() })),
+  /** So many agents are here that, when this link is lost, they had better come back over this time. */
+  spreadMs: z.number().nonnegative().max(60_000).optional().catch(undefined),
 });
+
+/** The host will be taken back by its cloud. */
+export const reclaimSchema = z.object({
+  /** When (ms since the epoch, by the cloud's clock); absent: nobody says. */
+  at: z.number().optional(),
+  /** Which cloud says so. */
+  source: z.string().max(32),
+  reason: z.string().max(reasonMax),
+});
+export type ReclaimNotice = z.infer<typeof reclaimSchema>;
 
 export const heartbeatSchema = z.object({
   type: z.literal("heartbeat"),
@@ -164,6 +178,7 @@ export const heartbeatSchema = z.object({
   /** Data links that are open. */
   relays: z.array(z.number().int()).max(16),
   draining: z.boolean(),
+  reclaim: reclaimSchema.optional(),
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
   facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional() }).optional(),

@@ -29,7 +29,7 @@ export const transitions: Record<Phase, readonly Phase[]> = {
   unhealthy: ["ready", "starting", "draining", "stopping", "failed", "reclaimed"],
   sleeping: ["starting", "ready", "unhealthy", "draining", "stopping", "failed", "reclaimed"],
   draining: ["stopping", "failed", "reclaimed"],
-  stopping: ["stopped", "failed"],
+  stopping: ["stopped", "failed", "reclaimed"],
   stopped: [],
   failed: [],
   reclaimed: [],

@@ -61,6 +61,8 @@ export interface StatusHost extends SnapshotHost {
   appliedGeneration: number;
   /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
   quarantine?: { since: number; reason: string };
+  /** Why it is draining: here that is from when its replicas are being moved. */
+  reason?: string;
 }
 
 /** What a Hub knows, for `fairlead status`. */
@@ -72,6 +74,8 @@ export interface RegionStatus {
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
   unplaced: { service: string; count: number; reason: string }[];
+  /** Why nothing is moved although hosts are lost; absent when it is. */
+  braked?: string;
 }
 
 /** What an isolate is given: the parts that it lacks. */

@@ -12,7 +12,7 @@ const imports: Import[] = [...sources.filter((path) => path !== self).flatMap((p
 // ——— the parts, and within them what is pure and what is a door ———
 
 /** Folders in which every file is pure, the one named like its folder too. */
-const pureFolders = ["edge/route/", "edge/scale/", "edge/provider/", "agent/engines/"];
+const pureFolders = ["edge/route/", "edge/scale/", "edge/provider/", "agent/engines/", "agent/reclaim/"];
 
 /** Files that do I/O, read the clock or hold state, beside those that are named like their folder. */
 const doors = new Set([

@@ -257,6 +257,7 @@ test("fairlead hosts invites and lists", async () => {
   expect(keyId(out.trim(), "flj")).toBeDefined();
   expect(err).toContain("within 14m");
   expect((await fairlead(["hosts", "list"])).out).toBe("No existing hosts.\n");
+  expect((await fairlead(["hosts", "drain", "box"])).err).toBe('fairlead: Cannot drain host "box": there is no such host; see fairlead hosts list\n');
   expect((await fairlead(["hosts", "invite", "--region", "weur"])).err).toContain("this fleet's regions are local");
 });
 
@@ -391,12 +392,12 @@ describe("where fairlead finds control", () => {
 });
 
 test("a command that is used wrongly says so and exits with 2", async () => {
-  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"]];
+  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"], ["hosts", "drain"], ["hosts", "drain", "box", "--timeout", "soon"]];
   for (const { code, err } of await Promise.all(wrong.map((args) => fairlead(args)))) expect([code, err]).toEqual([2, expect.stringMatching(/^fairlead: /)]);
 });
 
 test("every command's --help gives examples", async () => {
-  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts revoke"];
+  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts drain", "hosts revoke"];
   for (const { code, out } of await Promise.all(commands.map((name) => fairlead([...name.split(" "), "--help"], {})))) expect([code, out]).toEqual([0, expect.stringMatching(/Examples?:\n {2}/)]);
 });
 

@@ -9,15 +9,18 @@ import { toBase64 } from "../../schema/seal.ts";
 import type { Task } from "../../schema/task.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
+import { brakeReason, nextLook, type Brake } from "../scale/brake.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
 import { owned } from "./claims.ts";
 import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
+import { Losses } from "./losses.ts";
 import { fleetMetrics } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { heartbeat, isLost, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { spreadMs } from "./spread.ts";
 import { signTicket } from "./ticket.ts";
 import { Unchanged } from "./unchanged.ts";
 
@@ -68,6 +71,7 @@ export class Hub extends DurableObject<FleetEnv> {
   #bundle: Bundle | undefined;
   #quarantined: Quarantine[] = [];
   #unplaced: RegionStatus["unplaced"] = [];
+  readonly #losses: Losses;
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
 
@@ -80,14 +84,16 @@ export class Hub extends DurableObject<FleetEnv> {
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
-    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false });
+    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone });
     for (const socket of ctx.getWebSockets()) {
       const { host, epoch } = this.#link(socket);
       const row = host === undefined ? undefined : this.#rows.get(host);
       if (row === undefined || row.epoch !== epoch) continue;
-      this.#rows.set(row.id, { ...row, linkUp: true, heardAt: this.#awakeSince });
+      this.#rows.set(row.id, { ...row, linkUp: true, gone: undefined, heardAt: this.#awakeSince });
       this.#sockets.set(row.id, socket);
     }
+    this.#losses = new Losses(this.#awakeSince, ctx.storage.kv.get<Brake | null>("brake") ?? undefined);
+    this.#press(this.#awakeSince);
     // whoever does not come back within a lease of this waking is lost
     if ([...this.#rows.values()].some((row) => !row.linkUp)) void this.#wakeAt(this.#awakeSince + linkTimes.leaseMs);
   }
@@ -127,16 +133,18 @@ export class Hub extends DurableObject<FleetEnv> {
   snapshot(): Snapshot {
     const now = Date.now();
     const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
-    return { ...snapshot(this.#rows.values(), this.#region, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
+    return { ...this.#losses.table(snapshot(this.#rows.values(), this.#region, now), this.#rows, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
     const generations = new Map<string, number>();
     for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
-    return status(
+    const seen = status(
       { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#clones() },
       Date.now(),
     );
+    const { brake } = this.#losses;
+    return brake === undefined ? seen : { ...seen, braked: brakeReason(brake) };
   }
 
   /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
@@ -234,6 +242,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const heard = { ...row, heardAt: Date.now() };
     this.#rows.set(row.id, heard);
     this.#unchanged.took(row.id, message, heard);
+    if (this.#losses.sweep(this.#rows, heard.heardAt)) this.#replanSoon();
     return true;
   }
 
@@ -257,8 +266,8 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
     this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
-    this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] });
-    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch) });
+    this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, gone: undefined, heardAt: now, relays: [] });
+    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch), spreadMs: spreadMs(this.#rows.size) });
     this.#replanSoon();
     send(socket, this.#assign(hello.host));
   }
@@ -315,7 +324,7 @@ export class Hub extends DurableObject<FleetEnv> {
       case "heartbeat": {
         const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#assignment(row.id).replicas) }, now);
         this.#unchanged.took(row.id, text, next);
-        if (!this.#put(next)) return;
+        if (!this.#put(next)) return this.#losses.sweep(this.#rows, now) ? this.#replanSoon() : undefined;
         // one that missed an assignment is told again
         if (message.generation < this.#assignment(row.id).generation) send(socket, this.#assign(row.id));
         return this.#replanSoon();
@@ -326,7 +335,7 @@ export class Hub extends DurableObject<FleetEnv> {
       case "tickets":
         return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch) });
       case "goodbye":
-        this.#put({ ...row, heardAt: 0, linkUp: false, relays: [], replicas: [] });
+        this.#put({ ...row, heardAt: 0, linkUp: false, gone: undefined, relays: [], replicas: [] });
         closeQuietly(socket, 1000, "goodbye");
         return this.#replanSoon();
     }
@@ -339,7 +348,8 @@ export class Hub extends DurableObject<FleetEnv> {
     if (host !== undefined && this.#sockets.get(host) === socket) this.#sockets.delete(host);
     if (row === undefined || row.epoch !== epoch || !row.linkUp) return;
     // Out of routing at once; its places are kept for it until its lease is over.
-    this.#put({ ...row, linkUp: false, relays: [] });
+    this.#put({ ...row, linkUp: false, relays: [], gone: { since: Date.now(), relays: row.relays } });
+    this.#press(Date.now());
     await this.#wakeAt(row.heardAt + linkTimes.leaseMs);
   }
 
@@ -352,6 +362,13 @@ export class Hub extends DurableObject<FleetEnv> {
   }
 
   // ——— placing ———
+
+  #press(now: number): void {
+    if (!this.#losses.press(this.#rows, now)) return;
+    const { brake } = this.#losses;
+    this.ctx.storage.kv.put("brake", brake ?? null);
+    console.warn(JSON.stringify({ message: brake === undefined ? "the brake is off" : "the brake is on", region: this.#region, ...brake }));
+  }
 
   /** Placing looks at the whole fleet: where that is large and much happens at once, as when all agents come back, it is done for many changes together. */
   #replanSoon(): void {
@@ -366,11 +383,15 @@ export class Hub extends DurableObject<FleetEnv> {
   #replan(): void {
     if (this.#planning !== undefined) clearTimeout(this.#planning);
     this.#planning = undefined;
-    this.#plannedAt = Date.now();
     const bundle = this.#bundle;
     if (bundle === undefined) return;
     const { kv } = this.ctx.storage;
     const now = Date.now();
+    this.#plannedAt = now;
+    this.#losses.plan(this.#rows, now);
+    this.#press(now);
+    const { brake } = this.#losses;
+    if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
     const hosts = bundle.fleet.hosts.filter((host) => host.region === this.#region);
     const services = bundle.fleet.services.map(({ task, replicas }) => ({ task, count: replicas[this.#region] ?? 0 }));
     for (const { task } of services) if (kv.get(`task:${task.digest}`) === undefined) kv.put(`task:${task.digest}`, task);
@@ -384,10 +405,14 @@ export class Hub extends DurableObject<FleetEnv> {
     const { assigned, unplaced } = place({
       region: this.#region,
       services,
-      hosts: hosts.map(({ id, revoked }) => {
+      hosts: hosts.map((host) => {
+        const { id, revoked } = host;
         const row = this.#rows.get(id);
-        const lost = revoked || isLost(row, now, this.#awakeSince);
-        return { id, usable: !lost && (row?.linkUp ?? false) && !(row?.draining ?? false), lost, gpus: row?.gpus ?? 0 };
+        const silent = isLost(row, now, this.#awakeSince);
+        // with the brake on, what a host had stays there
+        const lost = revoked || (silent && brake === undefined);
+        const leaving = leavingReason(row, host) !== undefined;
+        return { id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0 };
       }),
       assigned: new Map([...before].map(([id, { replicas }]) => [id, replicas])),
       states,

@@ -1,5 +1,5 @@
 import type { FleetHost } from "../../schema/bundle.ts";
-import { linkTimes, type Heartbeat, type Load, type ReplicaState } from "../../schema/protocol.ts";
+import { linkTimes, type Heartbeat, type Load, type ReclaimNotice, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
@@ -15,6 +15,10 @@ export interface HostRow {
   heardAt: number;
   relays: number[];
   draining: boolean;
+  /** Its cloud takes it back. */
+  reclaim?: ReclaimNotice | undefined;
+  /** Since when its link is gone, unless it said goodbye; and the relays that it had. */
+  gone?: { since: number; relays: number[] } | undefined;
   /** The generation that it says it has taken over. */
   generation: number;
   gpus: number;
@@ -26,8 +30,8 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, generation, replicas, facts } = message;
-  return { ...row, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus };
+  const { relays, draining, reclaim, generation, replicas, facts } = message;
+  return { ...row, heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -45,7 +49,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -80,6 +84,13 @@ function weighed({ prefixTokensQueried: _queried, prefixTokensHit: _hit, ...load
   return load;
 }
 
+/** Why what a host has is to be moved; undefined when it is to stay. */
+export function leavingReason(row: HostRow | undefined, host: FleetHost | undefined): string | undefined {
+  if (row?.reclaim !== undefined) return row.reclaim.at === undefined ? row.reclaim.reason : `${row.reclaim.reason} at ${new Date(row.reclaim.at).toISOString().slice(11, 19)} UTC`;
+  if (row?.draining === true) return "its agent is stopping";
+  return host?.draining === true ? "its operator drains it" : undefined;
+}
+
 export interface StatusFacts {
   rows: ReadonlyMap<string, HostRow>;
   hosts: readonly FleetHost[];
@@ -96,6 +107,7 @@ export interface StatusFacts {
 export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince, clones }: StatusFacts, now: number): RegionStatus {
   const here = hosts.filter((host) => host.region === region && !host.revoked);
   const names = new Map(here.map((host) => [host.id, host.name]));
+  const leaving = new Map(here.map((host) => [host.id, leavingReason(rows.get(host.id), host)]));
   return {
     region,
     takenAt: now,
@@ -104,22 +116,24 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
     hosts: here.map(({ id, name }) => {
       const row = rows.get(id);
       const clone = clones?.get(id);
+      const reason = leaving.get(id);
       return {
         id, name, region,
         ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
         linkUp: row?.linkUp ?? false,
-        draining: row?.draining ?? false,
+        draining: reason !== undefined,
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,
+        ...(reason === undefined ? {} : { reason }),
       };
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
       row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine, engineVersion, loadProblem }) => {
         // ready means: answered its probe, and its heartbeat is fresh
         const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
-        const why = silent ?? reason;
+        const why = silent ?? (phase === "ready" ? leaving.get(row.id) : undefined) ?? reason;
         return {
           id, service, number, version, since, inFlight, restarts, region,
           phase: silent !== undefined && phase === "ready" ? "unhealthy" : phase,

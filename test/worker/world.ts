@@ -3,7 +3,7 @@ import { routeServiceSchema, type Bundle, type RouteService } from "../../schema
 import type { z } from "zod";
 import { decodeFrames, encodeFrames, type Frame } from "../../schema/frames.ts";
 import { keyDigest, newKey, pepperKey } from "../../schema/key.ts";
-import { helloText, type AgentMessage, type Assign, type Challenge, type HubMessage, type ReplicaState, type Welcome } from "../../schema/protocol.ts";
+import { helloText, type AgentMessage, type Assign, type Challenge, type HubMessage, type ReclaimNotice, type ReplicaState, type Welcome } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
 import { toBase64 } from "../../schema/seal.ts";
 import type { FleetEnv, RouterEnv } from "../../edge/env.ts";
@@ -117,8 +117,8 @@ export class TestLink {
     this.socket.send(typeof message === "string" ? message : JSON.stringify(message));
   }
 
-  beat(replicas: ReplicaState[], more: { generation?: number; relays?: number[]; draining?: boolean } = {}): void {
-    this.say({ type: "heartbeat", epoch: this.welcome?.epoch ?? 0, generation: more.generation ?? 0, relays: more.relays ?? [0], draining: more.draining ?? false, replicas });
+  beat(replicas: ReplicaState[], more: { generation?: number; relays?: number[]; draining?: boolean; reclaim?: ReclaimNotice } = {}): void {
+    this.say({ type: "heartbeat", epoch: this.welcome?.epoch ?? 0, generation: more.generation ?? 0, relays: more.relays ?? [0], draining: more.draining ?? false, ...(more.reclaim === undefined ? {} : { reclaim: more.reclaim }), replicas });
   }
 
   /** The next message of a type; earlier ones are dropped. */
