@@ -17,6 +17,8 @@ export interface HostRow {
   /** The generation that it says it has taken over. */
   generation: number;
   gpus: number;
+  /** The session in which it last said what it runs: `replicas` are of that one. Absent: in none. */
+  saidIn?: number;
   replicas: ReplicaState[];
 }
 
@@ -26,7 +28,7 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
   const { relays, draining, generation, replicas, facts } = message;
-  return { ...row, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus };
+  return { ...row, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -36,7 +38,7 @@ export function report(row: HostRow, replica: ReplicaState, now: number): HostRo
 
 /** What of a row is worth a write and a look at the placement: not loads, counts or times. */
 export function substance(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Silent for longer than its lease. A Hub that woke a moment ago has not had the time to hear anyone. */
@@ -68,6 +70,13 @@ export interface StatusFacts {
   awakeSince: number;
 }
 
+/** Why what is known of a host's replicas is not what it says now; undefined when it is. */
+function silence(row: HostRow, now: number, awakeSince: number): string | undefined {
+  if (isLost(row, now, awakeSince)) return "its host is silent beyond its lease";
+  if (!row.linkUp) return "its host's link is down";
+  return row.saidIn === row.epoch ? undefined : "its host is back and has not said yet what it runs";
+}
+
 /** The roster as people see it: every host that is enrolled here, heard or not, and every replica with its reason. */
 export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince }: StatusFacts, now: number): RegionStatus {
   const here = hosts.filter((host) => host.region === region && !host.revoked);
@@ -92,7 +101,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
       row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine }) => {
         // ready means: answered its probe, and its heartbeat is fresh
-        const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
+        const silent = silence(row, now, awakeSince);
         const why = silent ?? reason;
         return {
           id, service, number, version, since, inFlight, restarts, region,
