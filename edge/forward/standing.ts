@@ -39,6 +39,17 @@ export interface Survey {
   throttledOnly: boolean;
 }
 
+const ids = new WeakMap<Pool["replicas"], ReadonlySet<string>>();
+
+/** The ids of a list of replicas, which must not be changed afterwards: of thousands few are in trouble, and those are asked for by id. */
+function idsOf(replicas: Pool["replicas"]): ReadonlySet<string> {
+  const known = ids.get(replicas);
+  if (known !== undefined) return known;
+  const all = new Set(replicas.map(({ replica }) => replica.id));
+  ids.set(replicas, all);
+  return all;
+}
+
 /** How the upstreams of one service stand with one isolate: their breakers, and how long they asked to be left alone. */
 export class Standings {
   readonly #all = new Map<string, Standing>();
@@ -85,10 +96,12 @@ export class Standings {
     if (this.#troubled.size === 0) return undefined;
     this.#forgetOld(now);
     if (this.#troubled.size === 0) return undefined;
-    const opened = (id: string): boolean => this.#all.get(id)?.breaker.opened ?? false;
-    const replicasOpen = replicas.filter(({ replica }) => opened(replica.id)).length;
+    const own = idsOf(replicas);
     const vendors = new Set(providers.map(({ name }) => name));
-    const hold = breakersHold(replicasOpen + providers.filter(({ name }) => opened(name)).length, replicas.length + providers.length);
+    const troubled = [...this.#troubled].filter((id) => own.has(id) || vendors.has(id));
+    const opened = troubled.filter((id) => this.#all.get(id)?.breaker.opened === true);
+    const replicasOpen = opened.filter((id) => own.has(id)).length;
+    const hold = breakersHold(opened.length, replicas.length + providers.length);
     const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === replicas.length);
     const blocked = (id: string): string | undefined => {
       const standing = this.#all.get(id);
@@ -100,7 +113,7 @@ export class Standings {
     };
     let freeInMs = Number.POSITIVE_INFINITY;
     let throttledOnly = true;
-    for (const id of [...replicas.map(({ replica }) => replica.id), ...vendors]) {
+    for (const id of troubled) {
       if (blocked(id) === undefined) continue;
       const standing = this.#of(id);
       const parked = now < standing.parkedUntil;
