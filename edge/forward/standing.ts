@@ -1,4 +1,6 @@
 import type { Now, Random } from "../../schema/clock.ts";
+import type { ReplicaRow } from "../route/candidates.ts";
+import { poolOf } from "../route/pool.ts";
 import { Breaker, breakersHold, type BreakerState } from "./breaker.ts";
 import type { Failure } from "./outcome.ts";
 import { parkMsUnsaid } from "./retryAfter.ts";
@@ -21,7 +23,7 @@ interface Standing {
 
 /** The upstreams of a service, as the view lists them. */
 export interface Pool {
-  replicas: readonly { replica: { id: string } }[];
+  replicas: readonly ReplicaRow[];
   providers: readonly { name: string }[];
 }
 
@@ -37,17 +39,6 @@ export interface Survey {
   freeInMs: number;
   /** Whether all that blocks is that upstreams are at their limit. */
   throttledOnly: boolean;
-}
-
-const ids = new WeakMap<Pool["replicas"], ReadonlySet<string>>();
-
-/** The ids of a list of replicas, which must not be changed afterwards: of thousands few are in trouble, and those are asked for by id. */
-function idsOf(replicas: Pool["replicas"]): ReadonlySet<string> {
-  const known = ids.get(replicas);
-  if (known !== undefined) return known;
-  const all = new Set(replicas.map(({ replica }) => replica.id));
-  ids.set(replicas, all);
-  return all;
 }
 
 /** How the upstreams of one service stand with one isolate: their breakers, and how long they asked to be left alone. */
@@ -96,13 +87,14 @@ export class Standings {
     if (this.#troubled.size === 0) return undefined;
     this.#forgetOld(now);
     if (this.#troubled.size === 0) return undefined;
-    const own = idsOf(replicas);
+    // those that the view's own word lets be used: who is down or starting stands in for nobody
+    const { indexOf: own } = poolOf(replicas);
     const vendors = new Set(providers.map(({ name }) => name));
     const troubled = [...this.#troubled].filter((id) => own.has(id) || vendors.has(id));
     const opened = troubled.filter((id) => this.#all.get(id)?.breaker.opened === true);
     const replicasOpen = opened.filter((id) => own.has(id)).length;
-    const hold = breakersHold(opened.length, replicas.length + providers.length);
-    const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === replicas.length);
+    const hold = breakersHold(opened.length, own.size + providers.length);
+    const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === own.size);
     const blocked = (id: string): string | undefined => {
       const standing = this.#all.get(id);
       if (standing === undefined || !this.#troubled.has(id)) return undefined;
