@@ -18,6 +18,7 @@ Usage: scripts/test [SUITE]… [--verbose]
   e2e           whole worlds of real processes
   chaos         whole worlds, with parts killed and cut off
   engines       against real engines, where the machine has them
+  docker        the docker executor against a real engine, where one answers
   bench-smoke   the benchmark of the edge, its shortest run
   smoke         a fresh clone: scripts/up, one streamed answer, stop (takes what is committed)
 
