@@ -44,6 +44,8 @@ export interface HostView {
   relays: number[];
   /** When its hub last heard from it (ms since the epoch). */
   heardAt?: number;
+  /** Why it is draining. */
+  reason?: string;
 }
 
 /** What the edge said, or why it said nothing. */
@@ -118,14 +120,16 @@ function viewLeaving(name: string, all: readonly StatusReplica[], publicUrl: str
   return { name, version, activeVersions: [], status: "SHUTTING_DOWN", models: [], selfHosted: true, desired: 0, ready: 0, endpoint: `${publicUrl}/s/${name}/`, replicas };
 }
 
-function viewHost({ id, name, region, revokedAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
+function viewHost({ id, name, region, revokedAt, drainingAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
   const seen = edge.reachable ? edge.regions.flatMap((status) => status.hosts).find((host) => host.id === id) : undefined;
   const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [] };
   if (revokedAt !== null) return { ...view, state: "revoked" };
   if (!edge.reachable) return { ...view, state: "unknown" };
   if (seen === undefined || (seen.heardAt === 0 && !seen.linkUp)) return { ...view, state: "never seen" };
   // a hub's clock may be a little ahead of ours
-  return { ...view, state: seen.linkUp ? (seen.draining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now) };
+  const isDraining = seen.linkUp && (seen.draining || drainingAt !== null);
+  const reason = isDraining ? (seen.reason ?? (drainingAt === null ? undefined : "its operator drains it")) : undefined;
+  return { ...view, state: seen.linkUp ? (isDraining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now), ...(reason === undefined ? {} : { reason }) };
 }
 
 /** The replicas worth a line: the living, and the last few that failed; `folded` counts the other failed ones. */

@@ -48,6 +48,9 @@ export interface StatusReplica extends SnapshotReplica {
   reason?: string;
   restarts: number;
   hostName: string;
+  engineVersion?: string;
+  /** Why its load is unknown though its engine is known. */
+  loadProblem?: string;
 }
 
 export interface StatusHost extends SnapshotHost {
@@ -56,6 +59,10 @@ export interface StatusHost extends SnapshotHost {
   /** The generation it was last told, and the one it says it has taken over. */
   generation: number;
   appliedGeneration: number;
+  /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
+  quarantine?: { since: number; reason: string };
+  /** Why it is draining: here that is from when its replicas are being moved. */
+  reason?: string;
 }
 
 /** What a Hub knows, for `fairlead status`. */
@@ -67,6 +74,8 @@ export interface RegionStatus {
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
   unplaced: { service: string; count: number; reason: string }[];
+  /** Why nothing is moved although hosts are lost; absent when it is. */
+  braked?: string;
 }
 
 /** What an isolate is given: the parts that it lacks. */

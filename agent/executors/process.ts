@@ -155,7 +155,8 @@ export async function processExecutor({ state, environment, openSecrets, limits 
       try {
         const folder = await folderOf(id, task);
         const place = await places.take(id, task);
-        const secrets = await openSecrets(task).catch(() => {
+        const secrets = await openSecrets(task).catch((error: unknown) => {
+          if (error instanceof StartError) throw error;
           // the cause is not told: its text could hold what it was about
           throw new StartError("its secrets could not be opened: they are sealed to another key than this host's");
         });

@@ -3,6 +3,7 @@ import { formatDuration } from "../../schema/units.ts";
 import type { StatusAnswer } from "../routes/status.ts";
 import { confirm } from "./ask.ts";
 import { connect } from "./client.ts";
+import { drainCommand } from "./drain.ts";
 import { table } from "./table.ts";
 
 interface Invited {
@@ -13,7 +14,7 @@ interface Invited {
 }
 
 export function hostsCommand(program: Command): void {
-  const hosts = program.command("hosts").description("machines that run replicas").addHelpText("after", "\nExamples:\n  fairlead hosts invite --region weur\n  fairlead hosts list\n  fairlead hosts revoke host_01…");
+  const hosts = program.command("hosts").description("machines that run replicas").addHelpText("after", "\nExamples:\n  fairlead hosts invite --region weur\n  fairlead hosts list\n  fairlead hosts drain rack-7\n  fairlead hosts revoke host_01…");
 
   hosts
     .command("invite")
@@ -39,8 +40,10 @@ export function hostsCommand(program: Command): void {
       const { hosts: rows, takenAt } = await (await connect(command)).call<StatusAnswer>("GET", "/v1/status");
       if (json === true) console.log(JSON.stringify(rows, undefined, 2));
       else if (rows.length === 0) console.log("No existing hosts.");
-      else console.log(table(["ID", "NAME", "REGION", "STATE", "HEARD"], rows.map(({ id, name, region, state, heardAt }) => [id, name, region, state, heardAt ? `${formatDuration(takenAt - heardAt)} ago` : "-"])));
+      else console.log(table(["ID", "NAME", "REGION", "STATE", "HEARD"], rows.map(({ id, name, region, state, reason, heardAt }) => [id, name, region, reason === undefined ? state : `${state}: ${reason}`, heardAt ? `${formatDuration(takenAt - heardAt)} ago` : "-"])));
     });
+
+  drainCommand(hosts);
 
   hosts
     .command("revoke")

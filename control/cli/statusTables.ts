@@ -21,15 +21,16 @@ function since(ms: number | undefined, now: Now): string {
 }
 
 /** SkyServe's two tables, as text. `verbose` adds models, reasons, hosts and every replica that ever failed. */
-export function statusTables({ services, hosts, takenAt, edge }: StatusAnswer, verbose: boolean): string {
+export function statusTables({ services, hosts, takenAt, edge, braked = [] }: StatusAnswer, verbose: boolean): string {
   const parts: string[] = [];
   if (!edge.reachable) parts.push(`The edge cannot be asked: ${edge.reason}. What follows is what control knows.`);
+  for (const { region, reason } of braked) parts.push(`${region}: ${reason}.`);
   parts.push(`${heading("Services")}\n${services.length === 0 ? "No existing services." : servicesTable(services, takenAt, verbose)}`);
   const replicas = services.flatMap((service) => replicaRows(service, takenAt, verbose));
   if (services.length > 0) parts.push(`${heading("Service Replicas")}\n${replicas.length === 0 ? "No existing replicas." : table(["SERVICE", "ID", "VERSION", "PHASE", "SINCE", "RESTARTS", "HOST", "REASON"], replicas)}`);
   const folded = services.map(({ name, replicas: all }) => [name, foldFailed(all).folded] as const).filter(([, count]) => count > 0);
   if (!verbose) for (const [name, count] of folded) parts.push(`${name}: ${count} older failed replica${count === 1 ? "" : "s"} not shown; -v shows all.`);
-  if (verbose && hosts.length > 0) parts.push(`${heading("Hosts")}\n${table(["ID", "NAME", "REGION", "STATE", "HEARD"], hosts.map((host) => [host.id, host.name, host.region, coloured(host.state), host.heardAt ? `${since(host.heardAt, takenAt)} ago` : "-"]))}`);
+  if (verbose && hosts.length > 0) parts.push(`${heading("Hosts")}\n${table(["ID", "NAME", "REGION", "STATE", "HEARD"], hosts.map((host) => [host.id, host.name, host.region, host.reason === undefined ? coloured(host.state) : `${coloured(host.state)}: ${host.reason}`, host.heardAt ? `${since(host.heardAt, takenAt)} ago` : "-"]))}`);
   return parts.join("\n\n");
 }
 
