@@ -13,6 +13,7 @@ import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
+import { keepKeysFresh } from "./rotate.ts";
 import { systemTimers } from "./timers.ts";
 import { openTrust } from "./trust.ts";
 
@@ -86,11 +87,13 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     onChange: () => link.changed(),
   });
   const link = openLink({
-    url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
+    url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
     heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining: draining || trust.stopped, replicas: replicas.states(), facts }),
     onTickets: (tickets) => relays.tickets(tickets),
     onAssign: take,
   });
+
+  const freshness = keepKeysFresh({ state, clock, timers, random, log });
 
   return {
     async stop() {
@@ -100,6 +103,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       await replicas.leave(config.drainMs);
       loads.close();
       trust.close();
+      freshness.close();
       await link.close();
       relays.close();
       replicas.close();

@@ -38,7 +38,9 @@ export interface HostView {
   id: string;
   name: string;
   region: string;
-  state: "up" | "draining" | "lost" | "never seen" | "revoked" | "unknown";
+  state: "up" | "draining" | "lost" | "never seen" | "revoked" | "quarantined" | "unknown";
+  /** Why, where it is not for everyone to see. */
+  reason?: string;
   /** Whether its control link is open, and which data links are. */
   linkUp: boolean;
   relays: number[];
@@ -123,6 +125,7 @@ function viewHost({ id, name, region, revokedAt }: HostRow, edge: EdgeStatus, no
   const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [] };
   if (revokedAt !== null) return { ...view, state: "revoked" };
   if (!edge.reachable) return { ...view, state: "unknown" };
+  if (seen?.quarantine !== undefined) return { ...view, state: "quarantined", reason: `${seen.quarantine.reason}; fairlead hosts release lets it back in, revoke and invite give it a new identity`, heardAt: Math.min(seen.heardAt, now) };
   if (seen === undefined || (seen.heardAt === 0 && !seen.linkUp)) return { ...view, state: "never seen" };
   // a hub's clock may be a little ahead of ours
   return { ...view, state: seen.linkUp ? (seen.draining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now) };

@@ -205,6 +205,14 @@ export function enrolText(tokenId: string, publicKey: string, sealKey: string): 
   return ["fairlead-enrol", tokenId, publicKey, sealKey].join("\n");
 }
 
+/** The text that an agent signs with its old key and its new ones, to put the new in the old one's place. */
+export function rotateText(host: string, oldPublicKey: string, publicKey: string, sealKey: string): string {
+  return ["fairlead-rotate", host, oldPublicKey, publicKey, sealKey].join("\n");
+}
+
+/** A host's keys (facts/failures.md §2 and §4): renewed at half of their 90 days, and the old one counts for a day beside the new. */
+export const keyTimes = { renewMs: 45 * 86_400_000, overlapMs: 86_400_000 } as const;
+
 /** Answered by the platform itself without waking the Hub. */
 export const ping = "ping";
 export const pong = "pong";
