@@ -93,7 +93,7 @@ export interface Rotation {
   old: Pairs;
   next: Pairs;
   /** Control has taken the new ones. */
-  done(): Promise<void>;
+  done: () => Promise<void>;
 }
 
 /** How old the keys are, and whether new ones were made that control may have taken already. */
