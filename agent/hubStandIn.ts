@@ -20,6 +20,8 @@ import { findMarked, signal } from "./executors/strays.ts";
 export interface HubStandIn {
   url: string;
   folder: string;
+  /** What agents' Node is started with. */
+  nodeArgs: string[];
   /** The keys that the agent joined with. */
   readonly keys: Pick<Enrol, "publicKey" | "sealKey"> | undefined;
   /** Rotations that were asked for; `refuse` answers the next with 500. */
@@ -127,6 +129,7 @@ export async function startHub(): Promise<HubStandIn> {
       return keys;
     },
     heard, replicas, reasons, closes,
+    nodeArgs: [],
     rotations: [],
     refuse: false,
     challenge: { type: "challenge", nonce: toBase64(new Uint8Array(32)), protocol: 3, protocolMin: 1, region: "local" },
@@ -143,7 +146,7 @@ export async function startHub(): Promise<HubStandIn> {
       return bodies.get(mine) ?? "";
     },
     start(...args) {
-      const child = spawn(process.execPath, [bin, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+      const child = spawn(process.execPath, [...hub.nodeArgs, bin, ...args], { stdio: ["pipe", "pipe", "pipe"] });
       agents.push(child);
       let out = "";
       child.stdout.on("data", (chunk) => (out += chunk));
