@@ -88,7 +88,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining: draining || trust.stopped, replicas: replicas.states(), facts }),
+    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining: draining || trust.stopped, replicas: replicas.states(), facts, trust: config.trust }),
     onTickets: (tickets) => relays.tickets(tickets),
     onAssign: take,
   });

@@ -41,6 +41,8 @@ export interface HostView {
   state: "up" | "draining" | "lost" | "never seen" | "revoked" | "quarantined" | "unknown";
   /** Why, where it is not for everyone to see. */
   reason?: string;
+  /** What its agent takes for its word on what to run. */
+  trust?: string;
   /** Whether its control link is open, and which data links are. */
   linkUp: boolean;
   relays: number[];
@@ -122,7 +124,7 @@ function viewLeaving(name: string, all: readonly StatusReplica[], publicUrl: str
 
 function viewHost({ id, name, region, revokedAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
   const seen = edge.reachable ? edge.regions.flatMap((status) => status.hosts).find((host) => host.id === id) : undefined;
-  const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [] };
+  const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [], ...(seen?.trust === undefined ? {} : { trust: seen.trust }) };
   if (revokedAt !== null) return { ...view, state: "revoked" };
   if (!edge.reachable) return { ...view, state: "unknown" };
   if (seen?.quarantine !== undefined) return { ...view, state: "quarantined", reason: `${seen.quarantine.reason}; fairlead hosts release lets it back in, revoke and invite give it a new identity`, heardAt: Math.min(seen.heardAt, now) };

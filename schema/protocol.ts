@@ -145,6 +145,8 @@ export const heartbeatSchema = z.object({
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
   facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+  /** What it takes for its word on what to run; for people to see. */
+  trust: z.enum(["templates", "signed-specs", "unsigned"]).optional().catch(undefined),
 });
 
 /** One replica's change, at once. */

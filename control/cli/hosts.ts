@@ -40,7 +40,7 @@ export function hostsCommand(program: Command): void {
       if (json === true) console.log(JSON.stringify(rows, undefined, 2));
       else if (rows.length === 0) console.log("No existing hosts.");
       else {
-        console.log(table(["ID", "NAME", "REGION", "STATE", "HEARD"], rows.map(({ id, name, region, state, heardAt }) => [id, name, region, state, heardAt ? `${formatDuration(takenAt - heardAt)} ago` : "-"])));
+        console.log(table(["ID", "NAME", "REGION", "STATE", "TRUST", "HEARD"], rows.map(({ id, name, region, state, trust, heardAt }) => [id, name, region, state, trust ?? "-", heardAt ? `${formatDuration(takenAt - heardAt)} ago` : "-"])));
         for (const { id, state, reason } of rows) if (reason !== undefined) console.log(`${id} is ${state}: ${reason}`);
       }
     });

@@ -18,6 +18,7 @@ export interface HostRow {
   /** The generation that it says it has taken over. */
   generation: number;
   gpus: number;
+  trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
 }
 
@@ -26,8 +27,8 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, generation, replicas, facts } = message;
-  return { ...row, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus };
+  const { relays, draining, generation, replicas, facts, trust } = message;
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -37,7 +38,7 @@ export function report(row: HostRow, replica: ReplicaState, now: number): HostRo
 
 /** What of a row is worth a write and a look at the placement: not loads, counts or times. */
 export function substance(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.trust, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Silent for longer than its lease. A Hub that woke a moment ago has not had the time to hear anyone. */
@@ -85,6 +86,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
       const clone = clones?.get(id);
       return {
         id, name, region,
+        ...(row?.trust === undefined ? {} : { trust: row.trust }),
         ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
