@@ -40,7 +40,23 @@ export function hostsCommand(program: Command): void {
       const { hosts: rows, takenAt } = await (await connect(command)).call<StatusAnswer>("GET", "/v1/status");
       if (json === true) console.log(JSON.stringify(rows, undefined, 2));
       else if (rows.length === 0) console.log("No existing hosts.");
-      else console.log(table(["ID", "NAME", "REGION", "STATE", "HEARD"], rows.map(({ id, name, region, state, reason, heardAt }) => [id, name, region, reason === undefined ? state : `${state}: ${reason}`, heardAt ? `${formatDuration(takenAt - heardAt)} ago` : "-"])));
+      else {
+        console.log(table(["ID", "NAME", "REGION", "STATE", "TRUST", "HEARD"], rows.map(({ id, name, region, state, trust, heardAt }) => [id, name, region, state, trust ?? "-", heardAt ? `${formatDuration(takenAt - heardAt)} ago` : "-"])));
+        for (const { id, state, reason } of rows) if (reason !== undefined) console.log(`${id} is ${state}: ${reason}`);
+      }
+    });
+
+  hosts
+    .command("release")
+    .description("let a host back in that was shut out because its identity was seen in two places")
+    .argument("<ID>", "the host's id")
+    .option("-y, --yes", "do not ask")
+    .addHelpText("after", "\nWhoever has a copy of the host's key may use it again. If you do not know where the copy is, revoke the host and invite it anew.\n\nExample:\n  fairlead hosts release host_01k9… -y")
+    .action(async (id: string, { yes }: { yes?: boolean }, command: Command) => {
+      const client = await connect(command);
+      await confirm(`Let host ${id} back in?`, yes);
+      const { published, reason } = await client.call<{ published: boolean; reason?: string }>("POST", `/v1/hosts/${encodeURIComponent(id)}/release`);
+      console.log(published ? `${id}: released` : `${id}: released, and the edge does not know it yet: ${reason ?? "it does not answer"}`);
     });
 
   drainCommand(hosts);

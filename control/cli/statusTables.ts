@@ -7,7 +7,7 @@ import { foldFailed, type ServiceView } from "../status.ts";
 import { table } from "./table.ts";
 
 const colours: Record<string, "green" | "red" | "yellow" | "dim"> = {
-  READY: "green", ready: "green", up: "green", FAILED: "red", failed: "red", lost: "red", UNHEALTHY: "yellow", unhealthy: "yellow", STARTING: "yellow", starting: "yellow",
+  READY: "green", ready: "green", up: "green", FAILED: "red", failed: "red", lost: "red", quarantined: "red", UNHEALTHY: "yellow", unhealthy: "yellow", STARTING: "yellow", starting: "yellow",
   pending: "yellow", provisioning: "yellow", draining: "yellow", UNKNOWN: "dim", unknown: "dim", revoked: "dim", "never seen": "dim",
 };
 

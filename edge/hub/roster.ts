@@ -24,6 +24,7 @@ export interface HostRow {
   gpus: number;
   /** The session in which it last said what it runs: `replicas` are of that one. Absent: in none. */
   saidIn?: number;
+  trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
 }
 
@@ -32,8 +33,8 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, reclaim, generation, replicas, facts } = message;
-  return { ...row, heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch };
+  const { relays, draining, reclaim, generation, replicas, facts, trust } = message;
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -51,7 +52,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.trust, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -128,6 +129,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
       const reason = leaving.get(id);
       return {
         id, name, region,
+        ...(row?.trust === undefined ? {} : { trust: row.trust }),
         ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
