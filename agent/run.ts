@@ -92,7 +92,11 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     port: config.metricsPort, agentVersion, log,
     linkUp: () => link.up, sessions: () => link.sessions, relays: () => relays.open.length,
     replicas: () => replicas.states(), carried: () => replicas.carried, readings: () => host.latest(), linesDropped: () => recent.dropped,
-  }).catch((error: Error) => void log.error("the agent's metrics are not served", { problem: error.message }));
+  }).catch((error: Error) => {
+    // a port that is taken is no reason to serve nobody
+    log.error("the agent's metrics are not served", { problem: error.message });
+    return undefined;
+  });
 
   return {
     async stop() {

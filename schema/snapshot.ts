@@ -1,7 +1,9 @@
 import type { Engine, Load } from "./protocol.ts";
 import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
+import type { Readings } from "./readings.ts";
 import type { Region } from "./region.ts";
+import type { TrafficRow } from "./telemetry.ts";
 
 /** A replica as the edge weighs it. */
 export interface SnapshotReplica {
@@ -56,6 +58,11 @@ export interface StatusHost extends SnapshotHost {
   /** The generation it was last told, and the one it says it has taken over. */
   generation: number;
   appliedGeneration: number;
+  /** As it said when it connected; absent for one that was not heard since its Hub knows of these. */
+  agentVersion?: string;
+  protocol?: number;
+  /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
+  readings?: Readings;
 }
 
 /** What a Hub knows, for `fairlead status`. */
@@ -67,6 +74,8 @@ export interface RegionStatus {
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
   unplaced: { service: string; count: number; reason: string }[];
+  /** Requests of the last minute, as isolates near this Hub told of them. */
+  traffic?: TrafficRow[];
 }
 
 /** What an isolate is given: the parts that it lacks. */

@@ -11,7 +11,7 @@ import { readHost, type HostReadings } from "./readings.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
-  for (const clean of cleanups.splice(0).reverse()) await clean();
+  for (const clean of cleanups.splice(0).toReversed()) await clean();
 });
 
 async function folder(): Promise<string> {

@@ -1,4 +1,5 @@
 import type { Now, Random } from "../../schema/clock.ts";
+import type { BreakerTold } from "../../schema/telemetry.ts";
 import { Breaker, breakersHold, type BreakerState } from "./breaker.ts";
 import type { Failure } from "./outcome.ts";
 import { parkMsUnsaid } from "./retryAfter.ts";
@@ -117,6 +118,15 @@ export class Standings {
       freeInMs,
       throttledOnly,
     };
+  }
+
+  /** Breakers that are not closed, for telemetry. */
+  *troubles(now: Now): Generator<{ id: string; state: BreakerTold }> {
+    for (const id of this.#troubled) {
+      const state = this.#all.get(id)?.breaker.state(now, false);
+      if (state === "open" || state === "recovering") yield { id, state };
+      else if (state === "due") yield { id, state: "half_open" };
+    }
   }
 
   /** An attempt begins. */

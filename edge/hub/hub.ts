@@ -6,16 +6,19 @@ import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
 import type { RegionStatus, Snapshot, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
+import { toldSchema, type Told } from "../../schema/telemetry.ts";
 import type { Task } from "../../schema/task.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
 import { Decisions } from "./decisions.ts";
-import { fleetMetrics } from "./metrics.ts";
+import { changesOf, Journal, type After, type JournalEntry } from "./journal.ts";
+import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
 import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { Traffic } from "./telemetry.ts";
 import { signTicket } from "./ticket.ts";
 
 /** Data links that an agent holds: two, so that one may fail (facts/failures.md §2). */
@@ -56,6 +59,8 @@ export class Hub extends DurableObject<FleetEnv> {
   #unplaced: RegionStatus["unplaced"] = [];
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
+  readonly #traffic = new Traffic();
+  readonly #journal = new Journal();
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
     super(ctx, env);
@@ -117,22 +122,40 @@ export class Hub extends DurableObject<FleetEnv> {
   status(): RegionStatus {
     const generations = new Map<string, number>();
     for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
-    return status(
+    const now = Date.now();
+    const known = status(
       { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince },
-      Date.now(),
+      now,
     );
+    return { ...known, traffic: this.#traffic.rows(now, this.#awakeSince) };
   }
 
   /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
   async metrics(): Promise<{ text: string; contentType: string }> {
     const others = regionsOf(this.env).filter((region) => region !== this.#region);
-    const answers = await Promise.allSettled(others.map((region) => this.env.HUB.getByName(region).status()));
-    return fleetMetrics([this.status(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
+    const answers = await Promise.allSettled(others.map(async (region) => (await this.env.HUB.getByName(region).figures()) as RegionFigures));
+    return fleetMetrics([this.figures(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
   }
 
-  /** What isolates near here decided, oldest first. */
-  record(batch: readonly DecisionRecord[]): void {
+  /** This region's part of the metrics. */
+  figures(): RegionFigures {
+    return { status: this.status(), counted: this.#traffic.counted(Date.now()) };
+  }
+
+  /**
+   * What isolates near here decided, oldest first, and what they counted since they told last.
+   *
+   * @throws when the counts are not what the schema says; the decisions are kept
+   */
+  record(batch: readonly DecisionRecord[], told?: Told): void {
     this.#decisions.add(batch);
+    if (told !== undefined) this.#traffic.merge(toldSchema.parse(told), Date.now());
+  }
+
+  /** Requests to a service that this Hub was told of after so many, and what it decided about it; for logs. A new `since` counts from 0. */
+  told(kind: "requests" | "journal", service: string, number: number, max: number): (After<DecisionRecord> | After<JournalEntry>) & { since: number } {
+    const list = kind === "requests" ? this.#decisions.after(number, service, max) : this.#journal.after(number, service, max);
+    return { ...list, since: this.#awakeSince };
   }
 
   /**
@@ -225,7 +248,8 @@ export class Hub extends DurableObject<FleetEnv> {
     socket.serializeAttachment({ host: hello.host, epoch, heardAt: now } satisfies LinkState);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
     const known = this.#rows.get(hello.host);
-    this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] });
+    const about = { agentVersion: hello.agentVersion, protocol: Math.min(protocol, hello.protocol) };
+    this.#put({ ...(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] }), ...about });
     send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch) });
     this.#replan();
     send(socket, this.#assign(hello.host));
@@ -241,6 +265,7 @@ export class Hub extends DurableObject<FleetEnv> {
     switch (message.type) {
       case "heartbeat": {
         const next = heartbeat(row, message, now);
+        for (const { id, service, requests } of message.replicas) if (requests !== undefined) this.#traffic.asked(id, service, requests, now);
         if (!this.#put(next)) return;
         // one that missed an assignment is told again
         if (message.generation < this.#assignment(row.id).generation) send(socket, this.#assign(row.id));
@@ -313,12 +338,18 @@ export class Hub extends DurableObject<FleetEnv> {
       },
     });
     this.#unplaced = unplaced;
+    for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
+    const names = new Map(hosts.map(({ id, name }) => [id, name]));
     const used = new Set(services.map(({ task }) => task.digest));
     for (const [host, replicas] of assigned) {
       const was = before.get(host) ?? { generation: 0, replicas: [] };
       for (const { digest } of replicas) used.add(digest);
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
       kv.put(`assign:${host}`, { generation: was.generation + 1, replicas } satisfies Assignment);
+      for (const change of changesOf(was.replicas, replicas, names.get(host) ?? host, now)) {
+        this.#journal.add(change);
+        this.#traffic.decided(change.service, change.action);
+      }
       for (const socket of this.ctx.getWebSockets()) if (this.#link(socket).host === host) send(socket, this.#assign(host));
     }
     for (const digest of tasks.keys()) if (!used.has(digest)) kv.delete(`task:${digest}`);

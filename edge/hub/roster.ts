@@ -1,6 +1,7 @@
 import type { FleetHost } from "../../schema/bundle.ts";
 import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
+import { readingsFreshMs, type Readings } from "../../schema/readings.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
 
@@ -18,6 +19,10 @@ export interface HostRow {
   generation: number;
   gpus: number;
   replicas: ReplicaState[];
+  agentVersion?: string;
+  protocol?: number;
+  /** What it read of itself lately, and when, by the Hub's clock. */
+  readings?: { at: number; gpus: Readings["gpus"]; host?: Readings["host"] };
 }
 
 export function newRow(id: string, epoch: number, now: number): HostRow {
@@ -25,8 +30,10 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, generation, replicas, facts } = message;
-  return { ...row, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus };
+  const { relays, draining, generation, replicas, facts, readings } = message;
+  const { readings: before, ...rest } = row;
+  const read = readings === undefined ? before : { at: now - readings.ageMs, gpus: readings.gpus, ...(readings.host === undefined ? {} : { host: readings.host }) };
+  return { ...rest, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(read === undefined ? {} : { readings: read }) };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -58,6 +65,14 @@ export function snapshot(rows: Iterable<HostRow>, region: Region, now: number): 
   return { region, takenAt: now, hosts, replicas };
 }
 
+/** A host's readings with their age; nothing when they are old. */
+function freshReadings(row: HostRow | undefined, now: number): { readings?: Readings } {
+  if (row?.readings === undefined) return {};
+  const { at, ...readings } = row.readings;
+  const ageMs = Math.max(0, now - at);
+  return ageMs > readingsFreshMs ? {} : { readings: { ...readings, ageMs } };
+}
+
 export interface StatusFacts {
   rows: ReadonlyMap<string, HostRow>;
   hosts: readonly FleetHost[];
@@ -87,6 +102,9 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
         draining: row?.draining ?? false,
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,
+        ...(row?.agentVersion === undefined ? {} : { agentVersion: row.agentVersion }),
+        ...(row?.protocol === undefined ? {} : { protocol: row.protocol }),
+        ...freshReadings(row, now),
       };
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
