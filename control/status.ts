@@ -1,8 +1,10 @@
 import type { Now } from "../schema/clock.ts";
+import type { Readings } from "../schema/readings.ts";
 import { isAlive } from "../schema/replica.ts";
 import type { RegionStatus, StatusReplica } from "../schema/snapshot.ts";
 import type { HostRow, ServiceRow } from "../schema/tables.ts";
 import { isListed } from "./compile.ts";
+import { trafficOf, type TrafficView } from "./traffic.ts";
 
 /**
  * - `READY`: it answers: a replica is ready, or it has providers only
@@ -32,6 +34,8 @@ export interface ServiceView {
   readySince?: number;
   endpoint: string;
   replicas: StatusReplica[];
+  /** Of the last minute, by upstream; empty where none came, or the edge cannot be asked. */
+  traffic?: TrafficView[];
 }
 
 export interface HostView {
@@ -44,6 +48,13 @@ export interface HostView {
   relays: number[];
   /** When its hub last heard from it (ms since the epoch). */
   heardAt?: number;
+  agentVersion?: string;
+  protocol?: number;
+  /** What it was last told, and what it says it has taken over. */
+  generation?: number;
+  appliedGeneration?: number;
+  /** What it read of itself lately, with its age; absent when there is nothing fresh. */
+  readings?: Readings;
 }
 
 /** What the edge said, or why it said nothing. */
@@ -102,6 +113,7 @@ function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publ
     ...(ready.length === 0 ? {} : { readySince: Math.min(...ready.map(({ since }) => since)) }),
     endpoint: isListed(spec) ? `${publicUrl}/v1` : `${publicUrl}/s/${name}/`,
     replicas,
+    traffic: trafficOf(name, regions),
   };
 }
 
@@ -125,7 +137,11 @@ function viewHost({ id, name, region, revokedAt }: HostRow, edge: EdgeStatus, no
   if (!edge.reachable) return { ...view, state: "unknown" };
   if (seen === undefined || (seen.heardAt === 0 && !seen.linkUp)) return { ...view, state: "never seen" };
   // a hub's clock may be a little ahead of ours
-  return { ...view, state: seen.linkUp ? (seen.draining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now) };
+  const { generation, appliedGeneration, agentVersion, protocol, readings } = seen;
+  return {
+    ...view, generation, appliedGeneration, state: seen.linkUp ? (seen.draining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now),
+    ...(agentVersion === undefined ? {} : { agentVersion }), ...(protocol === undefined ? {} : { protocol }), ...(readings === undefined ? {} : { readings }),
+  };
 }
 
 /** The replicas worth a line: the living, and the last few that failed; `folded` counts the other failed ones. */
