@@ -26,6 +26,21 @@ const count = (all: readonly Sample[], name: string, labels: Record<string, stri
 
 const events = (texts: readonly string[]): string => `${texts.map((content) => `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`).join("")}data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })}\n\ndata: ${JSON.stringify({ choices: [], usage: { prompt_tokens: 7, completion_tokens: 2 } })}\n\ndata: [DONE]\n\n`;
 
+/** An event stream that comes event by event. */
+function dripped(text: string): Response {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const writer = writable.getWriter();
+  const write = async (): Promise<void> => {
+    for (const event of text.split(/(?<=\n\n)/)) {
+      await writer.write(new TextEncoder().encode(event));
+      await scheduler.wait(20);
+    }
+    await writer.close();
+  };
+  write().catch(() => undefined);
+  return new Response(readable, { headers: { "content-type": "text/event-stream" } });
+}
+
 /** A service with two providers, and the answers that they give in turn. */
 async function providers(name: string, answers: (() => Response)[]): Promise<(body?: Record<string, unknown>) => Promise<Response>> {
   const { key, record } = await testKey();
@@ -37,7 +52,7 @@ async function providers(name: string, answers: (() => Response)[]): Promise<(bo
 
 test("what an isolate saw of providers is in the metrics within two seconds, and no word of a request", async () => {
   const answer = { choices: [{ message: { content: "Hi" }, finish_reason: "stop" }], usage: { prompt_tokens: 5, completion_tokens: 3 } };
-  const ask = await providers("mixed", [() => Response.json(answer), () => new Response("busy", { status: 503 }), () => Response.json(answer), () => new Response(events(["a", "b"]), { headers: { "content-type": "text/event-stream" } })]);
+  const ask = await providers("mixed", [() => Response.json(answer), () => new Response("busy", { status: 503 }), () => Response.json(answer), () => dripped(events(["a", "b"]))]);
   expect((await ask()).status).toBe(200);
   const second = await ask();
   expect([second.status, second.headers.get("x-fairlead-upstream")]).toEqual([200, "two"]);
@@ -54,6 +69,9 @@ test("what an isolate saw of providers is in the metrics within two seconds, and
   expect(count(all, "fairlead_fallbacks_total", { ...service, upstream: "two" })).toBe(1);
   expect([count(all, "fairlead_tokens_total", { ...service, status: "input" }), count(all, "fairlead_tokens_total", { ...service, status: "output" })]).toEqual([17, 8]);
   expect([count(all, "fairlead_arrivals_total", service), count(all, "fairlead_ttft_seconds_count", service), count(all, "fairlead_request_latency_seconds_count", service)]).toEqual([3, 1, 3]);
+  // the first stream of an isolate is timed: five events have four gaps, none under its 20 ms but for the clock's
+  expect(count(all, "fairlead_itl_seconds_count", service)).toBe(4);
+  expect(count(all, "fairlead_itl_seconds_bucket", { ...service, le: "0.01" })).toBe(0);
   const text = JSON.stringify(all);
   expect([text.includes("canary"), text.includes('"4xx"')]).toEqual([false, true]);
 
