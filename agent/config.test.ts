@@ -4,7 +4,8 @@ import { ConfigError, parseConfig } from "./config.ts";
 describe("parseConfig()", () => {
   test("gives every default for an empty file", () => {
     expect(parseConfig("", "agent.yaml", "/state")).toEqual({
-      state: "/state", trust: "templates", trustPlace: "agent.yaml", drainMs: 30_000, killAfterMs: 5_000, name: undefined, fleetUrl: undefined, relays: 2, logLevel: "info",
+      state: "/state", trust: "templates", trustPlace: "agent.yaml", drainMs: 30_000, killAfterMs: 5_000, name: undefined, fleetUrl: undefined, relays: 2, reclaim: { cloud: "auto", baseUrl: undefined }, logLevel: "info",
+      executors: { limits: {}, disk_free: 256 * 1024 * 1024 },
     });
   });
 
@@ -24,6 +25,8 @@ describe("parseConfig()", () => {
     ["log:\n  level: info\n  file: x", "agent.yaml:3: log.file: is not a field"],
     ["state: /x\n\ndrain: soon", 'agent.yaml:3: drain: "soon" is not a duration'],
     ["relays: 0", "agent.yaml:1: relays: "],
+    ["reclaim: {cloud: ibm}", "agent.yaml:1: reclaim.cloud: "],
+    ["reclaim:\n  cloud: aws\n  base_url: file:///x", "agent.yaml:3: reclaim.base_url: is not an http address"],
     ["fleet_url: ftp://x", "agent.yaml:1: fleet_url: is not an http"],
     ["metrics: {port: 70000}", "agent.yaml:1: metrics.port: "],
     ["metrics: {host: 0.0.0.0, port: 9464}", "agent.yaml:1: metrics.host: is not a field"],

@@ -15,8 +15,8 @@ export interface LinkOptions {
   host: string;
   region: string;
   agentVersion: string;
-  /** Ed25519 over the text, base64. */
-  sign: (text: string) => Promise<string>;
+  /** Ed25519 over the text, base64; and by the key before a rotation, while that one counts. */
+  sign: (text: string) => Promise<string | { signature: string; previousSignature?: string }>;
   /** The full state of this host, for the session of this number. */
   heartbeat: (epoch: number) => Heartbeat;
   onTickets: (relays: Welcome["relays"]) => void;
@@ -72,6 +72,9 @@ export function openLink(options: LinkOptions): Link {
   let cancelBeat: Cancel | undefined;
   let cancelSoon: Cancel | undefined;
   let heartbeatMs: number = linkTimes.heartbeatMs;
+  /** This run of the agent, as its hub tells it from another with the same key. */
+  const instance = crypto.randomUUID();
+  let spreadMs: number | undefined;
   /** The generation that was handed on last; survives the link. */
   let generation = Number.NEGATIVE_INFINITY;
 
@@ -97,6 +100,7 @@ export function openLink(options: LinkOptions): Link {
         session = { socket: from, epoch: message.epoch };
         sessions++;
         heartbeatMs = Math.max(100, message.heartbeatMs);
+        spreadMs = message.spreadMs;
         log.info("link is up", { region, epoch: message.epoch, protocol: message.protocol });
         beat();
         onTickets(message.relays);
@@ -123,9 +127,10 @@ export function openLink(options: LinkOptions): Link {
     }
     if (challenge.protocolMin > protocol) log.error("this agent is too old for its hub: update it", { protocol, least: challenge.protocolMin });
     const nonce = toBase64(crypto.getRandomValues(new Uint8Array(32)));
-    const signature = await options.sign(helloText(challenge, { host: options.host, nonce, protocol }));
+    const proof = await options.sign(helloText(challenge, { host: options.host, nonce, protocol }));
     if (to.readyState !== WebSocket.OPEN) return;
-    const hello: AgentMessage = { type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature };
+    const { signature, previousSignature } = typeof proof === "string" ? { signature: proof, previousSignature: undefined } : proof;
+    const hello: AgentMessage = { type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature, instance, ...(previousSignature === undefined ? {} : { previousSignature }) };
     to.send(JSON.stringify(hello));
   }
 
@@ -163,8 +168,9 @@ export function openLink(options: LinkOptions): Link {
       session = undefined;
       if (closed) return;
       if (upAt !== undefined && clock.now() - upAt >= stableMs) attempt = 0;
-      refused ||= code === closeCodes.unauthorized || code === closeCodes.superseded || code === closeCodes.upgradeRequired;
-      const ms = reconnectMs(attempt++, refused, random);
+      refused ||= code === closeCodes.unauthorized || code === closeCodes.superseded || code === closeCodes.upgradeRequired || code === closeCodes.quarantined;
+      const ms = reconnectMs(attempt++, refused, random, spreadMs);
+      if (code === closeCodes.quarantined) log.error("this host is shut out: another agent has its key; see fairlead hosts list", { reason });
       log.warn("link is down", { region, code, reason, againMs: ms });
       cancelAgain = timers.after(ms, connect);
     };

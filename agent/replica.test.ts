@@ -35,6 +35,9 @@ function life(chance = 1 - 1e-9) {
     probed: (ok: boolean, detail = "/ answered 500") => world.tell({ type: "probed", start: replica.start, ok, detail }),
     ready: () => world.started().pass(500).probed(true),
     exited: (code: number, lastLine?: string) => world.tell({ type: "exited", start: replica.start, during: "run", code, lastLine }),
+    sleep: (drainMs = 30_000) => world.tell({ type: "sleep", drainMs, settleMs: 2_000 }),
+    slept: (problem?: string, awake?: boolean) => world.tell({ type: "slept", start: replica.start, problem, awake }),
+    asleep: () => world.ready().sleep().pass(2_000).slept(),
     wake: () => world.pass(Math.max(0, (replica.wakeAt ?? now) - now)),
   };
   return world;
@@ -147,6 +150,74 @@ describe("step()", () => {
     expect(one.replica).toMatchObject({ phase: "stopping", reason: "2 requests were still in flight when its drain time was over" });
   });
 
+  test("sleeps when nothing is in flight any more, is not probed, and wakes when it has answered", () => {
+    const one = life();
+    one.ready().tell({ type: "carrying", inFlight: 1 }).sleep();
+    expect(one.replica).toMatchObject({ phase: "sleeping", reason: "it falls asleep when nothing is in flight" });
+    one.pass(5_000);
+    one.effects();
+    one.tell({ type: "carrying", inFlight: 0 });
+    expect(one.effects()).toEqual(["sleep"]);
+    one.slept();
+    expect(one.replica).toMatchObject({ phase: "sleeping", reason: "its weights are in the host's memory", wakeAt: undefined });
+    expect(one.pass(60_000).effects()).toEqual([]);
+    one.tell({ type: "wake" });
+    expect(one.replica).toMatchObject({ phase: "sleeping", reason: "it is waking" });
+    expect(one.tell({ type: "wake" }).effects()).toEqual(["wake"]);
+    one.tell({ type: "woken", start: one.replica.start });
+    expect(one.replica).toMatchObject({ phase: "ready", reason: undefined, restarts: 0, wakeAt: one.now + 10_000 });
+    expect(one.pass(10_000).effects()).toEqual(["probe"]);
+  });
+
+  test("takes what comes for two seconds before it sleeps, and sleeps when its drain time is over, though something is in flight", () => {
+    const one = life();
+    one.ready().effects();
+    expect(one.sleep().pass(1_999).effects()).toEqual([]);
+    one.tell({ type: "carrying", inFlight: 1 });
+    expect(one.pass(1).effects()).toEqual([]);
+    expect(one.pass(28_000).effects()).toEqual(["sleep"]);
+  });
+
+  test("is ready at once when it is wanted awake before it sleeps, and wakes right after when it is told while it falls asleep", () => {
+    const one = life();
+    one.ready().sleep().tell({ type: "wake" });
+    expect(one.replica).toMatchObject({ phase: "ready", reason: undefined });
+    one.effects();
+    one.sleep().pass(2_000).tell({ type: "wake" });
+    expect(one.effects()).toEqual(["sleep"]);
+    expect(one.slept().effects()).toEqual(["wake"]);
+  });
+
+  test("goes on as it was when its engine cannot sleep, says so, and is not asked again by this start", () => {
+    const one = life();
+    one.ready().sleep().pass(2_000).slept("/sleep answered 404", true);
+    expect(one.replica).toMatchObject({ phase: "ready", reason: "it cannot be put to sleep: /sleep answered 404" });
+    one.effects();
+    expect(one.sleep().pass(2_000).effects()).toEqual([]);
+    one.exited(1).wake().ready().effects();
+    expect(one.sleep().pass(2_000).effects()).toEqual(["sleep"]);
+  });
+
+  test.each([
+    ["nobody knows whether it sleeps", (one: ReturnType<typeof life>) => one.ready().sleep().pass(2_000).slept("/sleep answered 500", false), "it was told to sleep: /sleep answered 500"],
+    ["it does not answer after it woke", (one: ReturnType<typeof life>) => one.asleep().tell({ type: "wake" }).tell({ type: "woken", start: one.replica.start, problem: "its first answer failed with 500" }), "it was woken: its first answer failed with 500"],
+  ])("is started again when %s", (_, happen, reason) => {
+    const one = life();
+    happen(one);
+    expect(one.replica).toMatchObject({ phase: "unhealthy", processes: "ending", reason });
+    one.effects();
+    expect(one.tell({ type: "ended" }).wake().effects()).toEqual(["start"]);
+  });
+
+  test("is started again when it dies asleep, and stops at once when it is drained asleep", () => {
+    const died = life().asleep().exited(137);
+    expect(died.replica).toMatchObject({ phase: "unhealthy", reason: "exited with code 137" });
+    const drained = life().asleep().tell({ type: "drain", reason: "no longer assigned", drainMs: 30_000, settleMs: 2_000 });
+    expect(drained.replica).toMatchObject({ phase: "stopping", reason: "no longer assigned" });
+    const falling = life().ready().tell({ type: "carrying", inFlight: 1 }).sleep().tell({ type: "drain", reason: "no longer assigned", drainMs: 30_000 });
+    expect(falling.tell({ type: "carrying", inFlight: 0 }).replica).toMatchObject({ phase: "stopping" });
+  });
+
   test("fails when its processes would not end", () => {
     const one = life();
     one.ready().tell({ type: "drain", reason: "x", drainMs: 1 }).tell({ type: "ended", problem: "1 of its processes would not end, the first is 7" });
@@ -176,6 +247,10 @@ describe("step()", () => {
       start.map((n) => ({ type: "exited", start: n, during: "run", code: 1 })),
       fc.tuple(start, fc.boolean()).map(([n, ok]) => ({ type: "probed", start: n, ok })),
       fc.constant({ type: "drain", reason: "d", drainMs: 1000 }),
+      fc.constant({ type: "sleep", drainMs: 1000, settleMs: 100 }),
+      fc.constant({ type: "wake" }),
+      fc.tuple(start, fc.boolean(), fc.boolean()).map(([n, good, awake]) => ({ type: "slept", start: n, awake, ...(good ? {} : { problem: "p" }) })),
+      fc.tuple(start, fc.boolean()).map(([n, good]) => ({ type: "woken", start: n, ...(good ? {} : { problem: "p" }) })),
       fc.nat(2).map((inFlight) => ({ type: "carrying", inFlight })),
       fc.constant({ type: "ended" }),
       fc.constant({ type: "ended", problem: "p" }),

@@ -1,22 +1,29 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { systemClock } from "../schema/clock.ts";
+import type { Readings } from "../schema/readings.ts";
+import type { Assign } from "../schema/protocol.ts";
 import type { Config } from "./config.ts";
 import { readLoads } from "./engine.ts";
-import { processExecutor } from "./executors/process.ts";
+import { hostExecutor } from "./executors/executors.ts";
+import { keepFacts } from "./facts.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
 import { serveMetrics } from "./metrics.ts";
 import { readHost } from "./readings/readings.ts";
+import { steady } from "./readings/steady.ts";
 import type { Recent } from "./recent.ts";
 import type { Scrubber } from "./scrub.ts";
 import { holdState } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
+import { heedReclaim } from "./reclaim.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
+import { putToSleep, wakeUp } from "./sleep.ts";
 import { systemTimers } from "./timers.ts";
+import { openTrust } from "./trust.ts";
 
 /** A running agent. */
 export interface Agent {
@@ -40,35 +47,61 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   log.info("agent starts", { host: identity.host, name: config.name ?? identity.name, region: identity.region, fleet: url, version: agentVersion });
   if (config.trust === "unsigned") {
     log.warn(`trust is unsigned (${config.trustPlace}): whoever can change services, or the fleet's hubs, can run any command on this host as this user`);
-  } else log.info("trust is templates: this host runs only what its owner allows; it has no templates, so it runs nothing", { place: config.trustPlace });
-
+  }
   /** What is opened on this host is known from then on: it does not leave with a log line. */
   const openSecrets: typeof keys.openSecrets = async (task) => {
     const opened = await keys.openSecrets(task);
     scrubber.learn(Object.values(opened));
     return opened;
   };
-  const executor = await processExecutor({ state, environment, openSecrets });
-  const facts = await executor.capacity();
+  let last: Assign | undefined;
+  let turn = Promise.resolve();
+  const judge = async (assign: Assign): Promise<void> => {
+    try {
+      // a log of an earlier run may hold them before a replica has been started again
+      for (const task of assign.tasks) if (task.sealedSecrets !== undefined) openSecrets(task).catch(() => undefined);
+      const judged = await trust.judge(assign);
+      generation = assign.generation;
+      replicas.apply(judged);
+      link.changed();
+    } catch (error) {
+      log.error("an assignment could not be judged, the one before stays", { problem: error instanceof Error ? error.message : String(error) });
+    }
+  };
+  /** One after another: judging reads files. */
+  const take = (assign: Assign): void => {
+    last = assign;
+    turn = turn.then(() => judge(assign));
+  };
+  const trust = await openTrust({ config, state, openSecrets, onChange: () => last && take(last), timers, log });
+  if (config.trust !== "unsigned") log.info(trust.says, { place: config.trustPlace });
+
+  const executor = await hostExecutor({ state, owner: `${identity.host}:${state}`, config: config.executors, environment, openSecrets: trust.openSecrets, log });
+  const facts = keepFacts({ executor, first: await executor.capacity(), freeBytesMin: config.executors.disk_free, timers, log });
   let generation = 0;
   let draining = false;
 
   const loads = readLoads({
-    timers,
-    ready: () => replicas.states().flatMap(({ id, port, phase }) => (phase === "ready" && port !== undefined ? [{ id, port }] : [])),
+    timers, log,
+    ready: () => replicas.states().flatMap(({ id, port, pid, phase }) => (phase === "ready" && port !== undefined ? [{ id, port, pid }] : [])),
   });
   const replicas = keepReplicas({
     executor, clock,
-    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await openSecrets(task))),
+    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await trust.openSecrets(task))),
+    putToSleep,
+    wakeUp: async (port, task) => wakeUp(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await trust.openSecrets(task))),
     timers, random, log, recent, scrubber,
-    loadOf: (id) => loads.of(id),
-    engineOf: (id) => loads.engineOf(id),
+    toldBy: (id) => loads.of(id),
     killAfterMs: config.killAfterMs,
-    refusal: config.trust === "unsigned" ? undefined : `this host runs no unsigned service: write "trust: unsigned" in ${config.trustPlace} to allow it`,
+    gate: trust.gate,
     onChange: () => link.changed(),
     onPhase: (replica) => link.report(replica),
   });
   const host = readHost({ state, dcgmUrl: config.dcgmUrl, clock, timers });
+  const steadyReadings = (): Readings | undefined => {
+    const read = host.latest();
+    return read && steady(read);
+  };
   const relays = openRelays({
     url, host: identity.host, count: config.relays, clock, timers, random, log,
     answererOf: (head) => replicas.answererOf(head),
@@ -77,15 +110,12 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts, ...(host.latest() === undefined ? {} : { readings: host.latest() }) }),
+    heartbeat: (epoch) => heartbeat({
+      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now,
+      readings: steadyReadings(),
+    }),
     onTickets: (tickets) => relays.tickets(tickets),
-    onAssign(assign) {
-      generation = assign.generation;
-      // a log of an earlier run may hold them before a replica has been started again
-      for (const task of assign.tasks) if (task.sealedSecrets !== undefined) openSecrets(task).catch(() => undefined);
-      replicas.apply(assign);
-      link.changed();
-    },
+    onAssign: take,
   });
 
   const metrics = config.metricsPort === undefined ? undefined : await serveMetrics({
@@ -97,6 +127,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     log.error("the agent's metrics are not served", { problem: error.message });
     return undefined;
   });
+  const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
 
   return {
     async stop() {
@@ -104,9 +135,13 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       log.info("agent drains", { atMostMs: config.drainMs });
       link.changed();
       await replicas.leave(config.drainMs);
+      await executor.killAll();
+      reclaim.close();
       loads.close();
       host.close();
       await metrics?.close();
+      facts.close();
+      trust.close();
       await link.close();
       relays.close();
       replicas.close();

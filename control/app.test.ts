@@ -237,6 +237,22 @@ describe("enrolment", () => {
     expect(edge.bundles.at(-1)?.fleet.hosts).toMatchObject([{ id: body.host, revoked: true }]);
   });
 
+  test("wants a host empty, and no longer; the edge is told, and hears nothing new of what it knows", async () => {
+    const { body: { host } } = await enrol(await (await agent()).request((await invite()).token));
+    const drain = (draining: boolean, id: unknown = host) => call("PUT", `/v1/hosts/${String(id)}/draining`, { draining });
+    expect((await drain(true)).body).toEqual({ id: host, name: "box", draining: true, published: true });
+    expect(edge.bundles.at(-1)?.fleet.hosts).toMatchObject([{ id: host, draining: true }]);
+    const since = (await call("GET", "/v1/hosts")).body.hosts;
+    now += 60_000;
+    await drain(true);
+    expect((await call("GET", "/v1/hosts")).body.hosts).toEqual(since);
+    expect((await drain(false)).body).toMatchObject({ draining: false });
+    expect(edge.bundles.at(-1)?.fleet.hosts[0]).not.toHaveProperty("draining");
+    expect((await drain(true, "none")).body.error.message).toBe('Cannot drain host "none": there is no such host, or it is revoked');
+    await call("DELETE", `/v1/hosts/${String(host)}`);
+    expect((await drain(true)).status).toBe(404);
+  });
+
   test("of ten with one token takes exactly one", async () => {
     const { token } = await invite();
     const requests = await Promise.all(Array.from({ length: 10 }, async () => (await agent()).request(token)));
@@ -354,5 +370,31 @@ describe("replicas", () => {
     hubWith(replica(1));
     expect(await call("GET", "/v1/services/chat/logs")).toMatchObject({ status: 502, body: { error: { message: expect.stringContaining("no log of chat.local.1") } } });
     expect((await call("GET", "/v1/services/none/logs")).status).toBe(404);
+  });
+});
+
+describe("what an operator signed", () => {
+  const task = { run: "serve --port $PORT", envs: {}, drainMs: 120_000, gpus: 0, gate: "openai", probe: { path: "/", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } };
+  const jws = (payload: unknown, header: object = { alg: "EdDSA", typ: "fairlead-spec+jws", kid: "k" }): string => [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".").concat(".c2ln");
+  const spec = (more: object = {}): object => ({ service: "chat", version: 1, signedAt: 1, replicasMax: 1, task, ...more });
+  const put = (payload: object, header?: object) => call("PUT", "/v1/services/chat", { yaml, signed: { jws: jws(payload, header) } });
+
+  test.each<[string, object, object | undefined, string]>([
+    ["another service's", spec({ service: "other" }), undefined, "the file says something else of name"],
+    ["of another command", spec({ task: { ...task, run: "other" } }), undefined, "the file says something else of run"],
+    ["of more replicas", spec({ replicasMax: 2 }), undefined, "the file says something else of replicas"],
+    ["of secrets that it has not", spec({ secrets: "x" }), undefined, "the file says something else of secrets"],
+    ["with a field of another version", spec({ more: 1 }), undefined, "of different versions"],
+    ["of another type", spec(), { alg: "EdDSA", typ: "JWT", kid: "k" }, "it is no signed spec"],
+  ])("is refused when it is %s", async (_, payload, header, message) => {
+    const answer = await put(payload, header);
+    expect([answer.status, answer.body.error.message]).toEqual([400, expect.stringContaining(message)]);
+  });
+
+  test("is refused when the version has moved on meanwhile, and the next one is told", async () => {
+    expect((await put(spec())).status).toBe(201);
+    expect((await call("GET", "/v1/services/chat/signing")).body).toEqual({ next: 2, signed: true });
+    const late = await call("PUT", "/v1/services/chat", { yaml: yaml.replace("m}", "n}"), signed: { jws: jws(spec()) } });
+    expect([late.status, late.body.error.message]).toEqual([409, expect.stringContaining("it is version 1, and version 1 is there already; sign it again")]);
   });
 });

@@ -55,6 +55,8 @@ export interface HostView {
   appliedGeneration?: number;
   /** What it read of itself lately, with its age; absent when there is nothing fresh. */
   readings?: Readings;
+  /** Why it is draining. */
+  reason?: string;
 }
 
 /** What the edge said, or why it said nothing. */
@@ -130,17 +132,19 @@ function viewLeaving(name: string, all: readonly StatusReplica[], publicUrl: str
   return { name, version, activeVersions: [], status: "SHUTTING_DOWN", models: [], selfHosted: true, desired: 0, ready: 0, endpoint: `${publicUrl}/s/${name}/`, replicas };
 }
 
-function viewHost({ id, name, region, revokedAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
+function viewHost({ id, name, region, revokedAt, drainingAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
   const seen = edge.reachable ? edge.regions.flatMap((status) => status.hosts).find((host) => host.id === id) : undefined;
   const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [] };
   if (revokedAt !== null) return { ...view, state: "revoked" };
   if (!edge.reachable) return { ...view, state: "unknown" };
   if (seen === undefined || (seen.heardAt === 0 && !seen.linkUp)) return { ...view, state: "never seen" };
   // a hub's clock may be a little ahead of ours
+  const isDraining = seen.linkUp && (seen.draining || drainingAt !== null);
+  const reason = isDraining ? (seen.reason ?? (drainingAt === null ? undefined : "its operator drains it")) : undefined;
   const { generation, appliedGeneration, agentVersion, protocol, readings } = seen;
   return {
-    ...view, generation, appliedGeneration, state: seen.linkUp ? (seen.draining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now),
-    ...(agentVersion === undefined ? {} : { agentVersion }), ...(protocol === undefined ? {} : { protocol }), ...(readings === undefined ? {} : { readings }),
+    ...view, generation, appliedGeneration, state: seen.linkUp ? (isDraining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now),
+    ...(reason === undefined ? {} : { reason }), ...(agentVersion === undefined ? {} : { agentVersion }), ...(protocol === undefined ? {} : { protocol }), ...(readings === undefined ? {} : { readings }),
   };
 }
 

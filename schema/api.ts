@@ -14,6 +14,8 @@ export const putServiceSchema = z.strictObject({
   secrets: z.record(z.string(), z.string()).default({}),
   /** Values from the environment of whoever runs `fairlead up`, for names that nothing else gives: only the places that name them get them. */
   environment: z.record(z.string(), z.string()).default({}),
+  /** What the operator signed of it (`schema/signedSpec.ts`), and the salt by which that binds the secrets. */
+  signed: z.strictObject({ jws: z.string().max(400_000), salt: z.string().max(64).optional() }).optional(),
 });
 export type PutService = z.input<typeof putServiceSchema>;
 
@@ -31,6 +33,9 @@ export const inviteSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
 });
 export type Invite = z.input<typeof inviteSchema>;
+
+export const drainSchema = z.strictObject({ draining: z.boolean() });
+export type Drain = z.input<typeof drainSchema>;
 
 /** What an agent sends to `POST /v1/enrol`. Keys are raw, base64. */
 export const enrolSchema = z.object({

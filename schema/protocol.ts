@@ -11,8 +11,16 @@ import { taskSchema } from "./task.ts";
  * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
  *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
  * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
+ * - 3 (2026-11-21): more engines have names; a state says its engine's version and why its load is unknown; a load tells its prefix
+ *   cache, its running adapters and whether its engine sleeps. An assigned replica may be `sleeping`; an agent of 2 keeps it awake.
  * - 3 (2026-11-21): a heartbeat may hold `readings` of GPUs and host, and a replica's state how many `requests` it was given; the agent
  *   answers `/log` with its own lines.
+ * - 3 (2026-11-21): a task may name an image with mounts, and limits; an agent of 2 would run such a task on the host itself. A host's facts say
+ *   how full its disk is.
+ * - 3 (2026-11-21): a task may name a `template`, carry what its operator `signed`, and say its `gate`; `hello` may name the agent's
+ *   `instance` and prove the key before a rotation too; close code 4403.
+ * - 3 (2026-11-21): a heartbeat may say that the cloud takes the host back (`reclaim`): it still serves, and takes nothing new when it
+ *   says `draining`, as before. A welcome may say over how long those that lost their Hub come back (`spreadMs`).
  */
 export const protocol = 3;
 export const protocolMin = 1;
@@ -49,11 +57,16 @@ export const closeCodes = {
   tryAgainLater: 1013,
   /** The host's key is unknown, revoked or its proof is wrong: wait 60 s or more before trying again. */
   unauthorized: 4401,
+  /** The host's identity was seen twice at once, and is quarantined until an operator lets it back in: wait 60 s or more. */
+  quarantined: 4403,
   /** A newer connection of the same host has taken over. */
   superseded: 4409,
   /** The agent's protocol is too old. */
   upgradeRequired: 4426,
 } as const;
+
+/** Names of running LoRA adapters in one load; vLLM runs `--max-loras` at once, which is 1 unless it is told otherwise. */
+export const adaptersMax = 64;
 
 /** What a replica's engine says of itself; absent when it could not be read, which never means idle. */
 export const loadSchema = z.object({
@@ -61,11 +74,18 @@ export const loadSchema = z.object({
   queueDepth: z.number().nonnegative(),
   /** A fraction 0..1. */
   kvUsage: z.number().min(0).max(1).optional(),
+  /** Tokens of prompts that were looked up in the engine's prefix cache since its start, and those found there. */
+  prefixTokensQueried: z.number().nonnegative().optional().catch(undefined),
+  prefixTokensHit: z.number().nonnegative().optional().catch(undefined),
+  /** LoRA adapters that requests are running with. */
+  adapters: z.array(z.string().max(256)).max(adaptersMax).optional().catch(undefined),
+  /** Its weights are off the GPU, by whomever's order. */
+  sleeping: z.boolean().optional().catch(undefined),
 });
 export type Load = z.infer<typeof loadSchema>;
 
-/** Engines that the edge asks for more than OpenAI's API has. A name that is not known here counts as none. */
-export const engineSchema = z.enum(["vllm"]);
+/** Engines that more is known of than OpenAI's API has. A name that is not known here counts as none. */
+export const engineSchema = z.enum(["vllm", "sglang", "llamacpp", "tgi", "trtllm", "triton", "ollama"]);
 export type Engine = z.infer<typeof engineSchema>;
 
 export const replicaStateSchema = z.object({
@@ -90,8 +110,11 @@ export const replicaStateSchema = z.object({
   /** Requests that were carried to it since its agent began; a smaller number than before: the agent began anew. */
   requests: z.number().int().nonnegative().optional().catch(undefined),
   load: loadSchema.optional(),
-  /** What runs it, by its own metrics. */
+  /** What runs it, by its own metrics or its list of models. */
   engine: engineSchema.optional().catch(undefined),
+  engineVersion: z.string().max(64).optional().catch(undefined),
+  /** Why its load is unknown though its engine is known, in words a person reads. */
+  loadProblem: z.string().max(500).optional().catch(undefined),
 });
 export type ReplicaState = z.infer<typeof replicaStateSchema>;
 
@@ -118,6 +141,10 @@ export const helloSchema = z.object({
   nonce: z.string().max(64),
   /** Ed25519 over `helloText`, base64. */
   signature: z.string().max(128),
+  /** The same by the key before a rotation, for a hub that has not heard of the new one yet. */
+  previousSignature: z.string().max(128).optional(),
+  /** Random, one for each run of an agent: two that take turns are two agents with one key. */
+  instance: z.string().max(64).optional(),
 });
 
 export const welcomeSchema = z.object({
@@ -129,7 +156,19 @@ export const welcomeSchema = z.object({
   leaseMs: z.number(),
   /** One ticket per data link to open: a short-lived token for `/agents/relay/<host>/<index>`. */
   relays: z.array(z.object({ index: z.number().int(), ticket: z.string() })),
+  /** So many agents are here that, when this link is lost, they had better come back over this time. */
+  spreadMs: z.number().nonnegative().max(60_000).optional().catch(undefined),
 });
+
+/** The host will be taken back by its cloud. */
+export const reclaimSchema = z.object({
+  /** When (ms since the epoch, by the cloud's clock); absent: nobody says. */
+  at: z.number().optional(),
+  /** Which cloud says so. */
+  source: z.string().max(32),
+  reason: z.string().max(reasonMax),
+});
+export type ReclaimNotice = z.infer<typeof reclaimSchema>;
 
 export const heartbeatSchema = z.object({
   type: z.literal("heartbeat"),
@@ -139,9 +178,10 @@ export const heartbeatSchema = z.object({
   /** Data links that are open. */
   relays: z.array(z.number().int()).max(16),
   draining: z.boolean(),
+  reclaim: reclaimSchema.optional(),
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
-  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional() }).optional(),
   /** What it read of itself lately. One that cannot be understood is as none: it must not cost the host its link. */
   readings: readingsSchema.optional().catch(undefined),
 });
@@ -166,6 +206,8 @@ export const assignedReplicaSchema = z.object({
   number: z.number().int().nonnegative(),
   version: z.number().int().positive(),
   digest: z.string(),
+  /** Its weights should be off the GPU, ready to be woken. Where its engine cannot sleep it stays ready and says why. */
+  sleeping: z.boolean().optional(),
 });
 export type AssignedReplica = z.infer<typeof assignedReplicaSchema>;
 

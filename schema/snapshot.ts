@@ -50,6 +50,9 @@ export interface StatusReplica extends SnapshotReplica {
   reason?: string;
   restarts: number;
   hostName: string;
+  engineVersion?: string;
+  /** Why its load is unknown though its engine is known. */
+  loadProblem?: string;
 }
 
 export interface StatusHost extends SnapshotHost {
@@ -63,6 +66,10 @@ export interface StatusHost extends SnapshotHost {
   protocol?: number;
   /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
   readings?: Readings;
+  /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
+  quarantine?: { since: number; reason: string };
+  /** Why it is draining: here that is from when its replicas are being moved. */
+  reason?: string;
 }
 
 /** What a Hub knows, for `fairlead status`. */
@@ -76,6 +83,8 @@ export interface RegionStatus {
   unplaced: { service: string; count: number; reason: string }[];
   /** Requests of the last minute, as isolates near this Hub told of them. */
   traffic?: TrafficRow[];
+  /** Why nothing is moved although hosts are lost; absent when it is. */
+  braked?: string;
 }
 
 /** What an isolate is given: the parts that it lacks. */

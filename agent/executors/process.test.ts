@@ -6,8 +6,11 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Task } from "../../schema/task.ts";
 import { StartError, type Executor, type Exit } from "../executor.ts";
+import type { Gpu } from "../gpu.ts";
+import { keepPlaces, type Places } from "./places.ts";
 import { replicaEnvironment } from "./environment.ts";
-import { exitOf, processExecutor } from "./process.ts";
+import { exitOf } from "./exit.ts";
+import { processExecutor } from "./process.ts";
 import { findMarked, signal } from "./strays.ts";
 
 let state: string;
@@ -38,12 +41,17 @@ const task = (run: string, more: Partial<Task> = {}): Task => ({
 
 const id = "chat.local.1";
 
+/** What a process never tells. */
+const untold = { onPreparing() {}, onRefused() {} };
+const gpus: Gpu[] = [0, 1, 2, 3].map((index) => ({ vendor: "nvidia", index, uuid: `GPU-${index}` }));
+const places = (): Places => keepPlaces({ listGpus: async () => gpus });
+
 /** Starts a replica and collects what is heard of it. */
 async function start(run: string, more: Partial<Task> = {}, name = id) {
-  executor = await processExecutor({ state, environment: process.env, openSecrets: async () => ({ SECRET_WORD: "hunter2-secret" }) });
+  executor = await processExecutor({ state, environment: process.env, openSecrets: async () => ({ SECRET_WORD: "hunter2-secret" }), places: places() });
   const stages: [string, number][] = [];
   const exits: Exit[] = [];
-  await executor.start({ id: name, number: 1, task: task(run, more), onStage: (stage, port) => stages.push([stage, port]), onExit: (exit) => exits.push(exit) });
+  await executor.start({ id: name, number: 1, task: task(run, more), ...untold, onStage: (stage, port) => stages.push([stage, port]), onExit: (exit) => exits.push(exit) });
   return { stages, exits, exit: async () => (await until(() => exits.length > 0), exits[0]) };
 }
 
@@ -72,7 +80,7 @@ describe("processExecutor()", () => {
     expect(first.stages.map(([stage]) => stage)).toEqual(["setup", "run"]);
     const exits: Exit[] = [];
     const stages: string[] = [];
-    await executor.start({ id, number: 1, task: task("true", { setup: "echo preparing" }), onStage: (stage) => stages.push(stage), onExit: (exit) => exits.push(exit) });
+    await executor.start({ id, number: 1, task: task("true", { setup: "echo preparing" }), ...untold, onStage: (stage) => stages.push(stage), onExit: (exit) => exits.push(exit) });
     await until(() => exits.length > 0);
     expect(stages).toEqual(["run"]);
     expect(await (await start("true", { setup: "exit 9" }, "chat.local.2")).exit()).toMatchObject({ during: "setup", code: 9 });
@@ -141,8 +149,8 @@ describe("processExecutor()", () => {
     const program = `
       import { processExecutor } from ${JSON.stringify(new URL("process.ts", import.meta.url).href)};
       const executor = await processExecutor({ state: ${JSON.stringify(state)}, environment: process.env, openSecrets: async () => ({}) });
-      await executor.start({ id: ${JSON.stringify(id)}, number: 1, onStage() {}, onExit() {}, task: ${JSON.stringify(
-        task("trap '' TERM; setsid sh -c 'trap \"\" TERM; echo stray=$$; while :; do sleep 0.05; done' & echo self=$$; while :; do sleep 0.05; done"),
+      await executor.start({ id: ${JSON.stringify(id)}, number: 1, onPreparing() {}, onRefused() {}, onStage() {}, onExit() {}, task: ${JSON.stringify(
+        task("trap '' TERM; setsid sh -c 'trap \"\" TERM; echo stray=$$; while :; do sleep 0.05; done' & echo self=$$; while :; do sleep 0.05; done", { gpus: 0 }),
       )} });
       setInterval(() => {}, 1000);
     `;

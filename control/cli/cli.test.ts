@@ -3,9 +3,11 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compactVerify, importSPKI } from "jose";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { DecisionRecord } from "../../schema/decision.ts";
 import { keyId, newKey } from "../../schema/key.ts";
+import type { SignedSpec } from "../../schema/signedSpec.ts";
 import type { RegionStatus, StatusReplica } from "../../schema/snapshot.ts";
 import type { TrafficRow } from "../../schema/telemetry.ts";
 import { refuse, startEdge, type EdgeStandIn } from "../edgeStandIn.ts";
@@ -82,6 +84,41 @@ function fairlead(args: string[], variables: Record<string, string> = { FAIRLEAD
     child.stdin?.end();
   });
 }
+
+describe("fairlead up --sign-key", () => {
+  const signedOf = () => edge.bundles.at(-1)?.fleet.services[0]?.task.signed ?? "";
+
+  test("signs what runs with the version to come; what says the same stays signed, and nothing unsigned takes its place", async () => {
+    expect((await fairlead(["operator", "keygen", "operator.key"])).code).toBe(0);
+    expect(await fairlead(["operator", "keygen", "operator.key"])).toMatchObject({ code: 1, err: expect.stringContaining("a key is never overwritten") as string });
+    const key = await importSPKI(await readFile(join(folder, "operator.key.pub"), "utf8"), "EdDSA");
+    await writeFile(join(folder, "chat.yaml"), `${yaml}secrets: {TOKEN: whisper}\n`);
+    const signed = await fairlead(["up", "chat.yaml", "-y", "--async", "--sign-key", "operator.key"]);
+    expect([signed.code, signed.err]).toEqual([0, expect.stringContaining("Created chat, version 1.")]);
+    const first = signedOf();
+    const { payload } = await compactVerify(first, key);
+    const spec = JSON.parse(new TextDecoder().decode(payload)) as SignedSpec;
+    expect(spec).toMatchObject({ service: "chat", version: 1, replicasMax: 1, task: { run: "serve --port $PORT" } });
+    expect(new TextDecoder().decode(payload)).not.toContain("whisper");
+
+    await writeFile(join(folder, "chat.yaml"), `${yaml.replace("model: m", "model: m, routing: {retries: {attempts: 2}}")}secrets: {TOKEN: whisper}\n`);
+    expect((await fairlead(["up", "chat.yaml", "-y", "--async"])).err).toContain("Updated chat to version 2");
+    expect(signedOf()).toBe(first);
+    await writeFile(join(folder, "chat.yaml"), `${yaml.replace("serve", "serve2")}secrets: {TOKEN: whisper}\n`);
+    expect(await fairlead(["up", "chat.yaml", "-y", "--async"])).toMatchObject({ code: 1, err: expect.stringContaining("its operator signed it, and this changes run; sign it with --sign-key") as string });
+    expect(await fairlead(["up", "chat.yaml", "-y", "--async", "--secret", "TOKEN=shout", "--sign-key", "operator.key", "--sign-version", "9"])).toMatchObject({ code: 0, err: expect.stringContaining("Updated chat to version 9") as string });
+    expect((await fairlead(["up", "chat.yaml", "-y", "--async", "--secret", "TOKEN=shout", "--sign-key", "operator.key"])).err).toContain("unchanged at version 9");
+  });
+
+  test.each([
+    ["others can read", "-----BEGIN PRIVATE KEY-----", 0o644, "others than its owner can read it"],
+    ["is none", "nonsense", 0o600, "it is no Ed25519 private key in PEM"],
+  ])("takes no key that %s", async (_, text, mode, message) => {
+    await writeFile(join(folder, "operator.key"), text, { mode });
+    expect(await fairlead(["up", "chat.yaml", "-y", "--sign-key", "operator.key"])).toMatchObject({ code: 1, err: expect.stringContaining(message) as string });
+    expect(edge.bundles.at(-1)?.fleet.services).toEqual([]);
+  });
+});
 
 describe("fairlead up", () => {
   test("creates a service, waits for it, and says how to reach it", async () => {
@@ -259,6 +296,7 @@ test("fairlead hosts invites and lists", async () => {
   expect(keyId(out.trim(), "flj")).toBeDefined();
   expect(err).toContain("within 14m");
   expect((await fairlead(["hosts", "list"])).out).toBe("No existing hosts.\n");
+  expect((await fairlead(["hosts", "drain", "box"])).err).toBe('fairlead: Cannot drain host "box": there is no such host; see fairlead hosts list\n');
   expect((await fairlead(["hosts", "invite", "--region", "weur"])).err).toContain("this fleet's regions are local");
 });
 
@@ -393,12 +431,12 @@ describe("where fairlead finds control", () => {
 });
 
 test("a command that is used wrongly says so and exits with 2", async () => {
-  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"]];
+  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"], ["hosts", "drain"], ["hosts", "drain", "box", "--timeout", "soon"]];
   for (const { code, err } of await Promise.all(wrong.map((args) => fairlead(args)))) expect([code, err]).toEqual([2, expect.stringMatching(/^fairlead: /)]);
 });
 
 test("every command's --help gives examples", async () => {
-  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts logs", "hosts revoke"];
+  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts logs", "hosts drain", "hosts revoke"];
   for (const { code, out } of await Promise.all(commands.map((name) => fairlead([...name.split(" "), "--help"], {})))) expect([code, out]).toEqual([0, expect.stringMatching(/Examples?:\n {2}/)]);
 });
 

@@ -3,6 +3,7 @@ import { formatDuration } from "../../schema/units.ts";
 import type { StatusAnswer } from "../routes/status.ts";
 import { confirm } from "./ask.ts";
 import { connect } from "./client.ts";
+import { drainCommand } from "./drain.ts";
 import { hostsTable } from "./hostsTable.ts";
 import { lines, showLog } from "./logs.ts";
 
@@ -14,7 +15,7 @@ interface Invited {
 }
 
 export function hostsCommand(program: Command): void {
-  const hosts = program.command("hosts").description("machines that run replicas").addHelpText("after", "\nExamples:\n  fairlead hosts invite --region weur\n  fairlead hosts list\n  fairlead hosts revoke host_01…");
+  const hosts = program.command("hosts").description("machines that run replicas").addHelpText("after", "\nExamples:\n  fairlead hosts invite --region weur\n  fairlead hosts list\n  fairlead hosts drain rack-7\n  fairlead hosts revoke host_01…");
 
   hosts
     .command("invite")
@@ -54,6 +55,8 @@ export function hostsCommand(program: Command): void {
     .action(async (host: string, { follow = true, tail }: { follow?: boolean; tail: string }, command: Command) => {
       await showLog(command, `/v1/hosts/${encodeURIComponent(host)}/logs?${new URLSearchParams({ tail: lines(tail), follow: follow ? "1" : "0" }).toString()}`, `the log of host ${host}`);
     });
+
+  drainCommand(hosts);
 
   hosts
     .command("revoke")

@@ -58,10 +58,10 @@ function gpusOf(gpus: readonly GpuReading[] | undefined): string {
 /** Hosts with what they read of themselves. */
 export function hostsTable(hosts: readonly HostView[], now: Now): string {
   const head = ["ID", "NAME", "REGION", "STATE", "HEARD", "RELAYS", "GPUS", "LOAD", "MEMORY", "DISK FREE", "AGENT", "PROTOCOL", "GENERATION"];
-  return table(head, hosts.map(({ id, name, region, state, heardAt, relays, readings, agentVersion, protocol, generation, appliedGeneration }) => {
+  return table(head, hosts.map(({ id, name, region, state, reason, heardAt, relays, readings, agentVersion, protocol, generation, appliedGeneration }) => {
     const host = readings?.host;
     return [
-      id, name, region, coloured(state), heardAt ? `${formatDuration(Math.max(0, now - heardAt))} ago` : unknown,
+      id, name, region, reason === undefined ? coloured(state) : `${coloured(state)}: ${reason}`, heardAt ? `${formatDuration(Math.max(0, now - heardAt))} ago` : unknown,
       relays.length === 0 ? unknown : relays.join(","),
       gpusOf(readings?.gpus),
       host?.load1 === undefined ? unknown : `${host.load1.toFixed(1)}${host.cpus === undefined ? "" : ` of ${host.cpus}`}`,

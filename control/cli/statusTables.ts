@@ -16,9 +16,10 @@ const columns = ["SERVICE", "ID", "VERSION", "PHASE", "SINCE", "RESTARTS"];
 const more = ["ENGINE", "IN FLIGHT", "RUNNING", "QUEUED", "KV"];
 
 /** SkyServe's two tables, as text. `verbose` adds models, reasons, loads, traffic, hosts and every replica that ever failed. */
-export function statusTables({ services, hosts, takenAt, edge }: StatusAnswer, verbose: boolean): string {
+export function statusTables({ services, hosts, takenAt, edge, braked = [] }: StatusAnswer, verbose: boolean): string {
   const parts: string[] = [];
   if (!edge.reachable) parts.push(`The edge cannot be asked: ${edge.reason}. What follows is what control knows.`);
+  for (const { region, reason } of braked) parts.push(`${region}: ${reason}.`);
   parts.push(`${heading("Services")}\n${services.length === 0 ? "No existing services." : servicesTable(services, takenAt, verbose)}`);
   const replicas = services.flatMap((service) => replicaRows(service, takenAt, verbose));
   if (services.length > 0) parts.push(`${heading("Service Replicas")}\n${replicas.length === 0 ? "No existing replicas." : table(verbose ? [...columns, ...more, "HOST", "REASON"] : [...columns, "HOST", "REASON"], replicas)}`);

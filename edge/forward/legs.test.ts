@@ -20,7 +20,7 @@ const refusal = new FairleadError("invalid_request", "Cannot go on from a last m
 const lost: Failure = { kind: "lost", why: "gone" };
 
 function replica(id: string, { version = 1, continuation = "tokens" }: { version?: number; continuation?: Candidate["continuation"] } = {}): Candidate {
-  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation, version, host: "h", relays: [0], load: 0 };
+  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, contextWindow: undefined, continuation, version, host: "h", relays: [0], load: 0 };
 }
 
 function vendor(name: string, { model, continuation = "none" }: { model?: string; continuation?: Candidate["continuation"] } = {}): Candidate {

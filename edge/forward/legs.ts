@@ -147,7 +147,7 @@ class Course {
   #ranked(candidates: readonly Candidate[]): Candidate[] {
     const { remembered, pool, path, now } = this.#legs;
     const survey = remembered.standings.survey(pool, path, now());
-    const usable = candidates.filter((candidate) => this.#mayAsk(candidate) && survey?.blocked(candidate.id) === undefined);
+    const usable = candidates.filter((candidate) => this.#mayAsk(candidate) && survey?.blocked.has(candidate.id) !== true);
     const last = (candidate: Candidate): number => (this.#lost.has(candidate.id) ? 2 : 0) + (survey?.lastResort(candidate.id) === true ? 1 : 0);
     return usable.toSorted((a, b) => last(a) - last(b));
   }

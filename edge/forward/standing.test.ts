@@ -16,7 +16,7 @@ function failing(standings: Standings, id: string, failure: Failure, now = 0, ti
 function blockedOf(standings: Standings, upstreams: Pool, now: number, at = path): Record<string, string> {
   const survey = standings.survey(upstreams, at, now);
   const ids = [...upstreams.replicas.map(({ replica }) => replica.id), ...upstreams.providers.map(({ name }) => name)];
-  return Object.fromEntries(ids.flatMap((id) => (survey?.blocked(id) === undefined ? [] : [[id, survey.blocked(id) ?? ""]])));
+  return Object.fromEntries(ids.flatMap((id) => (survey?.blocked.has(id) === true ? [[id, survey.blocked.get(id) ?? ""]] : [])));
 }
 
 describe("Standings", () => {

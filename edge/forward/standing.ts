@@ -28,8 +28,8 @@ export interface Pool {
 
 /** How the upstreams of a service stand at one moment; made only when something is wrong with one of them. */
 export interface Survey {
-  /** Why an upstream is not to be used; undefined when it may be. */
-  blocked: (id: string) => string | undefined;
+  /** Why upstreams are not to be used, by id; all others may be. */
+  blocked: ReadonlyMap<string, string>;
   /** The share of its usual traffic that it may take, 0..1. */
   pressure: (id: string) => number;
   /** Its breaker is open and not believed: to be asked when nothing else is left. */
@@ -38,6 +38,15 @@ export interface Survey {
   freeInMs: number;
   /** Whether all that blocks is that upstreams are at their limit. */
   throttledOnly: boolean;
+}
+
+/** The ids of a list of replicas, which must not be changed afterwards: a fleet of thousands is not walked for each request. */
+const known = new WeakMap<Pool["replicas"], ReadonlySet<string>>();
+
+function idsOf(replicas: Pool["replicas"]): ReadonlySet<string> {
+  let ids = known.get(replicas);
+  if (ids === undefined) known.set(replicas, (ids = new Set(replicas.map(({ replica }) => replica.id))));
+  return ids;
 }
 
 /** How the upstreams of one service stand with one isolate: their breakers, and how long they asked to be left alone. */
@@ -86,25 +95,29 @@ export class Standings {
     if (this.#troubled.size === 0) return undefined;
     this.#forgetOld(now);
     if (this.#troubled.size === 0) return undefined;
-    const opened = (id: string): boolean => this.#all.get(id)?.breaker.opened ?? false;
-    const replicasOpen = replicas.filter(({ replica }) => opened(replica.id)).length;
+    const own = idsOf(replicas);
     const vendors = new Set(providers.map(({ name }) => name));
-    const hold = breakersHold(replicasOpen + providers.filter(({ name }) => opened(name)).length, replicas.length + providers.length);
+    let replicasOpen = 0;
+    let vendorsOpen = 0;
+    for (const id of this.#troubled) {
+      if (this.#all.get(id)?.breaker.opened !== true) continue;
+      if (own.has(id)) replicasOpen++;
+      if (vendors.has(id)) vendorsOpen++;
+    }
+    const hold = breakersHold(replicasOpen + vendorsOpen, replicas.length + providers.length);
     const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === replicas.length);
-    const blocked = (id: string): string | undefined => {
-      const standing = this.#all.get(id);
-      if (standing === undefined || !this.#troubled.has(id)) return undefined;
-      if (now < standing.parkedUntil) return standing.parkedWhy;
-      if (now < (standing.missing?.get(path) ?? 0)) return `it does not know ${path}`;
-      // Past an open breaker only what fails fast is asked: a silent upstream would cost each caller its time.
-      return stateOf(id, standing) === "open" && (hold || standing.breaker.slow) ? "its breaker is open" : undefined;
-    };
+    const blocked = new Map<string, string>();
     let freeInMs = Number.POSITIVE_INFINITY;
     let throttledOnly = true;
-    for (const id of [...replicas.map(({ replica }) => replica.id), ...vendors]) {
-      if (blocked(id) === undefined) continue;
+    for (const id of this.#troubled) {
       const standing = this.#of(id);
       const parked = now < standing.parkedUntil;
+      if (parked) blocked.set(id, standing.parkedWhy);
+      else if (now < (standing.missing?.get(path) ?? 0)) blocked.set(id, `it does not know ${path}`);
+      // Past an open breaker only what fails fast is asked: a silent upstream would cost each caller its time.
+      else if (stateOf(id, standing) === "open" && (hold || standing.breaker.slow)) blocked.set(id, "its breaker is open");
+      else continue;
+      if (!own.has(id) && !vendors.has(id)) continue;
       if (!parked || !standing.throttled) throttledOnly = false;
       freeInMs = Math.min(freeInMs, Math.max(0, (parked ? standing.parkedUntil : standing.breaker.opensUntil) - now));
     }

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { FleetHost } from "../../schema/bundle.ts";
 import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
 import { isOver, phases } from "../../schema/replica.ts";
-import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
+import { heartbeat, isLost, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
 
 const now = 1_000_000;
 const replica = (number: number, fields: Partial<ReplicaState> = {}): ReplicaState => ({
@@ -54,6 +54,7 @@ describe("substance()", () => {
     ["a replica less", { replicas: [] }],
     ["a relay", { relays: [0] }],
     ["draining", { draining: true }],
+    ["being taken back", { reclaim: { source: "aws", reason: "spot" } }],
     ["the generation", { generation: 9 }],
     ["the link", { linkUp: false }],
     ["the session", { epoch: 4 }],
@@ -61,6 +62,10 @@ describe("substance()", () => {
   ])("is %s", (_, fields) => {
     expect(substance({ ...row(), ...fields })).not.toBe(substance(row()));
   });
+});
+
+test("a small fleet is placed at each change, a large one once a second at most", () => {
+  expect([0, 50, 51, 1_000, 10_000].map(replanSpacingMs)).toEqual([0, 0, 51, 1_000, 1_000]);
 });
 
 describe("isLost()", () => {
@@ -125,6 +130,19 @@ describe("status()", () => {
     expect(why({}, now)).toBe("warming up");
     expect(why({ linkUp: false }, now)).toBe("its host's link is down");
     expect(why({ linkUp: false }, now + linkTimes.leaseMs + 1)).toBe("its host is silent beyond its lease");
+  });
+
+  test.each<[string, Partial<HostRow>, Partial<FleetHost>, string | undefined]>([
+    ["stays", {}, {}, undefined],
+    ["is taken back", { reclaim: { source: "aws", at: Date.UTC(2026, 10, 21, 9, 5, 7), reason: "AWS stops it" }, draining: true }, { draining: true }, "AWS stops it at 09:05:07 UTC"],
+    ["may be taken back", { reclaim: { source: "aws", reason: "AWS may take it" } }, {}, "AWS may take it"],
+    ["is stopping", { draining: true }, {}, "its agent is stopping"],
+    ["is drained", {}, { draining: true }, "its operator drains it"],
+  ])("a host that %s says so, and so does what serves there", (_, fields, enrolled, reason) => {
+    const { hosts, replicas } = status(facts({ rows: new Map([["h1", { ...row({ replicas: [replica(1), replica(2, { phase: "unhealthy", reason: "probe failed" })] }), ...fields }]]), hosts: [host("h1", enrolled)] }), now);
+    expect(hosts[0]).toMatchObject({ draining: reason !== undefined });
+    expect(hosts[0]?.reason).toBe(reason);
+    expect(replicas.map((one) => one.reason)).toEqual([reason, "probe failed"]);
   });
 
   test("leaves out replicas of hosts that are revoked or enrolled elsewhere", () => {

@@ -1,9 +1,10 @@
 import type { FleetHost } from "../../schema/bundle.ts";
-import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
+import { linkTimes, type Heartbeat, type Load, type ReclaimNotice, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
 import { readingsFreshMs, type Readings } from "../../schema/readings.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
+import type { Clone } from "./clones.ts";
 
 /** A host as its Hub knows it. Immutable: each message makes a new row. */
 export interface HostRow {
@@ -15,14 +16,18 @@ export interface HostRow {
   heardAt: number;
   relays: number[];
   draining: boolean;
+  /** Its cloud takes it back. */
+  reclaim?: ReclaimNotice | undefined;
+  /** Since when its link is gone, unless it said goodbye; and the relays that it had. */
+  gone?: { since: number; relays: number[] } | undefined;
   /** The generation that it says it has taken over. */
   generation: number;
   gpus: number;
   replicas: ReplicaState[];
   agentVersion?: string;
   protocol?: number;
-  /** What it read of itself lately, and when, by the Hub's clock. */
-  readings?: { at: number; gpus: Readings["gpus"]; host?: Readings["host"] };
+  /** What its last heartbeat said that it read of itself. */
+  readings?: Readings | undefined;
 }
 
 export function newRow(id: string, epoch: number, now: number): HostRow {
@@ -30,10 +35,8 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, generation, replicas, facts, readings } = message;
-  const { readings: before, ...rest } = row;
-  const read = readings === undefined ? before : { at: now - readings.ageMs, gpus: readings.gpus, ...(readings.host === undefined ? {} : { host: readings.host }) };
-  return { ...rest, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(read === undefined ? {} : { readings: read }) };
+  const { relays, draining, reclaim, generation, replicas, facts, readings } = message;
+  return { ...row, heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, readings };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -41,9 +44,25 @@ export function report(row: HostRow, replica: ReplicaState, now: number): HostRo
   return { ...row, heardAt: now, replicas: [...others, replica] };
 }
 
-/** What of a row is worth a write and a look at the placement: not loads, counts or times. */
+const substances = new WeakMap<HostRow, string>();
+
+/** What of a row is worth a write and a look at the placement: not loads, counts or times. Made once a row. */
 export function substance(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  let known = substances.get(row);
+  if (known === undefined) substances.set(row, (known = substanceOf(row)));
+  return known;
+}
+
+function substanceOf(row: HostRow): string {
+  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+}
+
+/** Up to so many hosts each change is placed at once. */
+const placedAtOnceMax = 50;
+
+/** Between two looks at the placement, in ms: one for each host, so that a thousand that come back within seconds are not placed a thousand times. */
+export function replanSpacingMs(hosts: number): number {
+  return hosts <= placedAtOnceMax ? 0 : Math.min(1_000, hosts);
 }
 
 /** Silent for longer than its lease. A Hub that woke a moment ago has not had the time to hear anyone. */
@@ -59,18 +78,29 @@ export function snapshot(rows: Iterable<HostRow>, region: Region, now: number): 
     hosts.push({ id, relays, heardAt, linkUp, draining });
     for (const { id: replica, service, number, version, phase, since, inFlight, load, engine } of states) {
       if (isOver(phase)) continue;
-      replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load }), ...(engine === undefined ? {} : { engine }) });
+      replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load: weighed(load) }), ...(engine === undefined ? {} : { engine }) });
     }
   }
   return { region, takenAt: now, hosts, replicas };
 }
 
-/** A host's readings with their age; nothing when they are old. */
+/** A host's readings with their age, which is from when it said them last; nothing when they are old. */
 function freshReadings(row: HostRow | undefined, now: number): { readings?: Readings } {
   if (row?.readings === undefined) return {};
-  const { at, ...readings } = row.readings;
-  const ageMs = Math.max(0, now - at);
-  return ageMs > readingsFreshMs ? {} : { readings: { ...readings, ageMs } };
+  const ageMs = Math.max(0, now - row.heardAt) + row.readings.ageMs;
+  return ageMs > readingsFreshMs ? {} : { readings: { ...row.readings, ageMs } };
+}
+
+/** What of a load a router weighs: the prefix cache's counters change with each request, and are for people. */
+function weighed({ prefixTokensQueried: _queried, prefixTokensHit: _hit, ...load }: Load): Load {
+  return load;
+}
+
+/** Why what a host has is to be moved; undefined when it is to stay. */
+export function leavingReason(row: HostRow | undefined, host: FleetHost | undefined): string | undefined {
+  if (row?.reclaim !== undefined) return row.reclaim.at === undefined ? row.reclaim.reason : `${row.reclaim.reason} at ${new Date(row.reclaim.at).toISOString().slice(11, 19)} UTC`;
+  if (row?.draining === true) return "its agent is stopping";
+  return host?.draining === true ? "its operator drains it" : undefined;
 }
 
 export interface StatusFacts {
@@ -81,12 +111,15 @@ export interface StatusFacts {
   bundleVersion: number;
   unplaced: RegionStatus["unplaced"];
   awakeSince: number;
+  /** Hosts that are shut out, by id. */
+  clones?: ReadonlyMap<string, Pick<Clone, "since" | "reason">>;
 }
 
 /** The roster as people see it: every host that is enrolled here, heard or not, and every replica with its reason. */
-export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince }: StatusFacts, now: number): RegionStatus {
+export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince, clones }: StatusFacts, now: number): RegionStatus {
   const here = hosts.filter((host) => host.region === region && !host.revoked);
   const names = new Map(here.map((host) => [host.id, host.name]));
+  const leaving = new Map(here.map((host) => [host.id, leavingReason(rows.get(host.id), host)]));
   return {
     region,
     takenAt: now,
@@ -94,24 +127,28 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
     unplaced,
     hosts: here.map(({ id, name }) => {
       const row = rows.get(id);
+      const clone = clones?.get(id);
+      const reason = leaving.get(id);
       return {
         id, name, region,
+        ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
         linkUp: row?.linkUp ?? false,
-        draining: row?.draining ?? false,
+        draining: reason !== undefined,
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,
+        ...(reason === undefined ? {} : { reason }),
         ...(row?.agentVersion === undefined ? {} : { agentVersion: row.agentVersion }),
         ...(row?.protocol === undefined ? {} : { protocol: row.protocol }),
         ...freshReadings(row, now),
       };
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
-      row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine }) => {
+      row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine, engineVersion, loadProblem }) => {
         // ready means: answered its probe, and its heartbeat is fresh
         const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
-        const why = silent ?? reason;
+        const why = silent ?? (phase === "ready" ? leaving.get(row.id) : undefined) ?? reason;
         return {
           id, service, number, version, since, inFlight, restarts, region,
           phase: silent !== undefined && phase === "ready" ? "unhealthy" : phase,
@@ -120,6 +157,8 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
           ...(why === undefined ? {} : { reason: why }),
           ...(load === undefined ? {} : { load }),
           ...(engine === undefined ? {} : { engine }),
+          ...(engineVersion === undefined ? {} : { engineVersion }),
+          ...(loadProblem === undefined ? {} : { loadProblem }),
         };
       }),
     ),

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Body } from "../engine/ask.ts";
 import { embed as vectorOf } from "../engine/embeddings.ts";
 import { encode, expectedAnswer, type ExpectedChoice } from "../engine/text.ts";
-import { bothWays, order, seen, type BothWays } from "./upstreams.ts";
+import { bothWays, calm, order, seen, type BothWays } from "./upstreams.ts";
 
 type Way = "owned" | "rented";
 
@@ -167,7 +167,7 @@ describe("the ai client and what goes wrong", () => {
     await order(engine("rented"), "status=503", 10);
     sent = 0;
     const error = await thrown(generateText({ model: provider(model), prompt }));
-    await fetch(`${engine("rented")}/_sim/fail`, { method: "DELETE" });
+    await calm(engine("rented"));
     expect(RetryError.isInstance(error)).toBe(true);
     expect((error as RetryError).errors).toMatchObject(Array.from({ length: 3 }, () => ({ isRetryable: true, responseHeaders: { "x-request-id": expect.stringMatching(/^req_/) as unknown } })));
     expect(sent).toBe(3);

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Body } from "../engine/ask.ts";
 import { embed } from "../engine/embeddings.ts";
 import { encode, expectedAnswer, type Expected } from "../engine/text.ts";
-import { bothWays, order, seen, type BothWays } from "./upstreams.ts";
+import { bothWays, calm, order, seen, type BothWays } from "./upstreams.ts";
 
 type Way = "owned" | "rented";
 type Messages = OpenAI.ChatCompletionMessageParam[];
@@ -253,7 +253,7 @@ describe("the official openai client and what goes wrong", () => {
     await order(engine("rented"), "status=503", 10);
     sent = 0;
     expect(await thrown(counting.chat.completions.create({ model, messages }))).toBeInstanceOf(InternalServerError);
-    await fetch(`${engine("rented")}/_sim/fail`, { method: "DELETE" });
+    await calm(engine("rented"));
     expect(sent).toBe(3);
     expect((await seen(engine("rented"))).requests - before).toBeLessThanOrEqual(3);
   });

@@ -10,9 +10,15 @@ export async function seen(engine: string, wanted?: string, timeoutMs = 10_000):
   return (await response.json()) as Stats & { last: Entry[] };
 }
 
-/** Orders a failure for the next requests that come to a simulator. */
-export async function order(engine: string, spec: string, count = 1): Promise<void> {
-  const response = await fetch(`${engine}/_sim/fail`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ spec, count }) });
+/** Orders a failure for the next requests that come to a simulator: those that ask for inference, or those to `path`. */
+export async function order(engine: string, spec: string, count = 1, path?: string): Promise<void> {
+  const response = await fetch(`${engine}/_sim/fail`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ spec, count, path }) });
+  if (!response.ok) throw new Error(await response.text());
+}
+
+/** Takes back what was ordered of a simulator and has not happened. */
+export async function calm(engine: string): Promise<void> {
+  const response = await fetch(`${engine}/_sim/fail`, { method: "DELETE" });
   if (!response.ok) throw new Error(await response.text());
 }
 
