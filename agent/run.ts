@@ -1,6 +1,7 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { systemClock } from "../schema/clock.ts";
+import type { Readings } from "../schema/readings.ts";
 import type { Assign } from "../schema/protocol.ts";
 import type { Config } from "./config.ts";
 import { readLoads } from "./engine.ts";
@@ -11,6 +12,7 @@ import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
 import { serveMetrics } from "./metrics.ts";
 import { readHost } from "./readings/readings.ts";
+import { steady } from "./readings/steady.ts";
 import type { Recent } from "./recent.ts";
 import type { Scrubber } from "./scrub.ts";
 import { holdState } from "./lock.ts";
@@ -97,6 +99,10 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     onPhase: (replica) => link.report(replica),
   });
   const host = readHost({ state, dcgmUrl: config.dcgmUrl, clock, timers });
+  const steadyReadings = (): Readings | undefined => {
+    const read = host.latest();
+    return read && steady(read);
+  };
   const relays = openRelays({
     url, host: identity.host, count: config.relays, clock, timers, random, log,
     answererOf: (head) => replicas.answererOf(head),
@@ -107,7 +113,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
     heartbeat: (epoch) => heartbeat({
       epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now, trust: config.trust,
-      ...(host.latest() === undefined ? {} : { readings: host.latest() }),
+      readings: steadyReadings(),
     }),
     onTickets: (tickets) => relays.tickets(tickets),
     onAssign: take,
@@ -117,7 +123,11 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     port: config.metricsPort, agentVersion, log,
     linkUp: () => link.up, sessions: () => link.sessions, relays: () => relays.open.length,
     replicas: () => replicas.states(), carried: () => replicas.carried, readings: () => host.latest(), linesDropped: () => recent.dropped,
-  }).catch((error: Error) => void log.error("the agent's metrics are not served", { problem: error.message }));
+  }).catch((error: Error) => {
+    // a port that is taken is no reason to serve nobody
+    log.error("the agent's metrics are not served", { problem: error.message });
+    return undefined;
+  });
   const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
   const freshness = keepKeysFresh({ state, clock, timers, random, log });
 

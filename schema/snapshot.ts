@@ -1,7 +1,9 @@
 import type { Engine, Heartbeat, Load } from "./protocol.ts";
 import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
+import type { Readings } from "./readings.ts";
 import type { Region } from "./region.ts";
+import type { TrafficRow } from "./telemetry.ts";
 
 /** A replica as the edge weighs it. */
 export interface SnapshotReplica {
@@ -61,6 +63,11 @@ export interface StatusHost extends SnapshotHost {
   appliedGeneration: number;
   /** Whose word it takes on what to run (docs/trust.md); absent: it has not said. */
   trust?: Heartbeat["trust"];
+  /** As it said when it connected; absent for one that was not heard since its Hub knows of these. */
+  agentVersion?: string;
+  protocol?: number;
+  /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
+  readings?: Readings;
   /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
   quarantine?: { since: number; reason: string };
   /** Why it is draining: here that is from when its replicas are being moved. */
@@ -76,6 +83,8 @@ export interface RegionStatus {
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
   unplaced: { service: string; count: number; reason: string }[];
+  /** Requests of the last minute, as isolates near this Hub told of them. */
+  traffic?: TrafficRow[];
   /** Why nothing is moved although hosts are lost; absent when it is. */
   braked?: string;
 }

@@ -262,7 +262,7 @@ describe("attemptInTurn(): a second attempt beside a silent first", () => {
 
   test("the first good answer wins, the other is given up and counts as an attempt", async () => {
     const world = slow({ a: 500 });
-    expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "b" }, attempts: [{ id: "a", outcome: "abandoned" }, { id: "b", outcome: "answer" }] });
+    expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "b" }, attempts: [{ id: "a", outcome: "abandoned" }, { id: "b", outcome: "answer", hedge: true }] });
     expect(world.abandoned).toEqual(["a"]);
     expect(world.remembered.standings.survey(world.course().pool, "", world.now)).toBeUndefined();
   });

@@ -27,6 +27,17 @@ describe("Standings", () => {
     expect(standings.survey(pool(["a", "b"]), path, 0)).toBeUndefined();
   });
 
+  test("troubles() tells of breakers that are not closed, and how they stand", () => {
+    const standings = new Standings();
+    failing(standings, "a", lost);
+    failing(standings, "b", { kind: "throttled", retryAfterMs: 1_000, error });
+    expect([...standings.troubles(10)]).toEqual([{ id: "a", state: "open" }]);
+    expect([...standings.troubles(10_000)]).toEqual([{ id: "a", state: "half_open" }]);
+    standings.answered("a", 10_000, 10_000);
+    expect([...standings.troubles(10_001)]).toEqual([{ id: "a", state: "recovering" }]);
+    expect([...standings.troubles(60_000)]).toEqual([]);
+  });
+
   test.each<[string, Failure, number, boolean]>([
     ["no carriage", { kind: "unsent", why: "" }, 3, true],
     ["a lost connection", lost, 3, true],

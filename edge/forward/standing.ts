@@ -1,4 +1,5 @@
 import type { Now, Random } from "../../schema/clock.ts";
+import type { BreakerTold } from "../../schema/telemetry.ts";
 import type { ReplicaRow } from "../route/candidates.ts";
 import { poolOf } from "../route/pool.ts";
 import { Breaker, breakersHold, type BreakerState } from "./breaker.ts";
@@ -124,6 +125,15 @@ export class Standings {
       freeInMs,
       throttledOnly,
     };
+  }
+
+  /** Breakers that are not closed, for telemetry. */
+  *troubles(now: Now): Generator<{ id: string; state: BreakerTold }> {
+    for (const id of this.#troubled) {
+      const state = this.#all.get(id)?.breaker.state(now, false);
+      if (state === "open" || state === "recovering") yield { id, state };
+      else if (state === "due") yield { id, state: "half_open" };
+    }
   }
 
   /** An attempt begins. */

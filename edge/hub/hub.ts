@@ -6,6 +6,7 @@ import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
 import type { RegionStatus, Snapshot, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
+import { toldSchema, type Told } from "../../schema/telemetry.ts";
 import type { Task } from "../../schema/task.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
@@ -15,12 +16,14 @@ import { regionsOf } from "../regions.ts";
 import { owned } from "./claims.ts";
 import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
+import { changesOf, Journal, type After, type JournalEntry } from "./journal.ts";
 import { Losses } from "./losses.ts";
-import { fleetMetrics } from "./metrics.ts";
+import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
 import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { spreadMs } from "./spread.ts";
+import { Traffic } from "./telemetry.ts";
 import { signTicket } from "./ticket.ts";
 import { Unchanged } from "./unchanged.ts";
 
@@ -74,6 +77,8 @@ export class Hub extends DurableObject<FleetEnv> {
   readonly #losses: Losses;
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
+  readonly #traffic = new Traffic();
+  readonly #journal = new Journal();
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
     super(ctx, env);
@@ -84,7 +89,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
-    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone });
+    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
     for (const socket of ctx.getWebSockets()) {
       const { host, epoch } = this.#link(socket);
       const row = host === undefined ? undefined : this.#rows.get(host);
@@ -139,24 +144,44 @@ export class Hub extends DurableObject<FleetEnv> {
   status(): RegionStatus {
     const generations = new Map<string, number>();
     for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
+    const now = Date.now();
     const seen = status(
       { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#clones() },
-      Date.now(),
+      now,
     );
     const { brake } = this.#losses;
-    return brake === undefined ? seen : { ...seen, braked: brakeReason(brake) };
+    return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
   }
 
   /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
   async metrics(): Promise<{ text: string; contentType: string }> {
     const others = regionsOf(this.env).filter((region) => region !== this.#region);
-    const answers = await Promise.allSettled(others.map((region) => this.env.HUB.getByName(region).status()));
-    return fleetMetrics([this.status(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
+    const answers = await Promise.allSettled(others.map(async (region) => (await this.env.HUB.getByName(region).figures()) as RegionFigures));
+    return fleetMetrics([this.figures(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
   }
 
-  /** What isolates near here decided, oldest first. */
-  record(batch: readonly DecisionRecord[]): void {
+  /** This region's part of the metrics. */
+  figures(): RegionFigures {
+    const now = Date.now();
+    // rates are from scrape to scrape: a heartbeat costs nothing for them
+    for (const { linkUp, replicas } of this.#rows.values()) if (linkUp) for (const { id, service, requests } of replicas) if (requests !== undefined) this.#traffic.asked(id, service, requests, now);
+    return { status: this.status(), counted: this.#traffic.counted(now) };
+  }
+
+  /**
+   * What isolates near here decided, oldest first, and what they counted since they told last.
+   *
+   * @throws when the counts are not what the schema says; the decisions are kept
+   */
+  record(batch: readonly DecisionRecord[], told?: Told): void {
     this.#decisions.add(batch);
+    if (told !== undefined) this.#traffic.merge(toldSchema.parse(told), Date.now());
+  }
+
+  /** Requests to a service that this Hub was told of after so many, and what it decided about it; for logs. A new `since` counts from 0. */
+  told(kind: "requests" | "journal", service: string, number: number, max: number): (After<DecisionRecord> | After<JournalEntry>) & { since: number } {
+    const list = kind === "requests" ? this.#decisions.after(number, service, max) : this.#journal.after(number, service, max);
+    return { ...list, since: this.#awakeSince };
   }
 
   /**
@@ -266,7 +291,8 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
     this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
-    this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, gone: undefined, heardAt: now, relays: [] });
+    const about = { agentVersion: hello.agentVersion, protocol: Math.min(protocol, hello.protocol) };
+    this.#put({ ...(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, gone: undefined, heardAt: now, relays: [] }), ...about, readings: undefined });
     send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch), spreadMs: spreadMs(this.#rows.size) });
     this.#replanSoon();
     send(socket, this.#assign(hello.host));
@@ -425,6 +451,8 @@ export class Hub extends DurableObject<FleetEnv> {
       },
     });
     this.#unplaced = unplaced;
+    for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
+    const names = new Map(hosts.map(({ id, name }) => [id, name]));
     const used = new Set(services.map(({ task }) => task.digest));
     for (const [host, replicas] of assigned) {
       const was = before.get(host) ?? { generation: 0, replicas: [] };
@@ -432,6 +460,10 @@ export class Hub extends DurableObject<FleetEnv> {
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
       const next: Assignment = { generation: was.generation + 1, replicas };
       kv.put(`assign:${host}`, next);
+      for (const change of changesOf(was.replicas, replicas, names.get(host) ?? host, now)) {
+        this.#journal.add(change);
+        this.#traffic.decided(change.service, change.action);
+      }
       this.#assignments.set(host, next);
       // what it says of its replicas is held against another list now
       this.#unchanged.forget(host);

@@ -1,6 +1,7 @@
 import type { FleetHost } from "../../schema/bundle.ts";
 import { linkTimes, type Heartbeat, type Load, type ReclaimNotice, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
+import { readingsFreshMs, type Readings } from "../../schema/readings.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
 import type { Clone } from "./clones.ts";
@@ -26,6 +27,10 @@ export interface HostRow {
   saidIn?: number;
   trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
+  agentVersion?: string;
+  protocol?: number;
+  /** What its last heartbeat said that it read of itself. */
+  readings?: Readings | undefined;
 }
 
 export function newRow(id: string, epoch: number, now: number): HostRow {
@@ -33,8 +38,8 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, reclaim, generation, replicas, facts, trust } = message;
-  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch };
+  const { relays, draining, reclaim, generation, replicas, facts, trust, readings } = message;
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch, readings };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -80,6 +85,13 @@ export function snapshot(rows: Iterable<HostRow>, region: Region, now: number): 
     }
   }
   return { region, takenAt: now, hosts, replicas };
+}
+
+/** A host's readings with their age, which is from when it said them last; nothing when they are old. */
+function freshReadings(row: HostRow | undefined, now: number): { readings?: Readings } {
+  if (row?.readings === undefined) return {};
+  const ageMs = Math.max(0, now - row.heardAt) + row.readings.ageMs;
+  return ageMs > readingsFreshMs ? {} : { readings: { ...row.readings, ageMs } };
 }
 
 /** What of a load a router weighs: the prefix cache's counters change with each request, and are for people. */
@@ -138,6 +150,9 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,
         ...(reason === undefined ? {} : { reason }),
+        ...(row?.agentVersion === undefined ? {} : { agentVersion: row.agentVersion }),
+        ...(row?.protocol === undefined ? {} : { protocol: row.protocol }),
+        ...freshReadings(row, now),
       };
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
