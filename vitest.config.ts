@@ -20,6 +20,7 @@ export default defineConfig({
         test: { name: "worker", include: ["edge/**/*.worker.test.ts"], testTimeout: 20_000 },
       },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...processes } },
+      { test: { name: "network", include: ["test/network/**/*.test.ts"], ...processes } },
       { test: { name: "chaos", include: ["test/chaos/**/*.test.ts"], ...processes } },
     ],
   },

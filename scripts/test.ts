@@ -17,6 +17,7 @@ Usage: scripts/test [SUITE]… [--verbose]
   worker        the edge in workerd
   e2e           whole worlds of real processes
   chaos         whole worlds, with parts killed and cut off
+  network       hosts cut off and on lossy links, in network namespaces (root and nftables; skipped without)
   engines       against real engines, where the machine has them
   bench-smoke   the benchmark of the edge, its shortest run
   smoke         a fresh clone: scripts/up, one streamed answer, stop (takes what is committed)

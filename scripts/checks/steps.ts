@@ -5,7 +5,7 @@ import { countVitest, type Counts } from "./counts.ts";
 const root = join(import.meta.dirname, "../..");
 
 /** Vitest projects; each runs as a process of its own. */
-const projects = ["unit", "worker", "e2e", "chaos", "engines"] as const;
+const projects = ["unit", "worker", "e2e", "chaos", "engines", "network"] as const;
 type Project = (typeof projects)[number];
 
 export const suites = [...projects, "bench-smoke", "smoke", "all"] as const;
@@ -64,6 +64,7 @@ export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
       case "e2e":
       case "chaos":
       case "engines":
+      case "network":
         return exists(suite) ? [vitest(suite, folder)] : [];
     }
   });
