@@ -129,9 +129,9 @@ describe("row 13: an agent that is killed", () => {
     const lost = await on("pair", other.id);
     expect(lost?.phase).toBe("ready");
     const told: { at: number; status: number; attempts: number }[] = [];
-    let going = true;
+    const stopping = new AbortController();
     const requests = Promise.all(Array.from({ length: 4 }, async () => {
-      while (going) {
+      while (!stopping.signal.aborted) {
         const at = Date.now();
         const answer = await world.chat("pair", { max_tokens: 2 });
         await answer.arrayBuffer();
@@ -143,7 +143,7 @@ describe("row 13: an agent that is killed", () => {
     const killed = Date.now();
     await until("its replica to leave", 15_000, async () => (await on("pair", other.id))?.phase !== "ready");
     await until("some seconds of traffic", 10_000, () => Date.now() - killed > 3_000);
-    going = false;
+    stopping.abort();
     await requests;
     expect(told.filter(({ status }) => status !== 200)).toEqual([]);
     expect(told.filter(({ at }) => at > killed + 1_000).length).toBeGreaterThan(10);

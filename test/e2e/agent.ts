@@ -52,7 +52,7 @@ export class Agent {
 
   #spawn(args: string[], stdin: "pipe" | "ignore"): ChildProcess {
     const output = openSync(join(this.state, "log"), "a");
-    const [program = "", ...rest] = [...this.#within, process.execPath, join(root, "agent/index.ts"), ...args, "--config", join(this.state, "agent.yaml")];
+    const [program, ...rest] = [...this.#within, process.execPath, join(root, "agent/index.ts"), ...args, "--config", join(this.state, "agent.yaml")];
     const child = spawn(program, rest, { cwd: this.state, stdio: [stdin, output, output], detached: true });
     closeSync(output);
     return child;

@@ -40,10 +40,10 @@ afterAll(async () => {
 
 /** Requests, one after the other, until told to stop. */
 function traffic(service: string): { stop(): Promise<{ status: number; ms: number }[]> } {
-  let going = true;
+  const stopping = new AbortController();
   const told: { status: number; ms: number }[] = [];
   const all = (async () => {
-    while (going) {
+    while (!stopping.signal.aborted) {
       const since = Date.now();
       const answer = await world.chat(service, { max_tokens: 2 });
       await answer.arrayBuffer();
@@ -52,7 +52,7 @@ function traffic(service: string): { stop(): Promise<{ status: number; ms: numbe
   })();
   return {
     async stop() {
-      going = false;
+      stopping.abort();
       await all;
       return told;
     },
