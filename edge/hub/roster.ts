@@ -96,7 +96,8 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
         id, name, region,
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
-        linkUp: row?.linkUp ?? false,
+        // a connection that was cut in silence looks open for minutes
+        linkUp: row !== undefined && row.linkUp && !isLost(row, now, awakeSince),
         draining: reason !== undefined,
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,
