@@ -183,6 +183,19 @@ describe("Hub: hosts that go", () => {
     expect(await assigned(hosts)).toEqual(before);
   });
 
+  test("row 20: a Hub that dies with all its links goes on telling the last table until its agents are back, and moves nothing", async () => {
+    const { hosts, links } = await fleet(["host_hub0", "host_hub1", "host_hub2"]);
+    const [before, table] = [await assigned(hosts), await hub().snapshot()];
+    await evictDurableObject(hub(), { webSockets: "close" });
+    await soon("the links' ends", 3_000, () => (links.every(({ closed }) => closed !== undefined) ? true : undefined));
+    const after = await hub().snapshot();
+    expect(after.hosts.map(({ id, linkUp, relays }) => ({ id, linkUp, relays }))).toEqual(table.hosts.map(({ id, relays }) => ({ id, linkUp: true, relays })));
+    expect(after.replicas.map(({ id, phase }) => [id, phase])).toEqual(table.replicas.map(({ id }) => [id, "ready"]));
+    await Promise.all(hosts.map((host) => TestLink.join(host)));
+    await soon("the brake's end", 3_000, async () => (await hub().status()).braked === undefined || undefined);
+    expect(await assigned(hosts)).toEqual(before);
+  });
+
   test("half of them lost: what they had is given to the others", async () => {
     const { hosts, links, held } = await fleet(["host_half0", "host_half1", "host_half2", "host_half3"]);
     await lose(links, held, 2);

@@ -130,6 +130,8 @@ describe("status()", () => {
     expect(why({}, now)).toBe("warming up");
     expect(why({ linkUp: false }, now)).toBe("its host's link is down");
     expect(why({ linkUp: false }, now + linkTimes.leaseMs + 1)).toBe("its host is silent beyond its lease");
+    const isUp = (at: number): boolean | undefined => status(facts(), at).hosts[0]?.linkUp;
+    expect([isUp(now + linkTimes.leaseMs), isUp(now + linkTimes.leaseMs + 1)]).toEqual([true, false]);
   });
 
   test.each<[string, Partial<HostRow>, Partial<FleetHost>, string | undefined]>([

@@ -145,7 +145,8 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
         ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
-        linkUp: row?.linkUp ?? false,
+        // a connection that was cut in silence looks open for minutes
+        linkUp: row !== undefined && row.linkUp && !isLost(row, now, awakeSince),
         draining: reason !== undefined,
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,
