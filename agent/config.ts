@@ -23,6 +23,8 @@ export interface Config {
   /** Data links, at most; the hub may offer fewer. */
   relays: number;
   logLevel: Level;
+  /** The edge may call this host at its gate, beside its data links. */
+  direct?: GateConfig | undefined;
 }
 
 /** A configuration that cannot be used; the message names file, line and field. */
@@ -37,6 +39,32 @@ const duration = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Where the gate listens, and where the edge finds it. */
+export interface GateConfig {
+  host: string;
+  port: number;
+  /** An origin. */
+  url: string;
+  /** Files, PEM; absent where something in front of the gate ends TLS. */
+  tls?: { cert: string; key: string } | undefined;
+}
+
+const listenSchema = z.string().transform((text, context) => {
+  const parts = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/.exec(text);
+  const port = Number(parts?.[2]);
+  if (parts !== null && port <= 65_535) return { host: (parts[1] ?? "").replace(/^\[|\]$/g, ""), port };
+  context.addIssue({ code: "custom", message: `"${text}" is not an address to listen on: write 0.0.0.0:8443` });
+  return z.NEVER;
+});
+
+const directSchema = z
+  .strictObject({
+    listen: listenSchema,
+    url: z.url({ protocol: /^https?$/, error: "is not an http or https address" }).refine((url) => new URL(url).pathname === "/" && new URL(url).search === "", "names a path: write the origin only, https://gpu7.example.com"),
+    tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
+  })
+  .transform(({ listen, url, tls }): GateConfig => ({ ...listen, url: new URL(url).origin, tls }));
+
 const configSchema = z.strictObject({
   state: z.string().min(1).optional(),
   trust: z.enum(["templates", "unsigned"]).default("templates"),
@@ -45,6 +73,7 @@ const configSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
   fleet_url: z.url({ protocol: /^(https?|wss?)$/, error: "is not an http, https, ws or wss address" }).optional(),
   relays: z.number().int().min(1).max(16).default(2),
+  transport: z.union([z.literal("relay"), z.strictObject({ direct: directSchema })], { error: (issue) => (issue.input === undefined ? undefined : 'is neither "relay" nor {direct: {listen, url, tls}}') }).default("relay"),
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
 });
 
@@ -62,7 +91,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
   if (broken) throw new ConfigError(`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`);
   const parsed = configSchema.safeParse(document.toJS() ?? {});
   if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => describe(issue, document, lines, file)).join("\n"));
-  const { state, trust, drain, kill_after, name, fleet_url, relays, log } = parsed.data;
+  const { state, trust, drain, kill_after, name, fleet_url, relays, transport, log } = parsed.data;
   const trustLine = lineOf(["trust"], document, lines);
   return {
     state: state ?? stateDefault,
@@ -74,6 +103,7 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     fleetUrl: fleet_url,
     relays,
     logLevel: log.level,
+    direct: transport === "relay" ? undefined : transport.direct,
   };
 }
 

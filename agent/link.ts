@@ -20,6 +20,10 @@ export interface LinkOptions {
   /** The full state of this host, for the session of this number. */
   heartbeat: (epoch: number) => Heartbeat;
   onTickets: (relays: Welcome["relays"]) => void;
+  /** Data links that are wanted. */
+  relays?: number;
+  /** This session's word for the host's gate. */
+  onGate?: (gate: NonNullable<Welcome["gate"]>) => void;
   onAssign: (assign: Assign) => void;
   clock: Clock;
   random: Random;
@@ -69,6 +73,8 @@ export function openLink(options: LinkOptions): Link {
   let cancelBeat: Cancel | undefined;
   let cancelSoon: Cancel | undefined;
   let heartbeatMs: number = linkTimes.heartbeatMs;
+  /** Over how long to come back, by the Hub's last word: it knows how many would come. */
+  let spreadMs = 0;
   /** The generation that was handed on last; survives the link. */
   let generation = Number.NEGATIVE_INFINITY;
 
@@ -93,6 +99,8 @@ export function openLink(options: LinkOptions): Link {
       case "welcome":
         session = { socket: from, epoch: message.epoch };
         heartbeatMs = Math.max(100, message.heartbeatMs);
+        spreadMs = message.spreadMs ?? 0;
+        if (message.gate) options.onGate?.(message.gate);
         log.info("link is up", { region, epoch: message.epoch, protocol: message.protocol });
         beat();
         onTickets(message.relays);
@@ -121,7 +129,7 @@ export function openLink(options: LinkOptions): Link {
     const nonce = toBase64(crypto.getRandomValues(new Uint8Array(32)));
     const signature = await options.sign(helloText(challenge, { host: options.host, nonce, protocol }));
     if (to.readyState !== WebSocket.OPEN) return;
-    const hello: AgentMessage = { type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature };
+    const hello: AgentMessage = { type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature, ...(options.relays === undefined ? {} : { relays: options.relays }) };
     to.send(JSON.stringify(hello));
   }
 
@@ -160,7 +168,7 @@ export function openLink(options: LinkOptions): Link {
       if (closed) return;
       if (upAt !== undefined && clock.now() - upAt >= stableMs) attempt = 0;
       refused ||= code === closeCodes.unauthorized || code === closeCodes.superseded || code === closeCodes.upgradeRequired;
-      const ms = reconnectMs(attempt++, refused, random);
+      const ms = reconnectMs(attempt++, refused, random, spreadMs);
       log.warn("link is down", { region, code, reason, againMs: ms });
       cancelAgain = timers.after(ms, connect);
     };

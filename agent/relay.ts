@@ -33,6 +33,8 @@ export interface RelayOptions {
 }
 
 export interface Relays {
+  /** Who answers a request that came another way: an answer begun on a link may go on there, and the other way round. */
+  answererOf(head: RequestHead): Answerer;
   /** Fresh tickets, from `welcome` or in answer to `askTickets`. */
   tickets(tickets: readonly Ticket[]): void;
   /** The links that are open. */
@@ -123,6 +125,7 @@ export function openRelays(options: RelayOptions): Relays {
   };
 
   return {
+    answererOf: (head) => attempts.answererOf(head),
     get open() {
       return [...links.values()].filter(({ up }) => up).map(({ index }) => index);
     },

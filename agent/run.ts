@@ -10,6 +10,7 @@ import { openLink } from "./link.ts";
 import { holdState } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
+import { openGate } from "./gate.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
 import { systemTimers } from "./timers.ts";
@@ -64,10 +65,13 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     askTickets: () => link.askTickets(),
     onChange: () => link.changed(),
   });
+  const gate = config.direct === undefined ? undefined : await openGate({ ...config.direct, hostId: identity.host, answererOf: (head) => relays.answererOf(head), timers, log, monotonic: () => performance.now() });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts }),
+    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts, ...(gate === undefined ? {} : { direct: { url: gate.url } }) }),
+    relays: config.relays,
     onTickets: (tickets) => relays.tickets(tickets),
+    onGate: (given) => gate?.admit(given),
     onAssign(assign) {
       generation = assign.generation;
       replicas.apply(assign);
@@ -83,6 +87,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       await replicas.leave(config.drainMs);
       loads.close();
       await link.close();
+      gate?.close();
       relays.close();
       replicas.close();
       log.info("agent has stopped");

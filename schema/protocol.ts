@@ -10,8 +10,10 @@ import { taskSchema } from "./task.ts";
  * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
  *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
  * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
+ * - 3 (2026-11-21): a hello says how many data links are wanted; a welcome says over how long lost links are to be opened again, and the
+ *   key and time of the host's gate; a heartbeat says where that gate is. An agent of 2 has two links and no gate.
  */
-export const protocol = 2;
+export const protocol = 3;
 export const protocolMin = 1;
 
 /** Times that both sides keep (facts/failures.md §2). */
@@ -113,6 +115,8 @@ export const helloSchema = z.object({
   nonce: z.string().max(64),
   /** Ed25519 over `helloText`, base64. */
   signature: z.string().max(128),
+  /** Data links that are wanted; absent: two. */
+  relays: z.number().int().min(1).max(16).optional(),
 });
 
 export const welcomeSchema = z.object({
@@ -124,6 +128,10 @@ export const welcomeSchema = z.object({
   leaseMs: z.number(),
   /** One ticket per data link to open: a short-lived token for `/agents/relay/<host>/<index>`. */
   relays: z.array(z.object({ index: z.number().int(), ticket: z.string() })),
+  /** Over how long this link is to be opened again when it is lost, so that a whole fleet does not come at once. */
+  spreadMs: z.number().nonnegative().optional(),
+  /** What the host's gate judges passes by (schema/gate.ts): base64, and the Hub's time (ms since the epoch). */
+  gate: z.object({ key: z.string(), now: z.number() }).optional(),
 });
 
 export const heartbeatSchema = z.object({
@@ -137,6 +145,8 @@ export const heartbeatSchema = z.object({
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
   facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+  /** Where the edge reaches this host's gate, while it listens: an origin. */
+  direct: z.object({ url: z.url({ protocol: /^https?$/ }).max(255) }).optional(),
 });
 
 /** One replica's change, at once. */

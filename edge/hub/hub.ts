@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { bundleBytesMax, bundleSchema, type Bundle, type FleetHost } from "../../schema/bundle.ts";
 import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
+import { gateKeyOf } from "../../schema/gate.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
@@ -15,12 +16,13 @@ import { Decisions } from "./decisions.ts";
 import { fleetMetrics } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { heartbeat, isLost, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { heartbeat, isLost, newRow, reconnectSpreadMs, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { signTicket } from "./ticket.ts";
 import { Unchanged } from "./unchanged.ts";
 
-/** Data links that an agent holds: two, so that one may fail (facts/failures.md §2). */
+/** Data links that an agent holds: two, so that one may fail, and up to four where it asks for more (facts/failures.md §2). */
 const relaysPerHost = 2;
+const relaysPerHostMax = 4;
 /** Another region's copy older than this is asked for again, behind the answer. */
 const exchangeMs = 1_000;
 
@@ -56,6 +58,8 @@ export class Hub extends DurableObject<FleetEnv> {
   /** What `assign:` keys say, read once. */
   readonly #assignments = new Map<string, Assignment>();
   readonly #unchanged = new Unchanged();
+  /** Hosts that were connected when this Hub went to sleep or was lost, and have not come back since. */
+  readonly #unheard = new Set<string>();
   #plannedAt = 0;
   #planning: ReturnType<typeof setTimeout> | undefined;
   readonly #others = new Map<Region, { snapshot: Snapshot; at: number }>();
@@ -75,13 +79,17 @@ export class Hub extends DurableObject<FleetEnv> {
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
-    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false });
+    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) {
+      this.#rows.set(row.id, { ...row, linkUp: false });
+      if (row.linkUp) this.#unheard.add(row.id);
+    }
     for (const socket of ctx.getWebSockets()) {
       const { host, epoch } = this.#link(socket);
       const row = host === undefined ? undefined : this.#rows.get(host);
       if (row === undefined || row.epoch !== epoch) continue;
       this.#rows.set(row.id, { ...row, linkUp: true, heardAt: this.#awakeSince });
       this.#sockets.set(row.id, socket);
+      this.#unheard.delete(row.id);
     }
     // whoever does not come back within a lease of this waking is lost
     if ([...this.#rows.values()].some((row) => !row.linkUp)) void this.#wakeAt(this.#awakeSince + linkTimes.leaseMs);
@@ -122,7 +130,7 @@ export class Hub extends DurableObject<FleetEnv> {
   snapshot(): Snapshot {
     const now = Date.now();
     const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
-    return { ...snapshot(this.#rows.values(), this.#region, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
+    return { ...snapshot(this.#rows.values(), this.#region, now, now - this.#awakeSince > linkTimes.leaseMs ? undefined : { hosts: this.#unheard, since: this.#awakeSince }), ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
@@ -247,8 +255,12 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
     const known = this.#rows.get(hello.host);
-    this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] });
-    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch) });
+    const row = known === undefined ? newRow(hello.host, epoch, now) : returned(known, epoch, now, this.#unheard.delete(known.id));
+    this.#put({ ...row, relaysWanted: hello.relays });
+    const [relays, gateKey] = await Promise.all([this.#tickets(hello.host, epoch, hello.relays), gateKeyOf(this.env.FAIRLEAD_TICKET_KEY, hello.host, epoch)]);
+    const current = this.#rows.get(hello.host);
+    if (current?.epoch === epoch) this.#put({ ...current, gateKey });
+    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: reconnectSpreadMs(this.#rows.size), gate: { key: gateKey, now: Date.now() } });
     this.#replanSoon();
     send(socket, this.#assign(hello.host));
   }
@@ -272,7 +284,7 @@ export class Hub extends DurableObject<FleetEnv> {
         if (this.#put(report(row, message.replica, now))) this.#replanSoon();
         return;
       case "tickets":
-        return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch) });
+        return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch, row.relaysWanted) });
       case "goodbye":
         this.#put({ ...row, heardAt: 0, linkUp: false, relays: [], replicas: [] });
         closeQuietly(socket, 1000, "goodbye");
@@ -394,9 +406,10 @@ export class Hub extends DurableObject<FleetEnv> {
     }
     for (const row of this.#rows.values()) {
       if (good.has(row.id)) continue;
-      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
+      for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
       this.#rows.delete(row.id);
       this.#sockets.delete(row.id);
+      this.#unheard.delete(row.id);
       this.#assignments.delete(row.id);
       this.#unchanged.forget(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
@@ -429,9 +442,9 @@ export class Hub extends DurableObject<FleetEnv> {
     return true;
   }
 
-  #tickets(host: string, epoch: number): Promise<{ index: number; ticket: string }[]> {
+  #tickets(host: string, epoch: number, wanted = relaysPerHost): Promise<{ index: number; ticket: string }[]> {
     const now = Date.now();
-    return Promise.all(Array.from({ length: relaysPerHost }, async (_, index) => ({ index, ticket: await signTicket(this.env.FAIRLEAD_TICKET_KEY, `${host}/${index}`, epoch, now) })));
+    return Promise.all(Array.from({ length: Math.min(wanted, relaysPerHostMax) }, async (_, index) => ({ index, ticket: await signTicket(this.env.FAIRLEAD_TICKET_KEY, `${host}/${index}`, epoch, now) })));
   }
 
   /** One alarm an object: the earlier one stands. A little late, so that the lease is over when it rings. */

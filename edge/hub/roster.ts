@@ -18,6 +18,13 @@ export interface HostRow {
   generation: number;
   gpus: number;
   replicas: ReplicaState[];
+  /** When it came back after it was lost (ms since the epoch). */
+  backSince?: number;
+  /** Data links that it asked for. */
+  relaysWanted?: number | undefined;
+  /** Where its gate is, and the key of this session's passes. */
+  direct?: { url: string } | undefined;
+  gateKey?: string;
 }
 
 export function newRow(id: string, epoch: number, now: number): HostRow {
@@ -25,8 +32,24 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, generation, replicas, facts } = message;
-  return { ...row, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus };
+  const { relays, draining, generation, replicas, facts, direct } = message;
+  return { ...row, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus, direct };
+}
+
+/** A host has connected anew. What was known of it stays until its first heartbeat: nothing flaps while an agent reconnects. */
+export function returned(known: HostRow, epoch: number, now: number, unheard: boolean): HostRow {
+  // one that has been in routing all the time, or that only took over from itself, is not back from anywhere
+  const back = unheard || known.linkUp ? {} : { backSince: now };
+  return { ...known, epoch, linkUp: true, heardAt: now, relays: [], ...back };
+}
+
+/** Opened again so many a second at most, a host 8 ms: a thousand within ten seconds, at less than twice the steady rate for that (issue 4). */
+const reconnectMsPerHost = 8;
+const spreadMsMax = 8_000;
+
+/** Over how long agents are to come back when all have lost their Hub, in ms. */
+export function reconnectSpreadMs(hosts: number): number {
+  return Math.min(spreadMsMax, hosts * reconnectMsPerHost);
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -44,7 +67,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -60,12 +83,19 @@ export function isLost(row: HostRow | undefined, now: number, awakeSince: number
   return now - Math.max(row?.heardAt ?? 0, awakeSince) > linkTimes.leaseMs;
 }
 
-/** The roster's immutable, dated copy. */
-export function snapshot(rows: Iterable<HostRow>, region: Region, now: number): Snapshot {
+/** The roster's immutable, dated copy. Hosts that a Hub has not heard since it woke a moment ago are told as they were before. */
+export function snapshot(rows: Iterable<HostRow>, region: Region, now: number, unheard?: { hosts: ReadonlySet<string>; since: number }): Snapshot {
   const hosts: Snapshot["hosts"] = [];
   const replicas: Snapshot["replicas"] = [];
-  for (const { id, relays, heardAt, linkUp, draining, replicas: states } of rows) {
-    hosts.push({ id, relays, heardAt, linkUp, draining });
+  for (const { id, relays, heardAt, linkUp, draining, replicas: states, backSince, direct, gateKey } of rows) {
+    const asBefore = unheard?.hosts.has(id) === true;
+    hosts.push({
+      id, relays, draining,
+      heardAt: asBefore ? Math.max(heardAt, unheard.since) : heardAt,
+      linkUp: linkUp || asBefore,
+      ...(backSince === undefined ? {} : { backSince }),
+      ...(direct === undefined || gateKey === undefined ? {} : { direct: { url: direct.url, key: gateKey } }),
+    });
     for (const { id: replica, service, number, version, phase, since, inFlight, load, engine } of states) {
       if (isOver(phase)) continue;
       replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load }), ...(engine === undefined ? {} : { engine }) });

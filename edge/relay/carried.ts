@@ -45,6 +45,8 @@ export class CarriedStream {
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #wantPull: (() => void) | undefined;
   readonly #kept: boolean;
+  /** It asks for the rest of an answer. */
+  readonly #goesOn: boolean;
   /** Why a kept answer breaks off when all that came of it has been read. */
   #broken: Error | undefined;
   #events = false;
@@ -53,11 +55,12 @@ export class CarriedStream {
   #creditWaiter: (() => void) | undefined;
   #socket: WebSocket | undefined;
 
-  constructor(id: number, request: string, carrier: Carrier, now: number, kept = false) {
+  constructor(id: number, request: string, carrier: Carrier, now: number, kept = false, goesOn = false) {
     this.id = id;
     this.#request = request;
     this.#carrier = carrier;
     this.#kept = kept;
+    this.#goesOn = goesOn;
     this.#openedAt = now;
     this.answered = new Promise((resolve) => {
       this.#answer = resolve;
@@ -227,8 +230,11 @@ export class CarriedStream {
   fail(code: CarriageFailure, message: string, tell = true): void {
     if (this.#over) return;
     const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "carrier_lost" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
-    if (!this.#head) this.#answer(carriageFailure(code, message));
-    else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
+    if (!this.#head) {
+      this.#answer(carriageFailure(code, message));
+      // an answer that began on another carrier and broke off there is asked for here
+      if (this.#goesOn) this.#carrier.brokeOff(this.#request, code);
+    } else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
     else {
       this.#carrier.brokeOff(this.#request, code);
       this.#breakOff(message);

@@ -74,7 +74,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     const upgrade = request.headers.get("upgrade") === "websocket";
     const attempt = attemptOf(request.headers);
     const requestId = request.headers.get("x-fairlead-request") ?? "";
-    const stream = new CarriedStream(this.#ids.next(this.#streams), requestId, this, Date.now(), attempt !== undefined);
+    const stream = new CarriedStream(this.#ids.next(this.#streams), requestId, this, Date.now(), attempt !== undefined, attempt?.from !== undefined);
     this.#streams.set(stream.id, stream);
     this.#ticking ??= setInterval(() => this.#tick(), tickMs);
     this.send(

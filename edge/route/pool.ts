@@ -26,6 +26,21 @@ export interface Pool {
   readonly hash: Int32Array;
   /** The newest snapshot's time. */
   readonly takenAt: number;
+  /** The share of its usual traffic that each may take, 0..1; absent while all may take all. */
+  readonly share?: Float32Array;
+}
+
+/** A host that has come back is given more and more over so long (facts/failures.md §2: a recovered primary, slow start 10 s). */
+const slowStartMs = 10_000;
+/** And so much from the first moment on, so that somebody finds out how it does. */
+const shareMin = 0.1;
+
+/**
+ * What a host that was lost may take of its usual traffic, by its Hub's clock. It comes back empty, so that by load alone everything new
+ * would go to it at once.
+ */
+export function shareOf({ backSince }: ReplicaRow["host"], takenAt: number): number {
+  return backSince === undefined ? 1 : Math.min(1, Math.max(shareMin, (takenAt - backSince) / slowStartMs));
 }
 
 const pools = new WeakMap<readonly ReplicaRow[], Pool>();
@@ -47,7 +62,9 @@ function read(all: readonly ReplicaRow[]): Pool {
   const load = Float32Array.from(rows, ({ replica }) => (silent ? replica.inFlight : replica.load === undefined ? Number.NaN : replica.load.running + replica.load.queueDepth));
   const queueDepth = Float32Array.from(rows, ({ replica }) => replica.load?.queueDepth ?? Number.NaN);
   const kvUsage = Float32Array.from(rows, ({ replica }) => replica.load?.kvUsage ?? Number.NaN);
+  const share = rows.some(({ host, takenAt }) => shareOf(host, takenAt) < 1) ? { share: Float32Array.from(rows, ({ host, takenAt }) => shareOf(host, takenAt)) } : undefined;
   return {
+    ...share,
     rows,
     unusable: left,
     indexOf: new Map(rows.map(({ replica }, i) => [replica.id, i])),

@@ -92,26 +92,26 @@ export class TestLink {
   }
 
   /** Through challenge, hello and welcome. */
-  static async join(host: TestHost): Promise<TestLink> {
+  static async join(host: TestHost, change: { relays?: number } = {}): Promise<TestLink> {
     const link = await TestLink.open(host.region);
-    await link.hello(host);
+    await link.hello(host, change);
     link.welcome = await link.next("welcome");
     return link;
   }
 
-  async hello(host: TestHost, change: { signature?: string } = {}): Promise<void> {
+  async hello(host: TestHost, change: { signature?: string; relays?: number } = {}): Promise<void> {
     const challenge: Challenge = await this.next("challenge");
     const nonce = toBase64(crypto.getRandomValues(new Uint8Array(32)));
     const hello = { type: "hello" as const, host: host.id, region: host.region, protocol: 1, agentVersion: "test", nonce };
-    this.say({ ...hello, signature: change.signature ?? (await host.sign(helloText(challenge, hello))) });
+    this.say({ ...hello, ...(change.relays === undefined ? {} : { relays: change.relays }), signature: change.signature ?? (await host.sign(helloText(challenge, hello))) });
   }
 
   say(message: AgentMessage | string): void {
     this.socket.send(typeof message === "string" ? message : JSON.stringify(message));
   }
 
-  beat(replicas: ReplicaState[], more: { generation?: number; relays?: number[]; draining?: boolean } = {}): void {
-    this.say({ type: "heartbeat", epoch: this.welcome?.epoch ?? 0, generation: more.generation ?? 0, relays: more.relays ?? [0], draining: more.draining ?? false, replicas });
+  beat(replicas: ReplicaState[], more: { generation?: number; relays?: number[]; draining?: boolean; direct?: { url: string } } = {}): void {
+    this.say({ ...(more.direct === undefined ? {} : { direct: more.direct }), type: "heartbeat", epoch: this.welcome?.epoch ?? 0, generation: more.generation ?? 0, relays: more.relays ?? [0], draining: more.draining ?? false, replicas });
   }
 
   /** The next message of a type; earlier ones are dropped. */
