@@ -64,14 +64,18 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
   const times = { gone: () => signal?.aborted === true, now: Date.now, wait: (ms: number) => scheduler.wait(ms) };
   const ending = signal === undefined ? {} : { signal };
   const init = { method, headers, body, redirect: "manual", ...ending } as const;
+  /** What a carrier said before: when it could not carry, another one that is suspect is not waited for, so that a host that is silent costs its first callers a second. */
+  let before: Asked | undefined;
   if (!kept || once || upgrade) {
     const ask = async (carrier: number): Promise<Asked> => {
+      if (before !== undefined && suspects.has(relayOf(carrier), Date.now())) return before;
       try {
-        return askedOf(await env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init), relayOf(carrier));
+        before = askedOf(await env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init), relayOf(carrier));
       } catch (error) {
-        if (isOverloaded(error)) return shed(relayOf(carrier));
-        throw error;
+        if (!isOverloaded(error)) throw error;
+        before = shed(relayOf(carrier));
       }
+      return before;
     };
     return new Ways({ ...times, count: once ? 1 : relays.length, first, ask }).begin();
   }
@@ -86,10 +90,17 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
       if (way.from !== undefined) headers["x-fairlead-target"] = attachTarget;
       if (gate !== undefined && carrier === relays.length) return await askGate(gate, way.from === undefined ? { method, path, headers, body } : { method: "GET", path: "/", headers, body: null }, signal);
       const stub = env.RELAY.getByName(relayOf(carrier));
-      if (way.from === undefined) return askedOf(await stub.fetch(`http://carry${path}`, init), relayOf(carrier));
+      if (way.from === undefined) {
+        if (before?.carrier === "absent" && suspects.has(relayOf(carrier), Date.now())) return before;
+        before = askedOf(await stub.fetch(`http://carry${path}`, init), relayOf(carrier));
+        return before;
+      }
       return askedOf(await stub.fetch("http://carry/", { headers, ...ending }), relayOf(carrier));
     } catch (error) {
-      if (isOverloaded(error)) return shed(relayOf(carrier));
+      if (isOverloaded(error)) {
+        before = shed(relayOf(carrier));
+        return before;
+      }
       // the object was lost with what it carried
       return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
     }

@@ -50,6 +50,21 @@ describe("row 21: a Relay that is overloaded", () => {
   });
 });
 
+describe("row 13: a host that is silent", () => {
+  const silent = (): Response => new Response(null, { status: 502, headers: { "x-fairlead-carriage": "no_ack" } });
+
+  test.each([true, false])("costs a caller the wait for one relay once the other is known to be silent too (kept: %s)", async (kept) => {
+    const { env, asked } = fleet(silent);
+    const one = candidate();
+    const both = await Promise.all([0, 0.9].map((chance) => carry({ env, kept, random: () => chance }, one, sending(), undefined)));
+    expect(both.map(({ kind }) => kind)).toEqual(["unsent", "unsent"]);
+    expect(asked).toEqual([`${one.host}/0`, `${one.host}/1`]);
+    // the next one finds out again, by one relay
+    expect((await carry({ env, kept, random: () => 0 }, one, sending(), undefined)).kind).toBe("unsent");
+    expect(asked.slice(2)).toEqual([`${one.host}/0`]);
+  });
+});
+
 describe("transport: direct", () => {
   const gate = { url: "http://127.0.0.1:9", key: btoa("x".repeat(32)) };
 

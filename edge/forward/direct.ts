@@ -25,6 +25,8 @@ export interface AskGate {
   body: ArrayBuffer | Uint8Array | null;
 }
 
+/** Of the second within which a dispatch is to be acknowledged, one half is the replica's and one is for the question whether anybody is there. */
+const silentMs = linkTimes.dispatchAckMs / 2;
 const gates = new Gates();
 /** Keys of sessions; hosts come and go, and an isolate lives for long. */
 const keys = new Map<string, CryptoKey>();
@@ -61,7 +63,7 @@ export function gateUsable(env: RouterEnv, gate: GateOf, now: number): boolean {
 /** Whether anybody is there: a gate that holds a request says nothing before its replica does. */
 async function isThere(url: string): Promise<boolean> {
   try {
-    const response = await fetch(url + gateHealthPath, { signal: AbortSignal.timeout(linkTimes.dispatchAckMs) });
+    const response = await fetch(url + gateHealthPath, { signal: AbortSignal.timeout(silentMs) });
     await response.body?.cancel();
     return response.ok;
   } catch {
@@ -87,7 +89,7 @@ export async function askGate(gate: GateOf, { method, path, headers, body }: Ask
     const asked = fetch(url + path, { method, headers: { ...headers, [gateHeaders.pass]: pass }, body, redirect: "manual", signal: own.signal });
     // whoever gives up waiting for it must not leave it unhandled
     asked.catch(() => undefined);
-    if ((await orSilence(asked.then(() => true), linkTimes.dispatchAckMs)) === "silent" && !(await isThere(url))) {
+    if ((await orSilence(asked.then(() => true), silentMs)) === "silent" && !(await isThere(url))) {
       own.abort();
       return absent("nobody answers");
     }

@@ -46,18 +46,17 @@ export function shareOf({ backSince }: ReplicaRow["host"], takenAt: number): num
 const pools = new WeakMap<readonly ReplicaRow[], Pool>();
 
 function read(all: readonly ReplicaRow[]): Pool {
-  const rows: ReplicaRow[] = [];
+  const usable: ReplicaRow[] = [];
   const left: { id: string; why: string }[] = [];
   let newest = 0;
   for (const row of all) {
     newest = Math.max(newest, row.takenAt);
     const why = unusable(row);
-    if (why === undefined) rows.push(row);
+    if (why === undefined) usable.push(row);
     else left.push({ id: row.replica.id, why });
   }
-  const hashes = new Map(rows.map((row) => [row, textHash(row.replica.id)]));
-  const hashOf = (row: ReplicaRow): number => hashes.get(row) ?? 0;
-  rows.sort((a, b) => hashOf(a) - hashOf(b));
+  const hashed = usable.map((row) => ({ row, hash: textHash(row.replica.id) })).sort((a, b) => a.hash - b.hash);
+  const rows = hashed.map(({ row }) => row);
   const silent = rows.every(({ replica }) => replica.load === undefined);
   const load = Float32Array.from(rows, ({ replica }) => (silent ? replica.inFlight : replica.load === undefined ? Number.NaN : replica.load.running + replica.load.queueDepth));
   const queueDepth = Float32Array.from(rows, ({ replica }) => replica.load?.queueDepth ?? Number.NaN);
@@ -73,7 +72,7 @@ function read(all: readonly ReplicaRow[]): Pool {
     kvUsage,
     readAt: Float64Array.from(rows, ({ host }) => host.heardAt),
     full: Uint8Array.from(rows, ({ replica }, i) => (isFull(load[i] as number, replica.load?.queueDepth ?? 0, replica.load?.kvUsage ?? 0) ? 1 : 0)),
-    hash: Int32Array.from(rows, hashOf),
+    hash: Int32Array.from(hashed, ({ hash }) => hash),
     takenAt: newest,
   };
 }

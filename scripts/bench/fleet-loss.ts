@@ -8,9 +8,9 @@ import { launch, listening } from "./children.ts";
 import { requestBody } from "./exchange.ts";
 import type { HerdJob, HerdTold } from "./fleet-herd.ts";
 import { hostId } from "./fleet-links.ts";
-import { newHost, replicasBundle, startFleet, type RunningFleet } from "./fleet-peers.ts";
+import { newHost, regionsOf, replicasBundle, startFleet, type RunningFleet } from "./fleet-peers.ts";
 import { freePort } from "./port.ts";
-import { publish, startWorkers, values } from "./workers-running.ts";
+import { publish, startWorkers } from "./workers-running.ts";
 
 /** What becomes of a host: its process is killed, so that its connections end; or it says nothing more, and they stay. */
 export type Loss = "killed" | "silent";
@@ -38,7 +38,7 @@ async function freshFleet(bench: Bench, name: string): Promise<RunningFleet> {
   const workDir = join(bench.workDir, `loss-${name}-${port}`);
   mkdirSync(workDir);
   const fleet = await startFleet({}, 2, { upstreamUrl: bench.upstreams.streams, port, inspectorPort: undefined, cpu: bench.cores.proxy, workDir, cacheDir: bench.options.cacheDir }, bench.cores.load);
-  await until("both hosts", 20_000, async () => (await readyHosts(fleet)).length === 2);
+  await until("both hosts", 20_000, async () => new Set(await readyHosts(fleet)).size === 2);
   // a view of the router's that has both
   await wait(1_500);
   return fleet;
@@ -50,9 +50,7 @@ async function until(what: string, ms: number, ask: () => Promise<boolean>): Pro
 }
 
 async function readyHosts({ router }: RunningFleet): Promise<string[]> {
-  const response = await fetch(`${router}/internal/status`, { headers: { authorization: `Bearer ${values.FAIRLEAD_CONTROL_TOKEN}` } });
-  const told = (await response.json()) as { regions?: { hosts: { id: string; relays: number[] }[]; replicas: { phase: string; host: string }[] }[] };
-  return (told.regions ?? []).flatMap(({ hosts, replicas }) => replicas.filter(({ phase, host }) => phase === "ready" && (hosts.find(({ id }) => id === host)?.relays.length ?? 0) > 0).map(({ host }) => host));
+  return (await regionsOf(router)).flatMap(({ hosts, replicas }) => replicas.filter(({ phase, host }) => phase === "ready" && (hosts.find(({ id }) => id === host)?.relays.length ?? 0) > 0).map(({ host }) => host));
 }
 
 async function withTraffic(fleet: RunningFleet, loss: Loss): Promise<Pick<LossSample, "trafficMs" | "slowestMs" | "failed">> {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { routeServiceSchema, type Bundle, type FleetHost } from "../../schema/bundle.ts";
+import type { RegionStatus } from "../../schema/snapshot.ts";
 import { buildWorkers, type BuiltWorker, type WorkerName } from "../local/workers.ts";
 import { checkAnswer } from "./check.ts";
 import { launch, type Child } from "./children.ts";
@@ -12,7 +13,7 @@ import { direct } from "./peers/direct.ts";
 import { fairlead } from "./peers/fairlead.ts";
 import type { Peer, Running, StartOptions } from "./peers/peer.ts";
 import { endpoint } from "./upstream.ts";
-import { benchKey, publish, startWorkers } from "./workers-running.ts";
+import { benchKey, publish, startWorkers, values } from "./workers-running.ts";
 
 /** How long a host may take to join and its replica to be routable, in ms: two staggered links and a heartbeat. */
 const joinMs = 15_000;
@@ -37,6 +38,12 @@ export async function replicasBundle(hosts: FleetHost[], count: number): Promise
   };
 }
 
+/** What Hubs say. */
+export async function regionsOf(router: string): Promise<RegionStatus[]> {
+  const response = await fetch(`${router}/internal/status`, { headers: { authorization: `Bearer ${values.FAIRLEAD_CONTROL_TOKEN}` } });
+  return ((await response.json()) as { regions: RegionStatus[] }).regions;
+}
+
 let workers: Record<WorkerName, BuiltWorker> | undefined;
 
 /** A fleet whose hosts all stand before one upstream. */
@@ -50,7 +57,8 @@ export async function startFleet(more: Partial<HostJob>, count: number, { upstre
   const { child, router, fleet, inspectorUrl } = await startWorkers({ workers, workDir, port, inspectorPort, cpu });
   const made = Array.from({ length: count }, (_, i) => newHost(`host_bench_${i}`));
   const { bundle, key } = await replicasBundle(made.map(({ host }) => host), count);
-  await publish(router, bundle);
+  // replicas stay where they are placed first: all hosts are to be there before there are any
+  await publish(router, { ...bundle, fleet: { ...bundle.fleet, services: [] } });
   const hosts = made.map(({ host: { id }, privateKey }) => {
     const job: HostJob = { fleet, host: id, privateKey, upstreamPort: Number(new URL(upstreamUrl).port), ...more };
     return { id, agent: launch([process.execPath, fileURLToPath(new URL("./fleet-host.ts", import.meta.url)), JSON.stringify(job)], { cpu: loadCpu, log: join(workDir, `${id}-log`) }) };
@@ -66,6 +74,9 @@ export async function startFleet(more: Partial<HostJob>, count: number, { upstre
   };
   for (const end = Date.now() + joinMs; ; await wait(100)) {
     try {
+      const connected = (await regionsOf(router)).flatMap(({ hosts: seen }) => seen.filter(({ linkUp }) => linkUp));
+      if (connected.length < count) throw new Error(`${connected.length} of ${count} hosts are connected`);
+      await publish(router, { ...bundle, route: { ...bundle.route, version: 2 } });
       await checkAnswer(running);
       return running;
     } catch (error) {
