@@ -31,6 +31,10 @@ export interface SnapshotHost {
   /** Whether its control link is open. */
   linkUp: boolean;
   draining: boolean;
+  /** When it came back after it was lost (ms since the epoch, by the Hub's clock); absent when it never was. */
+  backSince?: number;
+  /** Its gate, and the key of this session's passes (schema/gate.ts): what holds this may call the host, so it is logged and shown nowhere. */
+  direct?: { url: string; key: string };
 }
 
 /** An immutable, dated copy of one Hub's roster. */
