@@ -82,8 +82,11 @@ export class Standings {
     return this.#troubled.size === 0;
   }
 
-  /** @returns undefined when nothing is wrong with any upstream */
-  survey({ replicas, providers }: Pool, path: string, now: Now): Survey | undefined {
+  /**
+   * @param tried what has failed the request that asks: for it, that is out like those whose breakers are open
+   * @returns undefined when nothing is wrong with any upstream
+   */
+  survey({ replicas, providers }: Pool, path: string, now: Now, tried: readonly string[] = []): Survey | undefined {
     if (this.#troubled.size === 0) return undefined;
     this.#forgetOld(now);
     if (this.#troubled.size === 0) return undefined;
@@ -93,7 +96,8 @@ export class Standings {
     const troubled = [...this.#troubled].filter((id) => own.has(id) || vendors.has(id));
     const opened = troubled.filter((id) => this.#all.get(id)?.breaker.opened === true);
     const replicasOpen = opened.filter((id) => own.has(id)).length;
-    const hold = breakersHold(opened.length, own.size + providers.length);
+    const out = tried.filter((id) => (own.has(id) || vendors.has(id)) && !opened.includes(id)).length + opened.length;
+    const hold = breakersHold(out, own.size + providers.length);
     const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === own.size);
     const blocked = (id: string): string | undefined => {
       const standing = this.#all.get(id);
