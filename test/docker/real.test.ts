@@ -25,7 +25,8 @@ if (lack !== undefined || busybox === undefined) {
     test.skipIf(true)(`${lack}`, () => {});
   });
 } else {
-  const image = `fairlead-test:${process.pid}`;
+  // a name that every engine takes for one of its own
+  const image = `localhost/fairlead-test:${process.pid}`;
   const docker = new Docker({ socketPath: socket });
   let registry: Registry;
   const pulled: string[] = [];
