@@ -8,6 +8,7 @@ import { IdentityError } from "./identity.ts";
 import { join } from "./join.ts";
 import { createLog, type Fields, type Log } from "./log.ts";
 import { keepRecent } from "./recent.ts";
+import { rotate } from "./rotate.ts";
 import { runAgent, type Agent } from "./run.ts";
 import { createScrubber } from "./scrub.ts";
 
@@ -30,7 +31,8 @@ A configuration, with what is there when a line is absent:
   paths: []                    # what the gate lets through to engines, beside inference
   drain: 30s                   # what SIGTERM waits for requests in flight
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
-  relays: 2                    # data links
+  relays: 2                    # data links; up to 4 on a large host
+  transport: relay             # or {direct: {listen: "0.0.0.0:8443", url: "https://gpu7.example.com", tls: {cert: FILE, key: FILE}}}
   reclaim: {cloud: auto}       # whose spot notices are watched: aws, gcp, azure, alibaba, none
   log: {level: info}           # debug, info, warn, error
   metrics: {port: 9464}        # the agent's own, on loopback; off when absent
@@ -65,6 +67,18 @@ Examples:
     else if (host.trust === "templates" && host.templates === undefined) console.log(`It runs nothing yet: write "trust: unsigned" in ${host.trustPlace} to let it run what services say.`);
     const asBefore = [config === undefined ? "" : ` --config ${config}`, state === undefined || resolve(state) === resolve(host.state) ? "" : `, with "state: ${resolve(state)}" in its configuration`].join("");
     console.log(`Next: fairlead-agent run${asBefore}`);
+  });
+
+program
+  .command("rotate")
+  .description("give this host new keys now; an agent does so by itself every 45 days, and need not be stopped")
+  .option("--control <url>", "address of the control API (default: the one it joined)")
+  .option("--state <dir>", "where keys and identity are kept")
+  .option("--config <file>", "the host's configuration")
+  .addHelpText("after", "\nExample:\n  fairlead-agent rotate --config /etc/fairlead/agent.yaml")
+  .action(async ({ control, state, config }: { control?: string; state?: string; config?: string }) => {
+    const until = await rotate(resolve(state ?? readConfig(config).state), control, systemClock);
+    console.log(`This host has new keys. The old one counts beside them until ${new Date(until).toISOString()}.`);
   });
 
 /** @throws ConfigError when a named file is missing, or any cannot be used */

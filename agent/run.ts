@@ -1,6 +1,7 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { systemClock } from "../schema/clock.ts";
+import type { Readings } from "../schema/readings.ts";
 import type { Assign } from "../schema/protocol.ts";
 import type { Config } from "./config.ts";
 import { readLoads } from "./engine.ts";
@@ -11,14 +12,17 @@ import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
 import { serveMetrics } from "./metrics.ts";
 import { readHost } from "./readings/readings.ts";
+import { steady } from "./readings/steady.ts";
 import type { Recent } from "./recent.ts";
 import type { Scrubber } from "./scrub.ts";
 import { holdState } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
+import { openGate } from "./gate.ts";
 import { heedReclaim } from "./reclaim.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
+import { keepKeysFresh } from "./rotate.ts";
 import { putToSleep, wakeUp } from "./sleep.ts";
 import { systemTimers } from "./timers.ts";
 import { openTrust } from "./trust.ts";
@@ -96,19 +100,26 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     onPhase: (replica) => link.report(replica),
   });
   const host = readHost({ state, dcgmUrl: config.dcgmUrl, clock, timers });
+  const steadyReadings = (): Readings | undefined => {
+    const read = host.latest();
+    return read && steady(read);
+  };
   const relays = openRelays({
     url, host: identity.host, count: config.relays, clock, timers, random, log,
     answererOf: (head) => replicas.answererOf(head),
     askTickets: () => link.askTickets(),
     onChange: () => link.changed(),
   });
+  const gate = config.direct === undefined ? undefined : await openGate({ ...config.direct, hostId: identity.host, answererOf: (head) => relays.answererOf(head), timers, log, monotonic: () => performance.now() });
   const link = openLink({
-    url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
+    url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
     heartbeat: (epoch) => heartbeat({
-      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now,
-      ...(host.latest() === undefined ? {} : { readings: host.latest() }),
+      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now, trust: config.trust,
+      readings: steadyReadings(), ...(gate === undefined ? {} : { direct: { url: gate.url } }),
     }),
+    relays: config.relays,
     onTickets: (tickets) => relays.tickets(tickets),
+    onGate: (given) => gate?.admit(given),
     onAssign: take,
   });
 
@@ -116,8 +127,13 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     port: config.metricsPort, agentVersion, log,
     linkUp: () => link.up, sessions: () => link.sessions, relays: () => relays.open.length,
     replicas: () => replicas.states(), carried: () => replicas.carried, readings: () => host.latest(), linesDropped: () => recent.dropped,
-  }).catch((error: Error) => void log.error("the agent's metrics are not served", { problem: error.message }));
+  }).catch((error: Error) => {
+    // a port that is taken is no reason to serve nobody
+    log.error("the agent's metrics are not served", { problem: error.message });
+    return undefined;
+  });
   const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
+  const freshness = keepKeysFresh({ state, clock, timers, random, log });
 
   return {
     async stop() {
@@ -132,7 +148,9 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       await metrics?.close();
       facts.close();
       trust.close();
+      freshness.close();
       await link.close();
+      gate?.close();
       relays.close();
       replicas.close();
       log.info("agent has stopped");

@@ -67,6 +67,13 @@ test("compileStatus() tells the states of hosts apart", () => {
   expect(compileStatus({ ...facts, hosts, edge }).hosts.map(({ state }) => state)).toEqual(["up", "draining", "lost", "never seen", "revoked", "draining"]);
 });
 
+test("compileStatus() passes on what a host read of itself, and what runs on it", () => {
+  const hosts: HostRow[] = [{ id: "box", name: "box", region: "local", publicKey: "", sealKey: "", rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 0, revokedAt: null, drainingAt: null }];
+  const readings = { ageMs: 10, gpus: [{ index: 0, utilisation: 0.5 }] };
+  const seen = { id: "box", name: "box", region: "local" as const, relays: [0], heardAt: 5000, linkUp: true, draining: false, generation: 3, appliedGeneration: 2, agentVersion: "1.2.3", protocol: 3, readings };
+  expect(compileStatus({ ...facts, hosts, edge: { reachable: true, regions: [{ ...region, hosts: [seen] }] } }).hosts).toEqual([{ id: "box", name: "box", region: "local", state: "up", linkUp: true, relays: [0], heardAt: 5000, generation: 3, appliedGeneration: 2, agentVersion: "1.2.3", protocol: 3, readings }]);
+});
+
 test("foldFailed() shows the living and the last three that ended", () => {
   const replicas = [replica(1, "failed"), replica(2, "failed"), replica(3, "failed"), replica(4, "ready"), replica(5, "failed")];
   const { replicas: shown, folded } = foldFailed(replicas);

@@ -58,7 +58,7 @@ export function exposition(text: string): Sample[] {
     }
     const value = /^[+-]?(\d+(\.\d+)?(e[+-]?\d+)?|Inf)$/.test(number) ? Number(number.replace("Inf", "Infinity")) : wrong(line, "a value that is no number");
     if (type !== "gauge" && value < 0) wrong(line, "a counter below 0");
-    const key = `${name}${JSON.stringify(Object.entries(labels).toSorted())}`;
+    const key = `${name}${JSON.stringify(inOrder(labels))}`;
     if (series.has(key)) wrong(line, "a series twice");
     series.add(key);
     samples.push({ name, labels, value, type });
@@ -67,9 +67,13 @@ export function exposition(text: string): Sample[] {
   return samples;
 }
 
+function inOrder(labels: Record<string, string>): [string, string][] {
+  return Object.entries(labels).toSorted(([a], [b]) => (a < b ? -1 : 1));
+}
+
 function wholeHistograms(name: string, samples: readonly Sample[]): void {
   const groups = new Map<string, { le: number; value: number }[]>();
-  const keyOf = (labels: Record<string, string>): string => JSON.stringify(Object.entries(labels).filter(([label]) => label !== "le").toSorted());
+  const keyOf = (labels: Record<string, string>): string => JSON.stringify(inOrder(labels).filter(([label]) => label !== "le"));
   for (const { labels, value } of samples.filter((sample) => sample.name === `${name}_bucket`)) {
     const key = keyOf(labels);
     groups.set(key, [...(groups.get(key) ?? []), { le: Number((labels["le"] ?? "").replace("Inf", "Infinity")), value }]);

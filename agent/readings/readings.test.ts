@@ -8,10 +8,11 @@ import { readingsFreshMs, readingsSchema } from "../../schema/readings.ts";
 import { systemTimers } from "../timers.ts";
 import { hostReading } from "./host.ts";
 import { readHost, type HostReadings } from "./readings.ts";
+import { steady } from "./steady.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
-  for (const clean of cleanups.splice(0).reverse()) await clean();
+  for (const clean of cleanups.splice(0).toReversed()) await clean();
 });
 
 async function folder(): Promise<string> {
@@ -77,6 +78,14 @@ test("an old reading is absent, and not repeated", async () => {
   expect(readings.latest()).toMatchObject({ ageMs: readingsFreshMs });
   clock.at += 1;
   expect(readings.latest()).toBeUndefined();
+});
+
+test("steady() says the same as long as nothing a person would see has changed", () => {
+  const gib = 1024 ** 3;
+  const at = (ageMs: number, noise: number) => ({ ageMs, gpus: [{ index: 0, uuid: "GPU-1", memoryUsedBytes: 10 * gib + noise * 1024, memoryTotalBytes: 80 * gib, utilisation: 0.07 + noise / 1e4, temperatureC: 40 + noise / 10, powerW: 70 + noise }, { index: 1 }], host: { cpus: 8, load1: 0.01 + noise / 100, memoryUsedBytes: 4 * gib + noise * 1e6, memoryTotalBytes: 64 * gib, diskFreeBytes: 100 * gib - noise * 1e6 } });
+  expect(JSON.stringify(steady(at(200, 1)))).toBe(JSON.stringify(steady(at(14_900, 4))));
+  expect(steady(at(15_000, 0))).toEqual({ ageMs: 15_000, gpus: [{ index: 0, uuid: "GPU-1", memoryUsedBytes: 10 * gib, memoryTotalBytes: 80 * gib, utilisation: 0.07, temperatureC: 40, powerW: 70 }, { index: 1 }], host: { cpus: 8, load1: 0, memoryUsedBytes: 4 * gib, memoryTotalBytes: 64 * gib, diskFreeBytes: 100 * gib } });
+  expect(steady({ ageMs: 0, gpus: [] })).toEqual({ ageMs: 0, gpus: [] });
 });
 
 test("hostReading() counts what the kernel would give back as free, and says nothing where the system does not", () => {

@@ -30,6 +30,8 @@ export interface Tried {
   midway?: boolean;
   /** How it was to go on with an answer that another had begun. */
   method?: Method;
+  /** It was begun because another one was silent. */
+  hedge?: boolean;
 }
 
 /** What answered is lost in the middle. */
@@ -97,6 +99,7 @@ interface Begun<Answer> extends Run<Outcome<Answer>> {
   candidate: Candidate;
   at: Now;
   flight: Flight;
+  hedge?: boolean;
 }
 
 function costOf(failure: Failure): number {
@@ -225,11 +228,13 @@ class Turn<Answer> {
     return { candidate, at, flight, result: run.result, abandon: run.abandon };
   }
 
-  #settle({ candidate, at, flight }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
+  #settle({ candidate, at, flight, hedge }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
     const { remembered, path, now, random, stream, blame } = this.#course;
     const { budget, standings, observed, flights } = remembered;
     const settledAt = now();
-    this.attempts.push({ id: candidate.id, outcome: outcome.kind, ms: settledAt - at });
+    const entry: Tried = { id: candidate.id, outcome: outcome.kind, ms: settledAt - at };
+    if (hedge === true) entry.hedge = true;
+    this.attempts.push(entry);
     if (outcome.kind === "answer") {
       budget.succeeded();
       standings.answered(candidate.id, settledAt, at);
@@ -258,7 +263,7 @@ class Turn<Answer> {
     if (early !== undefined) return this.#settle(begun, early);
     const other = this.#spent ? undefined : this.pick();
     if (other === undefined || !remembered.budget.take(retryCost.transient)) return this.#settle(begun, await begun.result);
-    const runs = [begun, this.#begin(other)] as const;
+    const runs = [begun, { ...this.#begin(other), hedge: true }] as const;
     const [one, two] = runs;
     const { result, index } = await firstGood<Outcome<Answer>>(
       runs,

@@ -1,11 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
 import { bundleBytesMax, bundleSchema, type Bundle, type FleetHost } from "../../schema/bundle.ts";
 import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
+import { gateKeyOf } from "../../schema/gate.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
 import type { RegionStatus, Snapshot, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
+import { toldSchema, type Told } from "../../schema/telemetry.ts";
 import type { Task } from "../../schema/task.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
@@ -15,17 +17,20 @@ import { regionsOf } from "../regions.ts";
 import { owned } from "./claims.ts";
 import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
+import { changesOf, Journal, type After, type JournalEntry } from "./journal.ts";
 import { Losses } from "./losses.ts";
-import { fleetMetrics } from "./metrics.ts";
+import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { spreadMs } from "./spread.ts";
+import { Traffic } from "./telemetry.ts";
 import { signTicket } from "./ticket.ts";
 import { Unchanged } from "./unchanged.ts";
 
-/** Data links that an agent holds: two, so that one may fail (facts/failures.md §2). */
+/** Data links that an agent holds: two, so that one may fail, and up to four where it asks for more (facts/failures.md §2). */
 const relaysPerHost = 2;
+const relaysPerHostMax = 4;
 /** Another region's copy older than this is asked for again, behind the answer. */
 const exchangeMs = 1_000;
 
@@ -64,6 +69,8 @@ export class Hub extends DurableObject<FleetEnv> {
   /** What `assign:` keys say, read once. */
   readonly #assignments = new Map<string, Assignment>();
   readonly #unchanged = new Unchanged();
+  /** Hosts that were connected when this Hub went to sleep or was lost, and have not come back since. */
+  readonly #unheard = new Set<string>();
   #plannedAt = 0;
   #planning: ReturnType<typeof setTimeout> | undefined;
   readonly #others = new Map<Region, { snapshot: Snapshot; at: number }>();
@@ -74,6 +81,8 @@ export class Hub extends DurableObject<FleetEnv> {
   readonly #losses: Losses;
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
+  readonly #traffic = new Traffic();
+  readonly #journal = new Journal();
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
     super(ctx, env);
@@ -84,13 +93,17 @@ export class Hub extends DurableObject<FleetEnv> {
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
-    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone });
+    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) {
+      this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
+      if (row.linkUp) this.#unheard.add(row.id);
+    }
     for (const socket of ctx.getWebSockets()) {
       const { host, epoch } = this.#link(socket);
       const row = host === undefined ? undefined : this.#rows.get(host);
       if (row === undefined || row.epoch !== epoch) continue;
       this.#rows.set(row.id, { ...row, linkUp: true, gone: undefined, heardAt: this.#awakeSince });
       this.#sockets.set(row.id, socket);
+      this.#unheard.delete(row.id);
     }
     this.#losses = new Losses(this.#awakeSince, ctx.storage.kv.get<Brake | null>("brake") ?? undefined);
     this.#press(this.#awakeSince);
@@ -133,30 +146,51 @@ export class Hub extends DurableObject<FleetEnv> {
   snapshot(): Snapshot {
     const now = Date.now();
     const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
-    return { ...this.#losses.table(snapshot(this.#rows.values(), this.#region, now), this.#rows, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
+    const known = snapshot(this.#rows.values(), this.#region, now, now - this.#awakeSince > linkTimes.leaseMs ? undefined : { hosts: this.#unheard, since: this.#awakeSince });
+    return { ...this.#losses.table(known, this.#rows, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
     const generations = new Map<string, number>();
     for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
+    const now = Date.now();
     const seen = status(
       { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#clones() },
-      Date.now(),
+      now,
     );
     const { brake } = this.#losses;
-    return brake === undefined ? seen : { ...seen, braked: brakeReason(brake) };
+    return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
   }
 
   /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
   async metrics(): Promise<{ text: string; contentType: string }> {
     const others = regionsOf(this.env).filter((region) => region !== this.#region);
-    const answers = await Promise.allSettled(others.map((region) => this.env.HUB.getByName(region).status()));
-    return fleetMetrics([this.status(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
+    const answers = await Promise.allSettled(others.map(async (region) => (await this.env.HUB.getByName(region).figures()) as RegionFigures));
+    return fleetMetrics([this.figures(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
   }
 
-  /** What isolates near here decided, oldest first. */
-  record(batch: readonly DecisionRecord[]): void {
+  /** This region's part of the metrics. */
+  figures(): RegionFigures {
+    const now = Date.now();
+    // rates are from scrape to scrape: a heartbeat costs nothing for them
+    for (const { linkUp, replicas } of this.#rows.values()) if (linkUp) for (const { id, service, requests } of replicas) if (requests !== undefined) this.#traffic.asked(id, service, requests, now);
+    return { status: this.status(), counted: this.#traffic.counted(now) };
+  }
+
+  /**
+   * What isolates near here decided, oldest first, and what they counted since they told last.
+   *
+   * @throws when the counts are not what the schema says; the decisions are kept
+   */
+  record(batch: readonly DecisionRecord[], told?: Told): void {
     this.#decisions.add(batch);
+    if (told !== undefined) this.#traffic.merge(toldSchema.parse(told), Date.now());
+  }
+
+  /** Requests to a service that this Hub was told of after so many, and what it decided about it; for logs. A new `since` counts from 0. */
+  told(kind: "requests" | "journal", service: string, number: number, max: number): (After<DecisionRecord> | After<JournalEntry>) & { since: number } {
+    const list = kind === "requests" ? this.#decisions.after(number, service, max) : this.#journal.after(number, service, max);
+    return { ...list, since: this.#awakeSince };
   }
 
   /**
@@ -258,6 +292,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const known = this.#rows.get(hello.host);
     const clone = this.#takeOver(hello, epoch, host?.releases ?? 0, now);
     if (clone !== undefined) {
+      this.#unheard.delete(hello.host);
       if (known !== undefined) this.#put({ ...known, epoch, linkUp: false, relays: [] });
       await this.#wakeAt((known?.heardAt ?? now) + linkTimes.leaseMs);
       // an agent that does not know the code would be back at once
@@ -266,8 +301,12 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
     this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
-    this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, gone: undefined, heardAt: now, relays: [] });
-    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch), spreadMs: spreadMs(this.#rows.size) });
+    const row = known === undefined ? newRow(hello.host, epoch, now) : { ...returned(known, epoch, now, this.#unheard.delete(known.id)), gone: undefined };
+    this.#put({ ...row, agentVersion: hello.agentVersion, protocol: Math.min(protocol, hello.protocol), readings: undefined, relaysWanted: hello.relays });
+    const [relays, gateKey] = await Promise.all([this.#tickets(hello.host, epoch, hello.relays), gateKeyOf(this.env.FAIRLEAD_TICKET_KEY, hello.host, epoch)]);
+    const current = this.#rows.get(hello.host);
+    if (current?.epoch === epoch) this.#put({ ...current, gateKey });
+    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: spreadMs(this.#rows.size), gate: { key: gateKey, now: Date.now() } });
     this.#replanSoon();
     send(socket, this.#assign(hello.host));
   }
@@ -297,7 +336,7 @@ export class Hub extends DurableObject<FleetEnv> {
     }
     // the data links of one run go on through a new control link; those of another run do not
     if (clone !== undefined || (other !== undefined && instance !== undefined && instance !== went)) {
-      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
+      for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
     }
     return clone;
   }
@@ -333,7 +372,7 @@ export class Hub extends DurableObject<FleetEnv> {
         for (const replica of owned([message.replica], this.#assignment(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
         return;
       case "tickets":
-        return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch) });
+        return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch, row.relaysWanted) });
       case "goodbye":
         this.#put({ ...row, heardAt: 0, linkUp: false, gone: undefined, relays: [], replicas: [] });
         closeQuietly(socket, 1000, "goodbye");
@@ -425,6 +464,8 @@ export class Hub extends DurableObject<FleetEnv> {
       },
     });
     this.#unplaced = unplaced;
+    for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
+    const names = new Map(hosts.map(({ id, name }) => [id, name]));
     const used = new Set(services.map(({ task }) => task.digest));
     for (const [host, replicas] of assigned) {
       const was = before.get(host) ?? { generation: 0, replicas: [] };
@@ -432,6 +473,10 @@ export class Hub extends DurableObject<FleetEnv> {
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
       const next: Assignment = { generation: was.generation + 1, replicas };
       kv.put(`assign:${host}`, next);
+      for (const change of changesOf(was.replicas, replicas, names.get(host) ?? host, now)) {
+        this.#journal.add(change);
+        this.#traffic.decided(change.service, change.action);
+      }
       this.#assignments.set(host, next);
       // what it says of its replicas is held against another list now
       this.#unchanged.forget(host);
@@ -473,9 +518,10 @@ export class Hub extends DurableObject<FleetEnv> {
     }
     for (const row of this.#rows.values()) {
       if (good.has(row.id)) continue;
-      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
+      for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
       this.#rows.delete(row.id);
       this.#sockets.delete(row.id);
+      this.#unheard.delete(row.id);
       this.#assignments.delete(row.id);
       this.#unchanged.forget(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
@@ -508,9 +554,9 @@ export class Hub extends DurableObject<FleetEnv> {
     return true;
   }
 
-  #tickets(host: string, epoch: number): Promise<{ index: number; ticket: string }[]> {
+  #tickets(host: string, epoch: number, wanted = relaysPerHost): Promise<{ index: number; ticket: string }[]> {
     const now = Date.now();
-    return Promise.all(Array.from({ length: relaysPerHost }, async (_, index) => ({ index, ticket: await signTicket(this.env.FAIRLEAD_TICKET_KEY, `${host}/${index}`, epoch, now) })));
+    return Promise.all(Array.from({ length: Math.min(wanted, relaysPerHostMax) }, async (_, index) => ({ index, ticket: await signTicket(this.env.FAIRLEAD_TICKET_KEY, `${host}/${index}`, epoch, now) })));
   }
 
   /** One alarm an object: the earlier one stands. A little late, so that the lease is over when it rings. */

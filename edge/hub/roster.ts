@@ -1,6 +1,7 @@
 import type { FleetHost } from "../../schema/bundle.ts";
 import { linkTimes, type Heartbeat, type Load, type ReclaimNotice, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
+import { readingsFreshMs, type Readings } from "../../schema/readings.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
 import type { Clone } from "./clones.ts";
@@ -22,7 +23,21 @@ export interface HostRow {
   /** The generation that it says it has taken over. */
   generation: number;
   gpus: number;
+  /** The session in which it last said what it runs: `replicas` are of that one. Absent: in none. */
+  saidIn?: number;
+  trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
+  agentVersion?: string;
+  protocol?: number;
+  /** What its last heartbeat said that it read of itself. */
+  readings?: Readings | undefined;
+  /** When it came back after it was lost (ms since the epoch). */
+  backSince?: number;
+  /** Data links that it asked for. */
+  relaysWanted?: number | undefined;
+  /** Where its gate is, and the key of this session's passes. */
+  direct?: { url: string } | undefined;
+  gateKey?: string;
 }
 
 export function newRow(id: string, epoch: number, now: number): HostRow {
@@ -30,8 +45,15 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, reclaim, generation, replicas, facts } = message;
-  return { ...row, heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus };
+  const { relays, draining, reclaim, generation, replicas, facts, trust, readings, direct } = message;
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch, readings, direct };
+}
+
+/** A host has connected anew. What was known of it stays until its first heartbeat: nothing flaps while an agent reconnects. */
+export function returned(known: HostRow, epoch: number, now: number, unheard: boolean): HostRow {
+  // one that has been in routing all the time, or that only took over from itself, is not back from anywhere
+  const back = unheard || known.linkUp ? {} : { backSince: now };
+  return { ...known, epoch, linkUp: true, heardAt: now, relays: [], ...back };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -49,7 +71,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -65,18 +87,32 @@ export function isLost(row: HostRow | undefined, now: number, awakeSince: number
   return now - Math.max(row?.heardAt ?? 0, awakeSince) > linkTimes.leaseMs;
 }
 
-/** The roster's immutable, dated copy. */
-export function snapshot(rows: Iterable<HostRow>, region: Region, now: number): Snapshot {
+/** The roster's immutable, dated copy. Hosts that a Hub has not heard since it woke a moment ago are told as they were before. */
+export function snapshot(rows: Iterable<HostRow>, region: Region, now: number, unheard?: { hosts: ReadonlySet<string>; since: number }): Snapshot {
   const hosts: Snapshot["hosts"] = [];
   const replicas: Snapshot["replicas"] = [];
-  for (const { id, relays, heardAt, linkUp, draining, replicas: states } of rows) {
-    hosts.push({ id, relays, heardAt, linkUp, draining });
+  for (const { id, relays, heardAt, linkUp, draining, replicas: states, backSince, direct, gateKey } of rows) {
+    const asBefore = unheard?.hosts.has(id) === true;
+    hosts.push({
+      id, relays, draining,
+      heardAt: asBefore ? Math.max(heardAt, unheard.since) : heardAt,
+      linkUp: linkUp || asBefore,
+      ...(backSince === undefined ? {} : { backSince }),
+      ...(direct === undefined || gateKey === undefined ? {} : { direct: { url: direct.url, key: gateKey } }),
+    });
     for (const { id: replica, service, number, version, phase, since, inFlight, load, engine } of states) {
       if (isOver(phase)) continue;
       replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load: weighed(load) }), ...(engine === undefined ? {} : { engine }) });
     }
   }
   return { region, takenAt: now, hosts, replicas };
+}
+
+/** A host's readings with their age, which is from when it said them last; nothing when they are old. */
+function freshReadings(row: HostRow | undefined, now: number): { readings?: Readings } {
+  if (row?.readings === undefined) return {};
+  const ageMs = Math.max(0, now - row.heardAt) + row.readings.ageMs;
+  return ageMs > readingsFreshMs ? {} : { readings: { ...row.readings, ageMs } };
 }
 
 /** What of a load a router weighs: the prefix cache's counters change with each request, and are for people. */
@@ -103,6 +139,13 @@ export interface StatusFacts {
   clones?: ReadonlyMap<string, Pick<Clone, "since" | "reason">>;
 }
 
+/** Why what is known of a host's replicas is not what it says now; undefined when it is. */
+function silence(row: HostRow, now: number, awakeSince: number): string | undefined {
+  if (isLost(row, now, awakeSince)) return "its host is silent beyond its lease";
+  if (!row.linkUp) return "its host's link is down";
+  return row.saidIn === row.epoch ? undefined : "its host is back and has not said yet what it runs";
+}
+
 /** The roster as people see it: every host that is enrolled here, heard or not, and every replica with its reason. */
 export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince, clones }: StatusFacts, now: number): RegionStatus {
   const here = hosts.filter((host) => host.region === region && !host.revoked);
@@ -119,20 +162,25 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
       const reason = leaving.get(id);
       return {
         id, name, region,
+        ...(row?.trust === undefined ? {} : { trust: row.trust }),
         ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
-        linkUp: row?.linkUp ?? false,
+        // a connection that was cut in silence looks open for minutes
+        linkUp: row !== undefined && row.linkUp && !isLost(row, now, awakeSince),
         draining: reason !== undefined,
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,
         ...(reason === undefined ? {} : { reason }),
+        ...(row?.agentVersion === undefined ? {} : { agentVersion: row.agentVersion }),
+        ...(row?.protocol === undefined ? {} : { protocol: row.protocol }),
+        ...freshReadings(row, now),
       };
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
       row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine, engineVersion, loadProblem }) => {
         // ready means: answered its probe, and its heartbeat is fresh
-        const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
+        const silent = silence(row, now, awakeSince);
         const why = silent ?? (phase === "ready" ? leaving.get(row.id) : undefined) ?? reason;
         return {
           id, service, number, version, since, inFlight, restarts, region,
