@@ -194,7 +194,7 @@ describe("attemptInTurn(): what goes elsewhere", () => {
     for (let i = 0; i < 3; i++) standings.failed("left", path, lost, world.now, world.now, () => 0.5);
     const pool = { replicas: ["a", "b", "left"].map((id) => replicaRow(id)), providers: [] };
     // as routing does it
-    const again = async (tried: readonly string[]): Promise<Candidate[]> => [replica("left")].filter(({ id }) => standings.survey(pool, path, world.now, tried)?.blocked(id) === undefined);
+    const again = async (tried: readonly string[]): Promise<Candidate[]> => [replica("left")].filter(({ id }) => standings.survey(pool, path, world.now, tried)?.blocked.has(id) !== true);
     expect(await again([])).toEqual([]);
     expect(await world.ask({ pool, again })).toMatchObject({ answer: "good" });
     expect(world.asked).toEqual(["a", "b", "left"]);

@@ -79,13 +79,13 @@ describe("Standings", () => {
   test("for a request that others have failed, they are out too: it is sent past the breakers of those that are left", () => {
     const standings = new Standings();
     failing(standings, "a", lost);
-    const blocked = (tried: string[], ids = ["a", "b", "c", "d"]): string | undefined => standings.survey(pool(ids), path, 1, tried)?.blocked("a");
+    const blocked = (tried: string[], ids = ["a", "b", "c", "d"]): string | undefined => standings.survey(pool(ids), path, 1, tried)?.blocked.get("a");
     expect(blocked(["b"])).toBe("its breaker is open");
     expect(blocked(["a", "gone"])).toBe("its breaker is open");
     expect(blocked(["b", "c"])).toBeUndefined();
     expect(standings.survey(pool(["a", "b", "c", "d"]), path, 1, ["b", "c"])?.lastResort("a")).toBe(true);
     failing(standings, "a", { kind: "timeout", why: "" }, 10_000);
-    expect(standings.survey(pool(["a", "b", "c", "d"]), path, 10_001, ["b", "c"])?.blocked("a")).toBe("its breaker is open");
+    expect(standings.survey(pool(["a", "b", "c", "d"]), path, 10_001, ["b", "c"])?.blocked.get("a")).toBe("its breaker is open");
   });
 
   test("what is silent is left out however many are: each try would cost its caller the time", () => {
