@@ -417,6 +417,7 @@ export class Hub extends DurableObject<FleetEnv> {
       this.ctx.storage.kv.delete(`host:${row.id}`);
       this.ctx.storage.kv.delete(`assign:${row.id}`);
       this.#assignments.delete(row.id);
+      for (const kind of ["takeovers", "clone"]) this.ctx.storage.kv.delete(`${kind}:${row.id}`);
     }
   }
 
