@@ -12,6 +12,7 @@ import { newKey } from "../schema/key.ts";
 import { agentMessageSchema, type AgentMessage, type Challenge, type ReplicaState } from "../schema/protocol.ts";
 import { toBase64 } from "../schema/seal.ts";
 import { findMarked, signal } from "./executors/strays.ts";
+import { join as joinFleet } from "./join.ts";
 
 /**
  * A hub of the test's own, with control's enrolment and one relay beside it, and real agents that join it: what a test says is what
@@ -43,8 +44,8 @@ export interface HubStandIn {
   assign(tasks: unknown[], replicas: unknown[]): number;
   /** A request to a replica by the relay; what became of it as `status body<end>`. */
   ask(target: string, method: string, path: string): Promise<string>;
-  /** An agent that has joined with this configuration, and its first heartbeat. */
-  agent(config: string, join?: string[]): Promise<RunningAgent>;
+  /** An agent that has joined with this configuration and these operators' keys, and its first heartbeat. */
+  agent(config: string, operatorKeys?: string[]): Promise<RunningAgent>;
   start(...args: string[]): RunningAgent;
   until(condition: () => unknown, ms?: number): Promise<void>;
   close(): Promise<void>;
@@ -153,12 +154,11 @@ export async function startHub(): Promise<HubStandIn> {
       child.stderr.on("data", (chunk) => (out += chunk));
       return { child, out: () => out, exit: new Promise((resolve) => child.once("exit", (code) => resolve(code))) };
     },
-    async agent(config, more = []) {
-      const file = join(folder, "agent.yaml");
+    async agent(config, operatorKeys = []) {
+      const [file, tokenFile] = [join(folder, "agent.yaml"), join(folder, "token")];
       await writeFile(file, `state: ${folder}/s\nkill_after: 200ms\n${config}`);
-      const joined = hub.start("join", "--control", hub.url, "--token-file", "-", "--name", "box", "--config", file, ...more);
-      joined.child.stdin?.end(`${token}\n`);
-      if ((await joined.exit) !== 0) throw new Error(`the agent did not join: ${joined.out()}`);
+      await writeFile(tokenFile, token);
+      await joinFleet({ control: hub.url, tokenFile, name: "box", state: join(folder, "s"), operatorKeys });
       const running = hub.start("run", "--config", file);
       await hub.until(() => heard.some(({ type }) => type === "heartbeat") || running.child.exitCode !== null);
       if (running.child.exitCode !== null) throw new Error(`the agent did not run: ${running.out()}`);

@@ -60,7 +60,8 @@ export async function applyFile(client: Client, file: string, name: string | und
   if (!answer.published) console.error(`The change is kept, and has not reached the edge yet: ${answer.reason ?? "it does not answer"}`);
   const version = `version ${answer.version}`;
   console.error(answer.created ? `Created ${spec.name}, ${version}.` : answer.changed ? `Updated ${spec.name} to ${version}.` : `${spec.name} is unchanged at ${version}.`);
-  if (options.async !== true) await waitReady(client, { service: spec.name, version: answer.version, desired: answer.desired, anyVersion: !answer.created && !answer.replaces }, timeoutMs);
+  // hosts that refused it before it was signed have said so of the version before
+  if (options.async !== true) await waitReady(client, { service: spec.name, version: answer.version, desired: answer.desired, anyVersion: !answer.created && !answer.replaces && signed === undefined }, timeoutMs);
   await showEndpoint(client, spec);
 }
 

@@ -526,6 +526,7 @@ export class Hub extends DurableObject<FleetEnv> {
       this.#unchanged.forget(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
       this.ctx.storage.kv.delete(`assign:${row.id}`);
+      for (const kind of ["takeovers", "clone"]) this.ctx.storage.kv.delete(`${kind}:${row.id}`);
     }
   }
 
