@@ -121,9 +121,18 @@ export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>, w
 }
 
 function describe(issue: z.core.$ZodIssue, document: Document, lines: LineCounter, file: string, what: string): string {
-  const at = (path: PropertyKey[], message: string) => `${file}:${lineOf(path, document, lines) ?? 1}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
+  const at = (path: PropertyKey[], message: string) => `${file}:${nearestLine(path, document, lines)}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
   if (issue.code === "unrecognized_keys") return issue.keys.map((key) => at([...issue.path, key], `is not a field of ${what}`)).join("\n");
   return at(issue.path, issue.message);
+}
+
+/** Of a field, or where it is missing of the group that lacks it. */
+function nearestLine(path: PropertyKey[], document: Document, lines: LineCounter): number {
+  for (let length = path.length; length > 0; length--) {
+    const line = lineOf(path.slice(0, length), document, lines);
+    if (line !== undefined) return line;
+  }
+  return 1;
 }
 
 function lineOf(path: PropertyKey[], document: Document, lines: LineCounter): number | undefined {

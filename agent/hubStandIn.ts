@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { WebSocketServer, type WebSocket } from "ws";
-import { enrolSchema, type Enrol } from "../schema/api.ts";
+import { enrolSchema, rotateSchema, type Enrol, type Rotate } from "../schema/api.ts";
 import { decodeFrames, encodeFrames, frameKinds, jsonFrame, noPayload, readReset, readResponseHead } from "../schema/frames.ts";
 import { newKey } from "../schema/key.ts";
-import { agentMessageSchema, type AgentMessage, type ReplicaState } from "../schema/protocol.ts";
+import { agentMessageSchema, type AgentMessage, type Challenge, type ReplicaState } from "../schema/protocol.ts";
 import { toBase64 } from "../schema/seal.ts";
 import { findMarked, signal } from "./executors/strays.ts";
 
@@ -20,8 +20,17 @@ import { findMarked, signal } from "./executors/strays.ts";
 export interface HubStandIn {
   url: string;
   folder: string;
+  /** What agents' Node is started with. */
+  nodeArgs: string[];
   /** The keys that the agent joined with. */
   readonly keys: Pick<Enrol, "publicKey" | "sealKey"> | undefined;
+  /** Rotations that were asked for; `refuse` answers the next with 500. */
+  rotations: Rotate[];
+  refuse: boolean;
+  /** What the link's agent signs. */
+  challenge: Challenge;
+  /** Breaks the control link off. */
+  cut(): void;
   /** What agents said, in order; replicas by id as last told. */
   heard: AgentMessage[];
   replicas: Map<string, ReplicaState>;
@@ -79,7 +88,7 @@ export async function startHub(): Promise<HubStandIn> {
       if (message.type === "report") note(message.replica);
       if (message.type === "heartbeat") message.replicas.forEach(note);
     });
-    socket.send(JSON.stringify({ type: "challenge", nonce: toBase64(new Uint8Array(32)), protocol: 3, protocolMin: 1, region: "local" }));
+    socket.send(JSON.stringify(hub.challenge));
   };
   const onRelay = (socket: WebSocket): void => {
     relay = socket;
@@ -99,8 +108,14 @@ export async function startHub(): Promise<HubStandIn> {
   const server = createServer((request, response) => {
     let text = "";
     request.on("data", (chunk) => (text += chunk)).on("end", () => {
+      if (request.url === "/v1/enrol/rotate") {
+        hub.rotations.push(rotateSchema.parse(JSON.parse(text)));
+        const status = hub.refuse ? 500 : 200;
+        hub.refuse = false;
+        return response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ previousUntil: 86_400_000 }));
+      }
       keys = enrolSchema.parse(JSON.parse(text));
-      response.writeHead(201, { "content-type": "application/json" }).end(JSON.stringify({ host: "host_1", region: "local", fleetUrl: hub.url }));
+      return response.writeHead(201, { "content-type": "application/json" }).end(JSON.stringify({ host: "host_1", region: "local", fleetUrl: hub.url }));
     });
   });
   server.on("upgrade", (request, socket, head) => sockets.handleUpgrade(request, socket, head, (opened) => (request.url === "/agents/link/local" ? onHub(opened) : onRelay(opened))));
@@ -114,6 +129,11 @@ export async function startHub(): Promise<HubStandIn> {
       return keys;
     },
     heard, replicas, reasons, closes,
+    nodeArgs: [],
+    rotations: [],
+    refuse: false,
+    challenge: { type: "challenge", nonce: toBase64(new Uint8Array(32)), protocol: 3, protocolMin: 1, region: "local" },
+    cut: () => link?.terminate(),
     say: (message) => link?.send(typeof message === "string" || message instanceof Uint8Array ? message : JSON.stringify(message)),
     assign(tasks, assigned) {
       hub.say({ type: "assign", generation: ++generation, tasks, replicas: assigned });
@@ -126,7 +146,7 @@ export async function startHub(): Promise<HubStandIn> {
       return bodies.get(mine) ?? "";
     },
     start(...args) {
-      const child = spawn(process.execPath, [bin, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+      const child = spawn(process.execPath, [...hub.nodeArgs, bin, ...args], { stdio: ["pipe", "pipe", "pipe"] });
       agents.push(child);
       let out = "";
       child.stdout.on("data", (chunk) => (out += chunk));

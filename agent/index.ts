@@ -8,6 +8,7 @@ import { IdentityError } from "./identity.ts";
 import { join } from "./join.ts";
 import { createLog, type Fields, type Log } from "./log.ts";
 import { keepRecent } from "./recent.ts";
+import { rotate } from "./rotate.ts";
 import { runAgent, type Agent } from "./run.ts";
 import { createScrubber } from "./scrub.ts";
 
@@ -65,6 +66,18 @@ Examples:
     else if (host.trust === "templates" && host.templates === undefined) console.log(`It runs nothing yet: write "trust: unsigned" in ${host.trustPlace} to let it run what services say.`);
     const asBefore = [config === undefined ? "" : ` --config ${config}`, state === undefined || resolve(state) === resolve(host.state) ? "" : `, with "state: ${resolve(state)}" in its configuration`].join("");
     console.log(`Next: fairlead-agent run${asBefore}`);
+  });
+
+program
+  .command("rotate")
+  .description("give this host new keys now; an agent does so by itself every 45 days, and need not be stopped")
+  .option("--control <url>", "address of the control API (default: the one it joined)")
+  .option("--state <dir>", "where keys and identity are kept")
+  .option("--config <file>", "the host's configuration")
+  .addHelpText("after", "\nExample:\n  fairlead-agent rotate --config /etc/fairlead/agent.yaml")
+  .action(async ({ control, state, config }: { control?: string; state?: string; config?: string }) => {
+    const until = await rotate(resolve(state ?? readConfig(config).state), control, systemClock);
+    console.log(`This host has new keys. The old one counts beside them until ${new Date(until).toISOString()}.`);
   });
 
 /** @throws ConfigError when a named file is missing, or any cannot be used */

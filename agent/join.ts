@@ -5,7 +5,7 @@ import { text as readAll } from "node:stream/consumers";
 import { enrolledSchema, type Enrol } from "../schema/api.ts";
 import { keyId } from "../schema/key.ts";
 import { enrolText } from "../schema/protocol.ts";
-import { findIdentity, IdentityError, loadKeys, saveIdentity, type Identity } from "./identity.ts";
+import { findIdentity, IdentityError, loadKeys, saveControl, saveIdentity, type Identity } from "./identity.ts";
 import { readOperatorKeys } from "./signedSpecs.ts";
 import { pinnedKeys } from "./trust.ts";
 
@@ -38,20 +38,12 @@ export async function join({ control, tokenFile, name = hostname(), state, opera
     token, name: name.slice(0, 64), publicKey: keys.publicKey, sealKey: keys.sealKey,
     signature: await keys.sign(enrolText(tokenId, keys.publicKey, keys.sealKey)),
   };
-  const url = `${control.replace(/\/+$/, "")}/v1/enrol`;
-  let response: Response;
-  try {
-    response = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request), redirect: "error", signal: AbortSignal.timeout(30_000) });
-  } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : error instanceof Error ? error.message : String(error);
-    throw new IdentityError(`Cannot join: ${url} cannot be reached: ${cause}`);
-  }
-  const answer: unknown = await response.json().catch(() => undefined);
-  if (!response.ok) throw new IdentityError(`Cannot join: control answered ${response.status}: ${messageOf(answer)}`);
+  const { url, answer } = await askControl(control, "/v1/enrol", request, "join");
   const enrolled = enrolledSchema.safeParse(answer);
   if (!enrolled.success) throw new IdentityError(`Cannot join: ${url} gave an answer that is not an enrolment`);
   const identity = { ...enrolled.data, name: request.name };
   if (pinned !== "") await writeFile(pathOf(state, pinnedKeys), pinned, { mode: 0o600, flush: true });
+  await saveControl(state, control);
   await saveIdentity(state, identity);
   return identity;
 }
@@ -67,6 +59,21 @@ async function readPinned(files: readonly string[]): Promise<string> {
     text += `${read.trim()}\n`;
   }
   return text;
+}
+
+/** Asks control in a host's own name. @throws IdentityError in words */
+export async function askControl(control: string, path: string, body: unknown, action: string): Promise<{ url: string; answer: unknown }> {
+  const url = `${control.replace(/\/+$/, "")}${path}`;
+  let response: Response;
+  try {
+    response = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), redirect: "error", signal: AbortSignal.timeout(30_000) });
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : error instanceof Error ? error.message : String(error);
+    throw new IdentityError(`Cannot ${action}: ${url} cannot be reached: ${cause}`);
+  }
+  const answer: unknown = await response.json().catch(() => undefined);
+  if (!response.ok) throw new IdentityError(`Cannot ${action}: control answered ${response.status}: ${messageOf(answer)}`);
+  return { url, answer };
 }
 
 async function readToken(file: string): Promise<string> {

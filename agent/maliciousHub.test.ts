@@ -204,6 +204,9 @@ describe("trust: signed-specs", { timeout: 60_000 }, () => {
     await start();
     const one = replica();
     const two = replica();
+    // refused at first, and let in when the signature comes
+    hub.assign([task()], [one]);
+    await hub.until(() => hub.replicas.get(one.id)?.phase === "failed");
     hub.assign([task({ signed: await sign(spec()), run: steal("beside"), setup: steal("setup"), envs: { WORD: "stolen" }, workdir: loot })], [one, two]);
     await hub.until(() => hub.replicas.get(one.id)?.phase === "ready", 20_000);
     expect(await hub.ask(one.id, "GET", "/health")).toBe("200 none<end>");

@@ -58,6 +58,40 @@ describe("step()", () => {
     expect(one.replica).toMatchObject({ phase: "ready", reason: undefined, wasReady: true, wakeAt: 11_000 });
   });
 
+  test("is provisioning while what it needs is being got, and says how far that is", () => {
+    const one = life();
+    one.tell({ type: "tick" });
+    const told = (what: string) => one.tell({ type: "preparing", start: 1, what }).replica;
+    expect(told("pulling x:1: 12 %")).toMatchObject({ phase: "provisioning", reason: "pulling x:1: 12 %" });
+    expect(told("pulling x:1: 43 %")).toMatchObject({ phase: "provisioning", reason: "pulling x:1: 43 %", since: 0 });
+    one.tell({ type: "running", start: 1, stage: "run", port: 1000, pid: undefined });
+    expect(one.replica).toMatchObject({ phase: "starting", pid: undefined });
+    // at a later start it stays what it was
+    one.exited(1).wake();
+    one.tell({ type: "preparing", start: 2, what: "pulling x:1: 2 %" });
+    expect(one.replica).toMatchObject({ phase: "unhealthy", reason: "pulling x:1: 2 %" });
+
+    const refused = life();
+    refused.tell({ type: "tick" }).tell({ type: "preparing", start: 1, what: "pulling x:1" }).tell({ type: "refused", start: 1, reason: "no such image", wait: false });
+    expect(refused.replica).toMatchObject({ phase: "unhealthy", failedStarts: 1, reason: "no such image" });
+
+    const dropped = life();
+    dropped.tell({ type: "tick" }).tell({ type: "preparing", start: 1, what: "pulling x:1" }).effects();
+    dropped.tell({ type: "drain", reason: "it is no longer assigned to this host", drainMs: 1000 });
+    expect([dropped.replica.phase, dropped.effects()]).toEqual(["stopping", ["stop"]]);
+  });
+
+  test.each([
+    ["certain", "SIGKILL", "was killed by SIGKILL: out of memory: loading"],
+    ["likely", "SIGKILL", "was killed by SIGKILL (out of memory?): loading"],
+    [undefined, "SIGKILL", "was killed by SIGKILL: loading"],
+    ["certain", undefined, "exited with code 1: out of memory: loading"],
+  ] as const)("says of an end for want of memory (%s, %s) that it was one", (outOfMemory, signal, reason) => {
+    const one = life();
+    one.started().tell({ type: "exited", start: 1, during: "run", code: signal === undefined ? 1 : undefined, signal, lastLine: "loading", outOfMemory });
+    expect(one.replica.reason).toBe(reason);
+  });
+
   test("gives up after three starts that failed, with the last line of the log", () => {
     const one = life();
     one.started().exited(1, "no module named vllm");

@@ -174,6 +174,16 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
     keep(newReplica(assignedReplica, clock.now()), task);
   }
 
+  /** What was refused and never begun is let in when the reason is gone: a signature, a template, an override has come. */
+  function reconsider({ assign, refuses }: Judged): void {
+    const alive = [...kept.values()].map(({ replica }) => replica).filter(({ phase }) => !isOver(phase));
+    for (const { replica } of kept.values()) {
+      const { id, service, digest, phase, start } = replica;
+      if (phase !== "failed" || start > 0 || refuses(replica, alive) !== undefined) continue;
+      if (assign.tasks.some((task) => task.service === service && task.digest === digest)) kept.delete(id);
+    }
+  }
+
   /** Takes the next steps from what is to what should be. */
   function settle(): void {
     if (!assigned) return;
@@ -293,7 +303,9 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   return {
     apply(judged) {
       assigned = judged;
-      if (!closed) settle();
+      if (closed) return;
+      reconsider(judged);
+      settle();
     },
     leave(drainMs) {
       return new Promise((resolve) => {

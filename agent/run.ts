@@ -21,6 +21,7 @@ import { probe, withSecrets } from "./probe.ts";
 import { heedReclaim } from "./reclaim.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
+import { keepKeysFresh } from "./rotate.ts";
 import { putToSleep, wakeUp } from "./sleep.ts";
 import { systemTimers } from "./timers.ts";
 import { openTrust } from "./trust.ts";
@@ -109,9 +110,9 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     onChange: () => link.changed(),
   });
   const link = openLink({
-    url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
+    url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
     heartbeat: (epoch) => heartbeat({
-      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now,
+      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now, trust: config.trust,
       readings: steadyReadings(),
     }),
     onTickets: (tickets) => relays.tickets(tickets),
@@ -128,6 +129,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     return undefined;
   });
   const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
+  const freshness = keepKeysFresh({ state, clock, timers, random, log });
 
   return {
     async stop() {
@@ -142,6 +144,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       await metrics?.close();
       facts.close();
       trust.close();
+      freshness.close();
       await link.close();
       relays.close();
       replicas.close();

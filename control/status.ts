@@ -42,7 +42,11 @@ export interface HostView {
   id: string;
   name: string;
   region: string;
-  state: "up" | "draining" | "lost" | "never seen" | "revoked" | "unknown";
+  state: "up" | "draining" | "lost" | "never seen" | "revoked" | "quarantined" | "unknown";
+  /** Why it is shut out, or draining. */
+  reason?: string;
+  /** What its agent takes for its word on what to run. */
+  trust?: string;
   /** Whether its control link is open, and which data links are. */
   linkUp: boolean;
   relays: number[];
@@ -55,8 +59,6 @@ export interface HostView {
   appliedGeneration?: number;
   /** What it read of itself lately, with its age; absent when there is nothing fresh. */
   readings?: Readings;
-  /** Why it is draining. */
-  reason?: string;
 }
 
 /** What the edge said, or why it said nothing. */
@@ -134,9 +136,10 @@ function viewLeaving(name: string, all: readonly StatusReplica[], publicUrl: str
 
 function viewHost({ id, name, region, revokedAt, drainingAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
   const seen = edge.reachable ? edge.regions.flatMap((status) => status.hosts).find((host) => host.id === id) : undefined;
-  const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [] };
+  const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [], ...(seen?.trust === undefined ? {} : { trust: seen.trust }) };
   if (revokedAt !== null) return { ...view, state: "revoked" };
   if (!edge.reachable) return { ...view, state: "unknown" };
+  if (seen?.quarantine !== undefined) return { ...view, state: "quarantined", reason: `${seen.quarantine.reason}; fairlead hosts release lets it back in, revoke and invite give it a new identity`, heardAt: Math.min(seen.heardAt, now) };
   if (seen === undefined || (seen.heardAt === 0 && !seen.linkUp)) return { ...view, state: "never seen" };
   // a hub's clock may be a little ahead of ours
   const isDraining = seen.linkUp && (seen.draining || drainingAt !== null);

@@ -57,3 +57,19 @@ export const enrolledSchema = z.object({
   fleetUrl: z.url(),
 });
 export type Enrolled = z.infer<typeof enrolledSchema>;
+
+/** What an agent sends to `POST /v1/enrol/rotate`: its new keys, as in `enrolSchema`. */
+export const rotateSchema = z.object({
+  host: z.string().max(64),
+  publicKey: z.string().max(64),
+  sealKey: z.string().max(64),
+  /** `rotateText`, by the new key and by the one that control has. */
+  signature: z.string().max(128),
+  previousSignature: z.string().max(128),
+});
+export type Rotate = z.infer<typeof rotateSchema>;
+
+export const rotatedSchema = z.object({
+  /** Until when the old key counts beside the new one (ms since the epoch). */
+  previousUntil: z.number(),
+});

@@ -184,6 +184,8 @@ export const heartbeatSchema = z.object({
   facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional() }).optional(),
   /** What it read of itself lately. One that cannot be understood is as none: it must not cost the host its link. */
   readings: readingsSchema.optional().catch(undefined),
+  /** What it takes for its word on what to run; for people to see. */
+  trust: z.enum(["templates", "signed-specs", "unsigned"]).optional().catch(undefined),
 });
 
 /** One replica's change, at once. */
@@ -245,6 +247,14 @@ export function helloText(challenge: Pick<Challenge, "nonce" | "protocol" | "pro
 export function enrolText(tokenId: string, publicKey: string, sealKey: string): string {
   return ["fairlead-enrol", tokenId, publicKey, sealKey].join("\n");
 }
+
+/** The text that an agent signs with its old key and its new ones, to put the new in the old one's place. */
+export function rotateText(host: string, oldPublicKey: string, publicKey: string, sealKey: string): string {
+  return ["fairlead-rotate", host, oldPublicKey, publicKey, sealKey].join("\n");
+}
+
+/** A host's keys (facts/failures.md §2 and §4): renewed at half of their 90 days, and the old one counts for a day beside the new. */
+export const keyTimes = { renewMs: 45 * 86_400_000, overlapMs: 86_400_000 } as const;
 
 /** Answered by the platform itself without waking the Hub. */
 export const ping = "ping";

@@ -1,4 +1,4 @@
-import type { Engine, Load } from "./protocol.ts";
+import type { Engine, Heartbeat, Load } from "./protocol.ts";
 import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
 import type { Readings } from "./readings.ts";
@@ -66,6 +66,8 @@ export interface StatusHost extends SnapshotHost {
   protocol?: number;
   /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
   readings?: Readings;
+  /** Whose word it takes on what to run (docs/trust.md); absent: it has not said. */
+  trust?: Heartbeat["trust"];
   /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
   quarantine?: { since: number; reason: string };
   /** Why it is draining: here that is from when its replicas are being moved. */

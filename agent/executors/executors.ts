@@ -6,7 +6,6 @@ import { listGpus } from "../gpu.ts";
 import { delegatedCgroups } from "./cgroup.ts";
 import type { ExecutorsConfig } from "./config.ts";
 import { diskOf, diskProblem } from "./disk.ts";
-import { dockerExecutor } from "./docker/docker.ts";
 import type { Limits } from "./limits.ts";
 import { logFiles } from "./logs.ts";
 import { keepPlaces } from "./places.ts";
@@ -26,6 +25,9 @@ export interface HostExecutorOptions {
   log: { info: (text: string) => void; warn: (text: string) => void };
 }
 
+/** What is left of a log where the disk is full: enough for what went wrong. */
+const tightBytes = 1024 * 1024;
+
 /** The executors that a host offers, as one: containers for tasks with an image, processes for the others. Ports, GPUs and logs are shared. */
 export async function hostExecutor({ state, owner, config, environment, openSecrets, log }: HostExecutorOptions): Promise<Executor> {
   await mkdir(join(state, "logs"), { recursive: true, mode: 0o700 });
@@ -36,7 +38,8 @@ export async function hostExecutor({ state, owner, config, environment, openSecr
   log.info(`replicas that are processes: ${cgroups ? "memory, cpus and pids are bounded by control groups" : "memory is bounded for each process by itself, cpus and pids are not (no control group of version 2 is delegated to the agent)"}`);
   const shared = { state, logs, places, limits, openSecrets };
   const processes = await processExecutor({ ...shared, environment, cgroups });
-  const containers = config.docker === undefined ? undefined : await dockerExecutor({ ...shared, owner, config: config.docker, onProblem: log.warn });
+  // its client is 35 MB and a third of a second of work: only where it is used
+  const containers = config.docker === undefined ? undefined : await (await import("./docker/docker.ts")).dockerExecutor({ ...shared, owner, config: config.docker, onProblem: log.warn });
   const all = containers === undefined ? [processes] : [processes, containers];
   /** Who has, or last had, a replica. */
   const executorOf = new Map<string, Executor>();
@@ -56,7 +59,8 @@ export async function hostExecutor({ state, owner, config, environment, openSecr
     },
     stop: async (id, graceMs) => executorOf.get(id)?.stop(id, graceMs),
     status: (id) => executorOf.get(id)?.status(id) ?? "absent",
-    logs,
+    // on a full disk the replicas' own logs are what can go
+    logs: { ...logs, trim: async (id) => logs.trim(id, diskProblem(await diskOf(state), state, config.disk_free) === undefined ? undefined : tightBytes) },
     async killAll() {
       await Promise.allSettled(all.map((executor) => executor.killAll()));
     },

@@ -28,7 +28,8 @@ export interface LogFiles {
   lastLine(id: string): Promise<string | undefined>;
   /** Values that must not leave the host by way of a log line in a reason. */
   conceal(id: string, values: readonly string[]): void;
-  trim(id: string): Promise<void>;
+  /** Cuts the log where it is longer than it may be. */
+  trim(id: string, most?: number): Promise<void>;
   /** Removes the oldest files beyond the number that is kept. */
   prune(alive: ReadonlySet<string>): Promise<void>;
 }
@@ -123,15 +124,15 @@ export function logFiles(folder: string, { bytesMax = logBytesMax, everyMs = 200
       if (telling.length > 0) concealed.set(id, telling);
       else concealed.delete(id);
     },
-    async trim(id) {
-      if ((await size(path(id))) <= bytesMax) return;
+    async trim(id, most = bytesMax) {
+      if ((await size(path(id))) <= most) return;
       const { base } = await cutOf(id);
       const log = await open(path(id), "r+");
       try {
         // the old copy goes first: where the disk is full, that is the room for the new one
         await rm(beside(id), { force: true });
         const copy = `${beside(id)}.new`;
-        const { from, to } = await copyEnd(log, copy, bytesMax);
+        const { from, to } = await copyEnd(log, copy, most);
         if (to === from) await rm(copy, { force: true });
         // what the files are and what is known of them change in one turn: nobody reads between
         else renameSync(copy, beside(id));

@@ -45,6 +45,19 @@ export function hostsCommand(program: Command): void {
     });
 
   hosts
+    .command("release")
+    .description("let a host back in that was shut out because its identity was seen in two places")
+    .argument("<ID>", "the host's id")
+    .option("-y, --yes", "do not ask")
+    .addHelpText("after", "\nWhoever has a copy of the host's key may use it again. If you do not know where the copy is, revoke the host and invite it anew.\n\nExample:\n  fairlead hosts release host_01k9… -y")
+    .action(async (id: string, { yes }: { yes?: boolean }, command: Command) => {
+      const client = await connect(command);
+      await confirm(`Let host ${id} back in?`, yes);
+      const { published, reason } = await client.call<{ published: boolean; reason?: string }>("POST", `/v1/hosts/${encodeURIComponent(id)}/release`);
+      console.log(published ? `${id}: released` : `${id}: released, and the edge does not know it yet: ${reason ?? "it does not answer"}`);
+    });
+
+  hosts
     .command("logs")
     .description("show what a host's agent says of itself")
     .argument("<HOST>", "the host's id, or its name")

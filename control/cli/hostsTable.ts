@@ -6,7 +6,7 @@ import type { HostView } from "../status.ts";
 import { table } from "./table.ts";
 
 const colours: Record<string, "green" | "red" | "yellow" | "dim"> = {
-  READY: "green", ready: "green", up: "green", FAILED: "red", failed: "red", lost: "red", UNHEALTHY: "yellow", unhealthy: "yellow", STARTING: "yellow", starting: "yellow",
+  READY: "green", ready: "green", up: "green", FAILED: "red", failed: "red", lost: "red", quarantined: "red", UNHEALTHY: "yellow", unhealthy: "yellow", STARTING: "yellow", starting: "yellow",
   pending: "yellow", provisioning: "yellow", draining: "yellow", UNKNOWN: "dim", unknown: "dim", revoked: "dim", "never seen": "dim",
 };
 
@@ -55,13 +55,13 @@ function gpusOf(gpus: readonly GpuReading[] | undefined): string {
   }).join("; ");
 }
 
-/** Hosts with what they read of themselves. */
+/** Hosts with what they read of themselves, and why they do not serve. */
 export function hostsTable(hosts: readonly HostView[], now: Now): string {
-  const head = ["ID", "NAME", "REGION", "STATE", "HEARD", "RELAYS", "GPUS", "LOAD", "MEMORY", "DISK FREE", "AGENT", "PROTOCOL", "GENERATION"];
-  return table(head, hosts.map(({ id, name, region, state, reason, heardAt, relays, readings, agentVersion, protocol, generation, appliedGeneration }) => {
+  const head = ["ID", "NAME", "REGION", "STATE", "TRUST", "HEARD", "RELAYS", "GPUS", "LOAD", "MEMORY", "DISK FREE", "AGENT", "PROTOCOL", "GENERATION"];
+  const rows = table(head, hosts.map(({ id, name, region, state, trust, heardAt, relays, readings, agentVersion, protocol, generation, appliedGeneration }) => {
     const host = readings?.host;
     return [
-      id, name, region, reason === undefined ? coloured(state) : `${coloured(state)}: ${reason}`, heardAt ? `${formatDuration(Math.max(0, now - heardAt))} ago` : unknown,
+      id, name, region, coloured(state), trust ?? unknown, heardAt ? `${formatDuration(Math.max(0, now - heardAt))} ago` : unknown,
       relays.length === 0 ? unknown : relays.join(","),
       gpusOf(readings?.gpus),
       host?.load1 === undefined ? unknown : `${host.load1.toFixed(1)}${host.cpus === undefined ? "" : ` of ${host.cpus}`}`,
@@ -72,4 +72,6 @@ export function hostsTable(hosts: readonly HostView[], now: Now): string {
       generation === undefined ? unknown : appliedGeneration === generation ? generation : `${appliedGeneration ?? unknown} of ${generation}`,
     ];
   }));
+  const reasons = hosts.flatMap(({ id, state, reason }) => (reason === undefined ? [] : [`${id} is ${state}: ${reason}`]));
+  return [rows, ...reasons].join("\n");
 }

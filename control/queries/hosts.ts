@@ -29,6 +29,29 @@ export async function drainHost(rows: Rows, id: string, draining: boolean, now: 
   return host;
 }
 
+export async function findHost(rows: Rows, id: string): Promise<HostRow | undefined> {
+  const [row] = await rows.select().from(hosts).where(eq(hosts.id, id));
+  return row;
+}
+
+/** Put new keys in the place of a host's, the old one beside them for a while. @returns false when its key is no longer the one given */
+export async function rotateHost(rows: Rows, id: string, onFile: string, keys: { publicKey: string; sealKey: string; rotatedAt: number; previousUntil: number }): Promise<boolean> {
+  const result = await rows
+    .update(hosts)
+    .set({ ...keys, previousKey: onFile })
+    .where(and(eq(hosts.id, id), eq(hosts.publicKey, onFile), isNull(hosts.revokedAt)));
+  return result.rowsAffected > 0;
+}
+
+/** Let a host back in that its hub has shut out. @returns whether there was such a host, not revoked */
+export async function releaseHost(rows: Rows, id: string): Promise<boolean> {
+  const result = await rows
+    .update(hosts)
+    .set({ releases: sql`${hosts.releases} + 1` })
+    .where(and(eq(hosts.id, id), isNull(hosts.revokedAt)));
+  return result.rowsAffected > 0;
+}
+
 export async function addInvite(rows: Rows, row: InviteRow): Promise<void> {
   await rows.insert(invites).values(row);
 }

@@ -5,7 +5,7 @@ import { keyDigest, newKey } from "../../schema/key.ts";
 import { readBody } from "../body.ts";
 import { change } from "../change.ts";
 import type { Context } from "../context.ts";
-import { addInvite, drainHost, listHosts, revokeHost } from "../queries/hosts.ts";
+import { addInvite, drainHost, listHosts, releaseHost, revokeHost } from "../queries/hosts.ts";
 
 /** A join token's life: long enough to paste it on the host, too short to lie about. */
 const inviteMs = 15 * 60_000;
@@ -39,6 +39,14 @@ export function hostRoutes(context: Context): Hono {
       return host;
     });
     return c.json({ id, name: result.name, draining, published, ...(reason === undefined ? {} : { reason }) });
+  });
+
+  routes.post("/:id/release", async (c) => {
+    const id = c.req.param("id");
+    const { published, reason } = await change(context, async (rows) => {
+      if (!(await releaseHost(rows, id))) throw new FairleadError("not_found", `Cannot release host "${id}": there is no such host, or it is revoked`);
+    });
+    return c.json({ id, released: true, published, ...(reason === undefined ? {} : { reason }) });
   });
 
   routes.delete("/:id", async (c) => {

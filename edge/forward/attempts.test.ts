@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { FairleadError } from "../../schema/errors.ts";
 import { providerSchema } from "../../schema/bundle.ts";
 import { seeded } from "../../schema/clock.ts";
+import { replicaRow } from "../../test/replicaRow.ts";
 import { providerCandidate, type Candidate } from "../route/candidates.ts";
 import { Observed } from "../route/observed.ts";
 import { Flights } from "./flights.ts";
@@ -66,7 +67,7 @@ class Vendors {
     return {
       candidates: this.candidates,
       pool: {
-        replicas: this.candidates.flatMap(({ kind, id }) => (kind === "replica" ? [{ replica: { id } }] : [])),
+        replicas: this.candidates.flatMap(({ kind, id }) => (kind === "replica" ? [replicaRow(id)] : [])),
         providers: this.candidates.flatMap(({ kind, id }) => (kind === "provider" ? [{ name: id }] : [])),
       },
       path: "/v1/chat/completions",

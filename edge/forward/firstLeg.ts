@@ -19,9 +19,10 @@ export function firstLegOf(onStreamLoss: Routing["onStreamLoss"], sending: Sendi
   if (onStreamLoss === "error" || parsed === undefined || body === null || body instanceof ReadableStream) return undefined;
   const ask = askOf(path, parsed, body);
   if (ask === undefined) return undefined;
-  // asked for once, however many upstreams are
+  // worked out once, however many upstreams are asked
+  let wanted: boolean | undefined;
   let asking: Sending | undefined;
-  const byIds = (candidate: Candidate): boolean => candidate.continuation === "tokens" && wantsIds(ask);
+  const byIds = ({ continuation }: Candidate): boolean => continuation === "tokens" && (wanted ??= wantsIds(ask));
   const strip = ask.ids && ask.usage ? undefined : { ids: !ask.ids, usage: !ask.usage };
   return {
     ask,

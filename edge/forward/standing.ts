@@ -1,5 +1,7 @@
 import type { Now, Random } from "../../schema/clock.ts";
 import type { BreakerTold } from "../../schema/telemetry.ts";
+import type { ReplicaRow } from "../route/candidates.ts";
+import { poolOf } from "../route/pool.ts";
 import { Breaker, breakersHold, type BreakerState } from "./breaker.ts";
 import type { Failure } from "./outcome.ts";
 import { parkMsUnsaid } from "./retryAfter.ts";
@@ -22,7 +24,7 @@ interface Standing {
 
 /** The upstreams of a service, as the view lists them. */
 export interface Pool {
-  replicas: readonly { replica: { id: string } }[];
+  replicas: readonly ReplicaRow[];
   providers: readonly { name: string }[];
 }
 
@@ -38,15 +40,6 @@ export interface Survey {
   freeInMs: number;
   /** Whether all that blocks is that upstreams are at their limit. */
   throttledOnly: boolean;
-}
-
-/** The ids of a list of replicas, which must not be changed afterwards: a fleet of thousands is not walked for each request. */
-const known = new WeakMap<Pool["replicas"], ReadonlySet<string>>();
-
-function idsOf(replicas: Pool["replicas"]): ReadonlySet<string> {
-  let ids = known.get(replicas);
-  if (ids === undefined) known.set(replicas, (ids = new Set(replicas.map(({ replica }) => replica.id))));
-  return ids;
 }
 
 /** How the upstreams of one service stand with one isolate: their breakers, and how long they asked to be left alone. */
@@ -95,7 +88,8 @@ export class Standings {
     if (this.#troubled.size === 0) return undefined;
     this.#forgetOld(now);
     if (this.#troubled.size === 0) return undefined;
-    const own = idsOf(replicas);
+    // those that the view's own word lets be used: who is down or starting stands in for nobody
+    const { indexOf: own } = poolOf(replicas);
     const vendors = new Set(providers.map(({ name }) => name));
     let replicasOpen = 0;
     let vendorsOpen = 0;
@@ -104,8 +98,8 @@ export class Standings {
       if (own.has(id)) replicasOpen++;
       if (vendors.has(id)) vendorsOpen++;
     }
-    const hold = breakersHold(replicasOpen + vendorsOpen, replicas.length + providers.length);
-    const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === replicas.length);
+    const hold = breakersHold(replicasOpen + vendorsOpen, own.size + providers.length);
+    const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === own.size);
     const blocked = new Map<string, string>();
     let freeInMs = Number.POSITIVE_INFINITY;
     let throttledOnly = true;

@@ -19,7 +19,7 @@ describe("rows", () => {
 
   test("a heartbeat replaces everything the agent says, and keeps the GPUs when it does not say them", () => {
     const first = heartbeat(newRow("h1", 3, now), beat({ facts: { gpus: 4, cpus: 1, memoryBytes: 1 } }), now + 1);
-    expect(first).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now + 1, relays: [0, 1], draining: false, generation: 2, gpus: 4, replicas: [replica(1)] });
+    expect(first).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now + 1, relays: [0, 1], draining: false, generation: 2, gpus: 4, saidIn: 3, replicas: [replica(1)] });
     expect(heartbeat(first, beat({ replicas: [], relays: [1], draining: true, generation: 3 }), now + 2)).toEqual({ ...first, heardAt: now + 2, relays: [1], draining: true, generation: 3, replicas: [] });
   });
 
@@ -143,6 +143,15 @@ describe("status()", () => {
     expect(hosts[0]).toMatchObject({ draining: reason !== undefined });
     expect(hosts[0]?.reason).toBe(reason);
     expect(replicas.map((one) => one.reason)).toEqual([reason, "probe failed"]);
+  });
+
+  test("ready is what a host has said since it came back: what is known from before it went is not believed until then", () => {
+    const shown = (known: HostRow) => status(facts({ rows: new Map([["h1", known]]) }), now).replicas.map(({ phase, reason }) => ({ phase, reason }));
+    const back = { ...row(), epoch: 4 };
+    expect(shown(row())).toEqual([{ phase: "ready", reason: undefined }]);
+    expect(shown(back)).toEqual([{ phase: "unhealthy", reason: "its host is back and has not said yet what it runs" }]);
+    expect(shown(heartbeat(back, beat({ epoch: 4 }), now))).toEqual([{ phase: "ready", reason: undefined }]);
+    expect(shown({ ...row({ replicas: [replica(1, { phase: "starting" })] }), epoch: 4 })).toMatchObject([{ phase: "starting" }]);
   });
 
   test("leaves out replicas of hosts that are revoked or enrolled elsewhere", () => {

@@ -23,6 +23,9 @@ export interface HostRow {
   /** The generation that it says it has taken over. */
   generation: number;
   gpus: number;
+  /** The session in which it last said what it runs: `replicas` are of that one. Absent: in none. */
+  saidIn?: number;
+  trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
   agentVersion?: string;
   protocol?: number;
@@ -35,8 +38,8 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, reclaim, generation, replicas, facts, readings } = message;
-  return { ...row, heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, readings };
+  const { relays, draining, reclaim, generation, replicas, facts, trust, readings } = message;
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch, readings };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -54,7 +57,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.trust, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -115,6 +118,13 @@ export interface StatusFacts {
   clones?: ReadonlyMap<string, Pick<Clone, "since" | "reason">>;
 }
 
+/** Why what is known of a host's replicas is not what it says now; undefined when it is. */
+function silence(row: HostRow, now: number, awakeSince: number): string | undefined {
+  if (isLost(row, now, awakeSince)) return "its host is silent beyond its lease";
+  if (!row.linkUp) return "its host's link is down";
+  return row.saidIn === row.epoch ? undefined : "its host is back and has not said yet what it runs";
+}
+
 /** The roster as people see it: every host that is enrolled here, heard or not, and every replica with its reason. */
 export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince, clones }: StatusFacts, now: number): RegionStatus {
   const here = hosts.filter((host) => host.region === region && !host.revoked);
@@ -131,6 +141,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
       const reason = leaving.get(id);
       return {
         id, name, region,
+        ...(row?.trust === undefined ? {} : { trust: row.trust }),
         ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
@@ -147,7 +158,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
       row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine, engineVersion, loadProblem }) => {
         // ready means: answered its probe, and its heartbeat is fresh
-        const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
+        const silent = silence(row, now, awakeSince);
         const why = silent ?? (phase === "ready" ? leaving.get(row.id) : undefined) ?? reason;
         return {
           id, service, number, version, since, inFlight, restarts, region,

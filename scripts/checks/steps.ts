@@ -5,7 +5,7 @@ import { countVitest, skippedIn, type Counts } from "./counts.ts";
 const root = join(import.meta.dirname, "../..");
 
 /** Vitest projects; each runs as a process of its own. */
-const projects = ["unit", "worker", "e2e", "chaos", "engines"] as const;
+const projects = ["unit", "worker", "e2e", "chaos", "engines", "docker"] as const;
 type Project = (typeof projects)[number];
 
 export const suites = [...projects, "bench-smoke", "smoke", "all"] as const;
@@ -68,6 +68,7 @@ export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
       case "e2e":
       case "chaos":
       case "engines":
+      case "docker":
         return exists(suite) ? [vitest(suite, folder)] : [];
     }
   });

@@ -44,8 +44,7 @@ let services = 0;
 async function service({ running }: Fleet, { continuation = "tokens", routing = "", models = [] }: ServiceOptions = {}): Promise<string> {
   const name = `resume-${++services}`;
   const providers = running.map(({ url }, i) => `    - {type: external, name: p${i}, endpoint: "${url}/v1", api_key: sk-none, model: ${models[i] ?? "m"}, supports: {continuation: ${continuation}}}`);
-  await world.apply(name, `name: ${name}\nservice:\n  model: ${name}\n  providers:\n${providers.join("\n")}\n  routing: {timeouts: {ttft: 2s, idle: 1s, total: 30s}${routing}}\n`);
-  await until(`the model ${name}`, 10_000, async () => (await world.fetch(`/v1/models/${name}`)).status === 200);
+  await world.offer(name, `name: ${name}\nservice:\n  model: ${name}\n  providers:\n${providers.join("\n")}\n  routing: {timeouts: {ttft: 2s, idle: 1s, total: 30s}${routing}}\n`);
   return name;
 }
 

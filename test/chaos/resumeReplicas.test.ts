@@ -1,21 +1,10 @@
-import { readdir, readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ask, chat, expectWhole, type Told } from "../e2e/told.ts";
-import { calm, order as orderOf } from "../e2e/upstreams.ts";
+import { calm, enginesOf, order as orderOf } from "../e2e/upstreams.ts";
 import { engineYaml, until, World } from "../e2e/world.ts";
 
 const name = "resume-trio";
 let world: World;
-
-/** Where the engines of a service's replicas listen. */
-async function enginesOf(name: string): Promise<string[]> {
-  const urls: string[] = [];
-  for (const pid of (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry))) {
-    const command = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
-    if (command.includes("test/engine/main.ts") && command.includes(name)) urls.push(`http://127.0.0.1:${command[command.indexOf("--port") + 1] ?? ""}`);
-  }
-  return urls;
-}
 
 beforeAll(async () => {
   world = await World.start();
@@ -43,7 +32,7 @@ async function allBack(): Promise<void> {
 
 /** What is ordered meets the next chat on any of them, and no completion: that is how another goes on with it. */
 async function order(spec: string, engines = Infinity): Promise<void> {
-  if (urls.length === 0) urls = await enginesOf(name);
+  if (urls.length === 0) urls = (await enginesOf(world, name)).map(({ url }) => url);
   await Promise.all(urls.slice(0, engines).map((url) => orderOf(url, spec, 1, "/v1/chat/completions")));
 }
 async function clear(): Promise<void> {

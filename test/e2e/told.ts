@@ -21,7 +21,7 @@ export interface Told {
   models: Set<unknown>;
   usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number }[];
   keys: Set<string>;
-  errors: { code: string }[];
+  errors: { code: string; type: string }[];
   done: number;
   resumed: string | undefined;
   raw: string;
@@ -41,7 +41,7 @@ export function readStream(raw: string): Told {
       continue;
     }
     expect(told.done).toBe(0);
-    const chunk = JSON.parse(event.slice(6)) as Record<string, unknown> & { error?: { code: string }; usage?: Told["usage"][number]; choices?: Record<string, unknown>[] };
+    const chunk = JSON.parse(event.slice(6)) as Record<string, unknown> & { error?: Told["errors"][number]; usage?: Told["usage"][number]; choices?: Record<string, unknown>[] };
     if (chunk.error !== undefined) {
       told.errors.push(chunk.error);
       continue;

@@ -134,6 +134,12 @@ export class World {
     if (status >= 300) throw new Error(`cannot apply ${name}: ${status} ${JSON.stringify(body)}`);
   }
 
+  /** Put a service of providers, which can be asked at once. */
+  async offer(name: string, yaml: string): Promise<void> {
+    await this.apply(name, yaml);
+    await until(`the model ${name}`, 10_000, async () => (await this.fetch(`/v1/models/${name}`)).status === 200);
+  }
+
   async ready(service: string, count: number, ms = 30_000): Promise<void> {
     await until(`${count} ready replicas of ${service}`, ms, async () => (await this.replicas(service)).filter(({ phase }) => phase === "ready").length === count);
   }

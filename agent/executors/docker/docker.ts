@@ -27,6 +27,8 @@ export interface DockerExecutorOptions {
   /** Opens a task's sealed secrets. */
   openSecrets: (task: Task) => Promise<Record<string, string>>;
   onProblem: (problem: string) => void;
+  /** Between two words on a pull: shorter, for tests. */
+  progressEveryMs?: number;
 }
 
 /** A replica's container, from the order until nothing of it runs. */
@@ -69,7 +71,7 @@ const giveUpMs = 10_000;
  * Runs replicas in containers of an engine on this machine, by its API: `setup` and `run` as in SkyPilot's images, one container
  * for both.
  */
-export async function dockerExecutor({ state, owner, config, limits, logs, places, openSecrets, onProblem }: DockerExecutorOptions): Promise<Executor> {
+export async function dockerExecutor({ state, owner, config, limits, logs, places, openSecrets, onProblem, progressEveryMs }: DockerExecutorOptions): Promise<Executor> {
   // the host's configuration says where the engine is: nothing in the environment does
   const docker = new Docker({ socketPath: config.socket, protocol: "http", host: undefined, port: undefined, ca: undefined, cert: undefined, key: undefined, timeout: undefined } as unknown as Docker.DockerOptions);
   const running = new Map<string, Running>();
@@ -107,7 +109,7 @@ export async function dockerExecutor({ state, owner, config, limits, logs, place
       const login = username === undefined || password === undefined ? undefined : { username, password, serveraddress: serveraddress ?? "" };
       const mounts = await mountsOf(task, config.mounts);
       const image = task.image ?? "";
-      await pullImage({ docker, image, login, signal: entry.abort.signal, onProgress: order.onPreparing });
+      await pullImage({ docker, image, login, signal: entry.abort.signal, onProgress: order.onPreparing, everyMs: progressEveryMs });
       if (entry.stopping) return;
       const inside = config.network === "host" ? place.port : (task.fixedPort ?? place.port);
       entry.container = await docker.createContainer(
@@ -155,38 +157,33 @@ export async function dockerExecutor({ state, owner, config, limits, logs, place
 
   /** Until a container has stopped; never rejected. */
   async function watch(id: string, container: Container, since: number): Promise<End> {
-    const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
-    const reading = readLog(id, container, since, stopped);
-    for (;;) {
-      try {
-        await container.wait();
-        const { State: found } = await container.inspect();
-        if (!found.Running) {
-          stop();
-          await within(reading, logRestMs);
-          return { code: found.ExitCode, outOfMemory: found.OOMKilled };
-        }
-      } catch (error) {
-        // whatever else it says, the container may be running
-        if (statusOf(error) === 404) {
-          stop();
-          return { code: undefined, outOfMemory: false };
-        }
+    for (let from = since; ; from = secondsNow()) {
+      const lost = new AbortController();
+      const reading = readLog(id, container, from);
+      // an engine that goes away breaks the log's stream; of the wait for its answer the client says nothing then
+      const broken = reading.then(() => pause(awayMs));
+      void broken.then(() => lost.abort());
+      await Promise.race([container.wait({ abortSignal: lost.signal }).catch(() => {}), broken]);
+      const found = await container.inspect().then(({ State }) => State, (error: unknown) => (statusOf(error) === 404 ? "gone" : undefined));
+      if (found === "gone") return { code: undefined, outOfMemory: false };
+      if (found?.Running === false) {
+        await within(reading, logRestMs);
+        return { code: found.ExitCode, outOfMemory: found.OOMKilled };
       }
+      // whatever the engine says, the container may be running
+      await reading;
       await pause(awayMs);
     }
   }
 
-  async function readLog(id: string, container: Container, since: number, stopped: Promise<void>): Promise<void> {
-    for (let from = since; ; from = secondsNow()) {
-      try {
-        const stream = await container.logs({ follow: true, stdout: true, stderr: true, since: from });
-        const take = unframer();
-        for await (const piece of stream) await logs.append(id, Buffer.concat(take(piece as Buffer)));
-      } catch {
-        // the engine is away, or was in the middle of something
-      }
-      if (await within(stopped, awayMs)) return;
+  /** Until the stream ends, for whatever reason; never rejected. */
+  async function readLog(id: string, container: Container, since: number): Promise<void> {
+    try {
+      const stream = await container.logs({ follow: true, stdout: true, stderr: true, since });
+      const take = unframer();
+      for await (const piece of stream) await logs.append(id, Buffer.concat(take(piece as Buffer)));
+    } catch {
+      // the engine is away, or was in the middle of something
     }
   }
 

@@ -11,10 +11,12 @@ export interface PullOptions {
   signal: AbortSignal;
   /** How far it is, in words; told again when that changes, once a second at most. */
   onProgress: (text: string) => void;
+  /** Between two of these. */
+  everyMs?: number | undefined;
   stallMs?: number;
 }
 
-const everyMs = 1_000;
+const everyMsDefault = 1_000;
 /** An engine says something of a pull several times a second; when it has said nothing for so long, its registry does not answer. */
 const stallMsDefault = 300_000;
 /** Answers of registries that stay the same when asked again. Everything else may be the network. */
@@ -25,7 +27,7 @@ const lasting = /not found|manifest unknown|does not exist|denied|unauthorized|a
  *
  * @throws StartError when it cannot be had
  */
-export async function pullImage({ docker, image, login, signal, onProgress, stallMs = stallMsDefault }: PullOptions): Promise<void> {
+export async function pullImage({ docker, image, login, signal, onProgress, everyMs = everyMsDefault, stallMs = stallMsDefault }: PullOptions): Promise<void> {
   const there = await docker.getImage(image).inspect().then(() => true, (error: unknown) => {
     if (statusOf(error) === 404) return false;
     throw error;
