@@ -22,6 +22,7 @@ export default defineConfig({
       { test: { name: "docker", include: ["test/docker/real.test.ts"], ...processes } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...processes } },
       { test: { name: "engines", include: ["test/engines/**/*.test.ts"], globalSetup: "test/engines/found.ts", ...processes, testTimeout: 300_000 } },
+      { test: { name: "network", include: ["test/network/**/*.test.ts"], ...processes } },
       { test: { name: "chaos", include: ["test/chaos/**/*.test.ts"], ...processes } },
     ],
   },

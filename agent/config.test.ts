@@ -9,6 +9,15 @@ describe("parseConfig()", () => {
     });
   });
 
+  test("takes an engine with its defaults, folders to read and to write, and sizes", () => {
+    const { executors } = parseConfig("executors: {docker: {mounts: [/srv/models, {path: /srv/cache, writable: true}]}, limits: {memory: 1.5GiB}}", "agent.yaml", "/state");
+    expect(executors).toMatchObject({
+      docker: { socket: "/var/run/docker.sock", network: "bridge", mounts: [{ path: "/srv/models", writable: false }, { path: "/srv/cache", writable: true }] },
+      limits: { memory: 1.5 * 2 ** 30 },
+    });
+    expect(parseConfig("executors: {docker: {}}", "agent.yaml", "/state").executors.docker?.mounts).toEqual([]);
+  });
+
   test("reads JSON and says where trust is written", () => {
     expect(parseConfig('{"state": "/x",\n "trust": "unsigned", "drain": "2m", "log": {"level": "debug"}}', "a.json", "/state")).toMatchObject({
       state: "/x", trust: "unsigned", trustPlace: "a.json line 2", drainMs: 120_000, logLevel: "debug",
@@ -27,7 +36,13 @@ describe("parseConfig()", () => {
     ["relays: 0", "agent.yaml:1: relays: "],
     ["reclaim: {cloud: ibm}", "agent.yaml:1: reclaim.cloud: "],
     ["reclaim:\n  cloud: aws\n  base_url: file:///x", "agent.yaml:3: reclaim.base_url: is not an http address"],
+    ["transport: pigeon", 'agent.yaml:1: transport: is neither "relay" nor {direct'],
+    ["transport:\n  direct: {listen: nowhere, url: https://gpu.example.com}", "agent.yaml:2: transport"],
+    ["transport:\n  direct: {listen: 0.0.0.0:8443, url: https://gpu.example.com/v1}", "agent.yaml:2: transport"],
     ["fleet_url: ftp://x", "agent.yaml:1: fleet_url: is not an http"],
+    ["executors: {docker: {socket: docker.sock}}", "agent.yaml:1: executors.docker.socket: is not a whole path"],
+    ["executors:\n  docker:\n    mount: [/srv]", "agent.yaml:3: executors.docker.mount: is not a field"],
+    ["executors: {limits: {memory: much}}", 'agent.yaml:1: executors.limits.memory: "much" is not a size'],
     ["metrics: {port: 70000}", "agent.yaml:1: metrics.port: "],
     ["metrics: {host: 0.0.0.0, port: 9464}", "agent.yaml:1: metrics.host: is not a field"],
     ["dcgm: {url: file:///etc/passwd}", "agent.yaml:1: dcgm.url: is not an http"],

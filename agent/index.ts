@@ -31,7 +31,8 @@ A configuration, with what is there when a line is absent:
   paths: []                    # what the gate lets through to engines, beside inference
   drain: 30s                   # what SIGTERM waits for requests in flight
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
-  relays: 2                    # data links
+  relays: 2                    # data links; up to 4 on a large host
+  transport: relay             # or {direct: {listen: "0.0.0.0:8443", url: "https://gpu7.example.com", tls: {cert: FILE, key: FILE}}}
   reclaim: {cloud: auto}       # whose spot notices are watched: aws, gcp, azure, alibaba, none
   log: {level: info}           # debug, info, warn, error
   metrics: {port: 9464}        # the agent's own, on loopback; off when absent

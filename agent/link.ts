@@ -20,6 +20,10 @@ export interface LinkOptions {
   /** The full state of this host, for the session of this number. */
   heartbeat: (epoch: number) => Heartbeat;
   onTickets: (relays: Welcome["relays"]) => void;
+  /** Data links that are wanted. */
+  relays?: number;
+  /** This session's word for the host's gate. */
+  onGate?: (gate: NonNullable<Welcome["gate"]>) => void;
   onAssign: (assign: Assign) => void;
   clock: Clock;
   random: Random;
@@ -74,6 +78,7 @@ export function openLink(options: LinkOptions): Link {
   let heartbeatMs: number = linkTimes.heartbeatMs;
   /** This run of the agent, as its hub tells it from another with the same key. */
   const instance = crypto.randomUUID();
+  /** Over how long to come back, by the Hub's last word: it knows how many would come. */
   let spreadMs: number | undefined;
   /** The generation that was handed on last; survives the link. */
   let generation = Number.NEGATIVE_INFINITY;
@@ -101,6 +106,7 @@ export function openLink(options: LinkOptions): Link {
         sessions++;
         heartbeatMs = Math.max(100, message.heartbeatMs);
         spreadMs = message.spreadMs;
+        if (message.gate) options.onGate?.(message.gate);
         log.info("link is up", { region, epoch: message.epoch, protocol: message.protocol });
         beat();
         onTickets(message.relays);
@@ -130,7 +136,10 @@ export function openLink(options: LinkOptions): Link {
     const proof = await options.sign(helloText(challenge, { host: options.host, nonce, protocol }));
     if (to.readyState !== WebSocket.OPEN) return;
     const { signature, previousSignature } = typeof proof === "string" ? { signature: proof, previousSignature: undefined } : proof;
-    const hello: AgentMessage = { type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature, instance, ...(previousSignature === undefined ? {} : { previousSignature }) };
+    const hello: AgentMessage = {
+      type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature, instance,
+      ...(previousSignature === undefined ? {} : { previousSignature }), ...(options.relays === undefined ? {} : { relays: options.relays }),
+    };
     to.send(JSON.stringify(hello));
   }
 

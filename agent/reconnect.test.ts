@@ -21,6 +21,10 @@ test.each([
   expect(ms).toBeLessThanOrEqual(most);
 });
 
+test("no hub makes a host stay away beyond its lease", () => {
+  expect(reconnectMs(0, false, () => 0.999, 600_000)).toBeLessThanOrEqual(10_000);
+});
+
 describe("row 28: 1,000 agents that lose their hub at once, on virtual time", () => {
   const agents = 1_000;
   /** All back within so long of the hub's return. */

@@ -6,6 +6,8 @@ export const stableMs = 10_000;
 const spreadMsMin = 500;
 /** After a refusal that trying again at once cannot mend (facts/failures.md §2). */
 const refusedMs = 60_000;
+/** A Hub asks for no more than this: a host's replicas are given to others when its lease is over (15 s). */
+const spreadMsMax = 10_000;
 
 /**
  * How long to wait before connecting again: full jitter from 0.5 to 30 s, and 60 to 90 s after a refusal.
@@ -20,5 +22,6 @@ const refusedMs = 60_000;
 export function reconnectMs(attempt: number, refused: boolean, random: Random, spreadMs = 0): number {
   if (refused) return refusedMs + Math.round(random() * 30_000);
   if (spreadMs <= spreadMsMin) return backoffMs(attempt, random);
-  return attempt === 0 ? Math.round(random() * spreadMs) : Math.max(Math.round(spreadMs * (0.9 + random() * 0.2)), backoffMs(attempt, random));
+  const spread = Math.min(spreadMs, spreadMsMax);
+  return attempt === 0 ? Math.round(random() * spread) : Math.max(Math.round(spread * (0.9 + random() * 0.2)), backoffMs(attempt, random));
 }

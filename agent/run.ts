@@ -18,6 +18,7 @@ import type { Scrubber } from "./scrub.ts";
 import { holdState } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
+import { openGate } from "./gate.ts";
 import { heedReclaim } from "./reclaim.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
@@ -109,13 +110,16 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     askTickets: () => link.askTickets(),
     onChange: () => link.changed(),
   });
+  const gate = config.direct === undefined ? undefined : await openGate({ ...config.direct, hostId: identity.host, answererOf: (head) => relays.answererOf(head), timers, log, monotonic: () => performance.now() });
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
     heartbeat: (epoch) => heartbeat({
       epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now, trust: config.trust,
-      readings: steadyReadings(),
+      readings: steadyReadings(), ...(gate === undefined ? {} : { direct: { url: gate.url } }),
     }),
+    relays: config.relays,
     onTickets: (tickets) => relays.tickets(tickets),
+    onGate: (given) => gate?.admit(given),
     onAssign: take,
   });
 
@@ -146,6 +150,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       trust.close();
       freshness.close();
       await link.close();
+      gate?.close();
       relays.close();
       replicas.close();
       log.info("agent has stopped");

@@ -53,7 +53,7 @@ describe("router: answers", () => {
   test("models lists what this key may call, and not what is no LLM", async () => {
     const list = (await (await router.ask("/v1/models")).json()) as { object: string; data: { id: string }[] };
     expect(list.object).toBe("list");
-    expect(list.data.map(({ id }) => id)).toEqual(["chat", "rented", "pair", "strict", "hedged", "empty", "small"]);
+    expect(list.data.map(({ id }) => id)).toEqual(["chat", "rented", "pair", "strict", "windows", "hedged", "empty", "small"]);
     expect(await (await router.ask("/v1/models/chat")).json()).toMatchObject({ id: "chat", object: "model", owned_by: "fairlead" });
     expect((await errorOf(await router.ask("/v1/models/web"))).error.code).toBe("model_not_found");
   });

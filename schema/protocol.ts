@@ -21,6 +21,8 @@ import { taskSchema } from "./task.ts";
  *   `instance` and prove the key before a rotation too; close code 4403.
  * - 3 (2026-11-21): a heartbeat may say that the cloud takes the host back (`reclaim`): it still serves, and takes nothing new when it
  *   says `draining`, as before. A welcome may say over how long those that lost their Hub come back (`spreadMs`).
+ * - 3 (2026-11-21): a hello says how many data links are wanted; a welcome says over how long lost links are to be opened again, and the
+ *   key and time of the host's gate; a heartbeat says where that gate is. An agent of 2 has two links and no gate.
  */
 export const protocol = 3;
 export const protocolMin = 1;
@@ -145,6 +147,8 @@ export const helloSchema = z.object({
   previousSignature: z.string().max(128).optional(),
   /** Random, one for each run of an agent: two that take turns are two agents with one key. */
   instance: z.string().max(64).optional(),
+  /** Data links that are wanted; absent: two. */
+  relays: z.number().int().min(1).max(16).optional(),
 });
 
 export const welcomeSchema = z.object({
@@ -158,6 +162,8 @@ export const welcomeSchema = z.object({
   relays: z.array(z.object({ index: z.number().int(), ticket: z.string() })),
   /** So many agents are here that, when this link is lost, they had better come back over this time. */
   spreadMs: z.number().nonnegative().max(60_000).optional().catch(undefined),
+  /** What the host's gate judges passes by (schema/gate.ts): base64, and the Hub's time (ms since the epoch). */
+  gate: z.object({ key: z.string(), now: z.number() }).optional(),
 });
 
 /** The host will be taken back by its cloud. */
@@ -186,6 +192,8 @@ export const heartbeatSchema = z.object({
   readings: readingsSchema.optional().catch(undefined),
   /** What it takes for its word on what to run; for people to see. */
   trust: z.enum(["templates", "signed-specs", "unsigned"]).optional().catch(undefined),
+  /** Where the edge reaches this host's gate, while it listens: an origin. */
+  direct: z.object({ url: z.url({ protocol: /^https?$/ }).max(255) }).optional(),
 });
 
 /** One replica's change, at once. */

@@ -244,6 +244,34 @@ describe("parseService() refuses", () => {
   });
 });
 
+describe("parseService() reads", () => {
+  const taskOf = (rest: string) => parseService(withService("{}", `${rest}\nrun: a $PORT`)).service?.task;
+
+  test.each<[string, string, object]>([
+    ["an image", "resources: {image_id: 'docker:vllm/vllm-openai:v1'}", { image: "vllm/vllm-openai:v1" }],
+    ["an image by region", "resources: {image_id: {us-east-1: 'docker:127.0.0.1:5000/a/b:1'}}", { image: "127.0.0.1:5000/a/b:1" }],
+    ["folders for an image", "resources: {image_id: 'docker:a'}\nvolumes: {/models: /srv/models, /data: a-volume}", { image: "a", mounts: { "/models": "/srv/models" } }],
+    ["a machine's size as limits", "resources: {cpus: 4, memory: '16'}", { limits: { cpus: 4, memoryBytes: 16 * 2 ** 30 } }],
+    ["sizes with units", "resources: {memory: 500MB}", { limits: { memoryBytes: 5e8 } }],
+  ])("%s", (_, rest, expected) => {
+    expect(taskOf(rest)).toMatchObject(expected);
+  });
+
+  test.each([
+    ["the least that is wanted", "resources: {cpus: 4+, memory: 16+}"],
+    ["machines of which one has no bound", "resources: {any_of: [{cpus: 4}, {cpus: 8+}]}"],
+    ["images of clouds", "resources: {image_id: ami-0123}"],
+    ["folders without an image", "volumes: {/models: /srv/models}"],
+  ])("neither image, folders nor limits from %s", (_, rest) => {
+    expect(Object.keys(taskOf(rest) ?? {}).filter((key) => ["image", "mounts", "limits"].includes(key))).toEqual([]);
+  });
+
+  test("no image that is none", () => {
+    expect(problems(withService("{}", "resources: {image_id: 'docker:a b'}\nrun: a $PORT"))).toContain('3 error resources.image_id: "docker:a b" names no image; write docker:registry/name:tag');
+    expect(problems(withService("{}", "resources: {image_id: 'docker:a'}\nvolumes: {models: /srv}\nrun: a $PORT")).join()).toContain("error volumes.models: must be a whole path in the container");
+  });
+});
+
 describe("parseService() warns of", () => {
   const cases: [string, string, string][] = [
     ["room to grow", withService("{replica_policy: {min_replicas: 1, max_replicas: 3, target_qps_per_replica: 1}}"), "max_replicas: is not acted on yet: the service keeps min_replicas, 1"],

@@ -31,6 +31,10 @@ export interface SnapshotHost {
   /** Whether its control link is open. */
   linkUp: boolean;
   draining: boolean;
+  /** When it came back after it was lost (ms since the epoch, by the Hub's clock); absent when it never was. */
+  backSince?: number;
+  /** Its gate, and the key of this session's passes (schema/gate.ts): what holds this may call the host, so it is logged and shown nowhere. */
+  direct?: { url: string; key: string };
 }
 
 /** An immutable, dated copy of one Hub's roster. */
@@ -61,13 +65,13 @@ export interface StatusHost extends SnapshotHost {
   /** The generation it was last told, and the one it says it has taken over. */
   generation: number;
   appliedGeneration: number;
+  /** Whose word it takes on what to run (docs/trust.md); absent: it has not said. */
+  trust?: Heartbeat["trust"];
   /** As it said when it connected; absent for one that was not heard since its Hub knows of these. */
   agentVersion?: string;
   protocol?: number;
   /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
   readings?: Readings;
-  /** Whose word it takes on what to run (docs/trust.md); absent: it has not said. */
-  trust?: Heartbeat["trust"];
   /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
   quarantine?: { since: number; reason: string };
   /** Why it is draining: here that is from when its replicas are being moved. */

@@ -45,6 +45,18 @@ export function hostsCommand(program: Command): void {
     });
 
   hosts
+    .command("logs")
+    .description("show what a host's agent says of itself")
+    .argument("<HOST>", "the host's id, or its name")
+    .option("--follow", "go on as it comes; the default")
+    .option("--no-follow", "stop at the end")
+    .option("--tail <N>", "begin with so many last lines", "200")
+    .addHelpText("after", "\nExample:\n  fairlead hosts logs rack-7 --no-follow")
+    .action(async (host: string, { follow = true, tail }: { follow?: boolean; tail: string }, command: Command) => {
+      await showLog(command, `/v1/hosts/${encodeURIComponent(host)}/logs?${new URLSearchParams({ tail: lines(tail), follow: follow ? "1" : "0" }).toString()}`, `the log of host ${host}`);
+    });
+
+  hosts
     .command("release")
     .description("let a host back in that was shut out because its identity was seen in two places")
     .argument("<ID>", "the host's id")
@@ -55,18 +67,6 @@ export function hostsCommand(program: Command): void {
       await confirm(`Let host ${id} back in?`, yes);
       const { published, reason } = await client.call<{ published: boolean; reason?: string }>("POST", `/v1/hosts/${encodeURIComponent(id)}/release`);
       console.log(published ? `${id}: released` : `${id}: released, and the edge does not know it yet: ${reason ?? "it does not answer"}`);
-    });
-
-  hosts
-    .command("logs")
-    .description("show what a host's agent says of itself")
-    .argument("<HOST>", "the host's id, or its name")
-    .option("--follow", "go on as it comes; the default")
-    .option("--no-follow", "stop at the end")
-    .option("--tail <N>", "begin with so many last lines", "200")
-    .addHelpText("after", "\nExample:\n  fairlead hosts logs rack-7 --no-follow")
-    .action(async (host: string, { follow = true, tail }: { follow?: boolean; tail: string }, command: Command) => {
-      await showLog(command, `/v1/hosts/${encodeURIComponent(host)}/logs?${new URLSearchParams({ tail: lines(tail), follow: follow ? "1" : "0" }).toString()}`, `the log of host ${host}`);
     });
 
   drainCommand(hosts);

@@ -55,7 +55,7 @@ function gpusOf(gpus: readonly GpuReading[] | undefined): string {
   }).join("; ");
 }
 
-/** Hosts with what they read of themselves, and why they do not serve. */
+/** Hosts with what they read of themselves, and below them why those that are not simply up are as they are. */
 export function hostsTable(hosts: readonly HostView[], now: Now): string {
   const head = ["ID", "NAME", "REGION", "STATE", "TRUST", "HEARD", "RELAYS", "GPUS", "LOAD", "MEMORY", "DISK FREE", "AGENT", "PROTOCOL", "GENERATION"];
   const rows = table(head, hosts.map(({ id, name, region, state, trust, heardAt, relays, readings, agentVersion, protocol, generation, appliedGeneration }) => {
@@ -72,6 +72,5 @@ export function hostsTable(hosts: readonly HostView[], now: Now): string {
       generation === undefined ? unknown : appliedGeneration === generation ? generation : `${appliedGeneration ?? unknown} of ${generation}`,
     ];
   }));
-  const reasons = hosts.flatMap(({ id, state, reason }) => (reason === undefined ? [] : [`${id} is ${state}: ${reason}`]));
-  return [rows, ...reasons].join("\n");
+  return [rows, ...hosts.flatMap(({ id, state, reason }) => (reason === undefined ? [] : [`${id} is ${state}: ${reason}`]))].join("\n");
 }

@@ -187,6 +187,19 @@ describe("attemptInTurn(): what goes elsewhere", () => {
     expect(await world.ask({ again, ...more })).toMatchObject({ failure });
   });
 
+  test("a request that all others have failed is sent past the breaker of what is left", async () => {
+    const path = "/v1/chat/completions";
+    const world = vendors([replica("a"), replica("b")], { a: [unsent], b: [unsent] });
+    const { standings } = world.remembered;
+    for (let i = 0; i < 3; i++) standings.failed("left", path, lost, world.now, world.now, () => 0.5);
+    const pool = { replicas: ["a", "b", "left"].map((id) => replicaRow(id)), providers: [] };
+    // as routing does it
+    const again = async (tried: readonly string[]): Promise<Candidate[]> => [replica("left")].filter(({ id }) => standings.survey(pool, path, world.now, tried)?.blocked(id) === undefined);
+    expect(await again([])).toEqual([]);
+    expect(await world.ask({ pool, again })).toMatchObject({ answer: "good" });
+    expect(world.asked).toEqual(["a", "b", "left"]);
+  });
+
   test("nobody asks on for a client that has gone", async () => {
     const world = vendors(two, { a: [lost] });
     expect(await world.ask({ gone: () => world.asked.length > 0 })).toMatchObject({ failure: lost });

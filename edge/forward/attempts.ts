@@ -54,8 +54,8 @@ export interface Remembered {
 /** All that the attempts of one request depend on; time, chance and the wire are arguments. */
 export interface Course<Answer> {
   candidates: readonly Candidate[];
-  /** Candidates by the latest news, when the last of the first could not be reached or was lost. */
-  again?: (() => Promise<readonly Candidate[]>) | undefined;
+  /** Candidates by the latest news, when the last of the first could not be reached or was lost; `tried` has failed the request. */
+  again?: ((tried: readonly string[]) => Promise<readonly Candidate[]>) | undefined;
   pool: Pool;
   path: string;
   /** What may have begun may be repeated. */
@@ -143,7 +143,7 @@ class Turn<Answer> {
   /** The first candidate that was not tried and is not blocked; those whose breakers are not believed come last. */
   pick(): Candidate | undefined {
     const { remembered: { standings }, pool, path, now } = this.#course;
-    const survey = standings.untroubled ? undefined : standings.survey(pool, path, now());
+    const survey = standings.untroubled ? undefined : standings.survey(pool, path, now(), this.#used);
     let last: Candidate | undefined;
     for (const candidate of this.#candidates) {
       if (this.#used.includes(candidate.id) || (this.#windowOver > 0 && (candidate.contextWindow ?? 0) <= this.#windowOver)) continue;
@@ -178,7 +178,7 @@ class Turn<Answer> {
     if (next === undefined && again !== undefined && !this.#askedAgain && this.#mayHaveGone(failure)) {
       // What was known has gone; what took its place, or is back, may be known by now.
       this.#askedAgain = true;
-      this.#candidates = await again();
+      this.#candidates = await again(this.#used);
       next = this.pick();
     }
     return next !== undefined && remembered.budget.take(costOf(failure)) ? next : undefined;

@@ -38,8 +38,8 @@ export interface ForwardOptions {
   random: () => number;
   /** Told of what became of the request when that turns out after its answer has begun. */
   note?: (unforwarded: Unforwarded) => void;
-  /** Candidates by news, when the last of the first decision could not be reached or was lost. */
-  again?: () => Promise<Decision>;
+  /** Candidates by news, when the last of the first decision could not be reached or was lost; `tried` has failed the request. */
+  again?: (tried: readonly string[]) => Promise<Decision>;
   /** The answer is over, and more than one upstream gave it. */
   resumed?: (attempts: readonly Tried[], last: Candidate) => void;
 }
@@ -96,7 +96,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, random }, candidate, what, signal)));
   const result = await attemptInTurn<Answer>({
     candidates: decision.candidates,
-    again: again === undefined ? undefined : async () => (await again()).candidates,
+    again: again === undefined ? undefined : async (tried: readonly string[]) => (await again(tried)).candidates,
     pool,
     path: inference ? sending.path : "",
     repeatable: options.repeatable,
@@ -149,7 +149,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
       onStreamLoss: service.routing.onStreamLoss,
       model: String(sending.parsed?.["model"]),
       candidates: decision.candidates,
-      again: again === undefined ? undefined : async () => (await again()).candidates,
+      again: again === undefined ? undefined : async (tried: readonly string[]) => (await again(tried)).candidates,
       pool,
       path: sending.path,
       request: sending.facts,

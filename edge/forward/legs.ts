@@ -32,7 +32,7 @@ export interface Legs {
   /** As they were when the request came. */
   candidates: readonly Candidate[];
   /** As they are now. */
-  again: (() => Promise<readonly Candidate[]>) | undefined;
+  again: ((tried: readonly string[]) => Promise<readonly Candidate[]>) | undefined;
   pool: Pool;
   path: string;
   request?: RequestFacts | undefined;
@@ -130,6 +130,10 @@ class Course {
     return attempts.length >= Math.min(attemptsMax, attemptsMaxEver) || gone() || now() >= endsAt;
   }
 
+  get #tried(): string[] {
+    return [...this.#asked.keys()];
+  }
+
   #modelOf(candidate: Candidate): string {
     return candidate.kind === "provider" ? (candidate.provider.model ?? this.#legs.model) : this.#legs.model;
   }
@@ -147,7 +151,7 @@ class Course {
   /** Those that may be asked: by rank, then those that are asked when nothing else is left. */
   #ranked(candidates: readonly Candidate[]): Candidate[] {
     const { remembered, pool, path, now } = this.#legs;
-    const survey = remembered.standings.survey(pool, path, now());
+    const survey = remembered.standings.survey(pool, path, now(), this.#tried);
     const usable = candidates.filter((candidate) => this.#mayAsk(candidate) && survey?.blocked.has(candidate.id) !== true);
     const last = (candidate: Candidate): number => (this.#lost.has(candidate.id) ? 2 : 0) + (survey?.lastResort(candidate.id) === true ? 1 : 0);
     return usable.toSorted((a, b) => last(a) - last(b));
@@ -205,7 +209,7 @@ class Course {
 
   async #ask(again: Legs["again"]): Promise<void> {
     try {
-      this.#news = await again?.();
+      this.#news = await again?.(this.#tried);
     } catch {
       // nobody knows better than the decision that the request began with
     }

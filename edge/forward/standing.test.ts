@@ -76,6 +76,18 @@ describe("Standings", () => {
     expect(blockedOf(standings, { ...upstreams, providers: [{ name: "vendor" }] }, 1)).toEqual({ a: "its breaker is open" });
   });
 
+  test("for a request that others have failed, they are out too: it is sent past the breakers of those that are left", () => {
+    const standings = new Standings();
+    failing(standings, "a", lost);
+    const blocked = (tried: string[], ids = ["a", "b", "c", "d"]): string | undefined => standings.survey(pool(ids), path, 1, tried)?.blocked("a");
+    expect(blocked(["b"])).toBe("its breaker is open");
+    expect(blocked(["a", "gone"])).toBe("its breaker is open");
+    expect(blocked(["b", "c"])).toBeUndefined();
+    expect(standings.survey(pool(["a", "b", "c", "d"]), path, 1, ["b", "c"])?.lastResort("a")).toBe(true);
+    failing(standings, "a", { kind: "timeout", why: "" }, 10_000);
+    expect(standings.survey(pool(["a", "b", "c", "d"]), path, 10_001, ["b", "c"])?.blocked("a")).toBe("its breaker is open");
+  });
+
   test("what is silent is left out however many are: each try would cost its caller the time", () => {
     const standings = new Standings();
     for (const id of ["a", "b"]) failing(standings, id, { kind: "timeout", why: "" });

@@ -83,22 +83,26 @@ export class Standings {
     return this.#troubled.size === 0;
   }
 
-  /** @returns undefined when nothing is wrong with any upstream */
-  survey({ replicas, providers }: Pool, path: string, now: Now): Survey | undefined {
+  /**
+   * @param tried what has failed the request that asks: for it, that is out like those whose breakers are open
+   * @returns undefined when nothing is wrong with any upstream
+   */
+  survey({ replicas, providers }: Pool, path: string, now: Now, tried: readonly string[] = []): Survey | undefined {
     if (this.#troubled.size === 0) return undefined;
     this.#forgetOld(now);
     if (this.#troubled.size === 0) return undefined;
     // those that the view's own word lets be used: who is down or starting stands in for nobody
     const { indexOf: own } = poolOf(replicas);
     const vendors = new Set(providers.map(({ name }) => name));
+    const isHere = (id: string): boolean => own.has(id) || vendors.has(id);
+    let out = tried.filter((id) => isHere(id) && this.#all.get(id)?.breaker.opened !== true).length;
     let replicasOpen = 0;
-    let vendorsOpen = 0;
     for (const id of this.#troubled) {
-      if (this.#all.get(id)?.breaker.opened !== true) continue;
+      if (!isHere(id) || this.#all.get(id)?.breaker.opened !== true) continue;
+      out++;
       if (own.has(id)) replicasOpen++;
-      if (vendors.has(id)) vendorsOpen++;
     }
-    const hold = breakersHold(replicasOpen + vendorsOpen, own.size + providers.length);
+    const hold = breakersHold(out, own.size + providers.length);
     const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === own.size);
     const blocked = new Map<string, string>();
     let freeInMs = Number.POSITIVE_INFINITY;
@@ -111,7 +115,7 @@ export class Standings {
       // Past an open breaker only what fails fast is asked: a silent upstream would cost each caller its time.
       else if (stateOf(id, standing) === "open" && (hold || standing.breaker.slow)) blocked.set(id, "its breaker is open");
       else continue;
-      if (!own.has(id) && !vendors.has(id)) continue;
+      if (!isHere(id)) continue;
       if (!parked || !standing.throttled) throttledOnly = false;
       freeInMs = Math.min(freeInMs, Math.max(0, (parked ? standing.parkedUntil : standing.breaker.opensUntil) - now));
     }

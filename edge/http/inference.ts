@@ -60,7 +60,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
     else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
   };
   const answered = forward(
-    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: () => redecide(c, view, chosen, facts), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
+    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, view, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
     decision,
     {
       requestId,
@@ -146,11 +146,11 @@ export function poolOf(view: View, service: RouteService): Pool {
   return { replicas: replicasOf(view, service), providers: service.providers };
 }
 
-function routed(c: RouterRequest, view: View, service: RouteService, request: RequestFacts | undefined): { decision: Decision; survey: Survey | undefined } {
+function routed(c: RouterRequest, view: View, service: RouteService, request: RequestFacts | undefined, tried?: readonly string[]): { decision: Decision; survey: Survey | undefined } {
   const now = Date.now();
   const { standings, observed } = remembered(service);
   const pool = poolOf(view, service);
-  const survey = standings.untroubled ? undefined : standings.survey(pool, request === undefined ? "" : c.req.path, now);
+  const survey = standings.untroubled ? undefined : standings.survey(pool, request === undefined ? "" : c.req.path, now, tried);
   const facts: RouteFacts = { service, replicas: replicasOf(view, service), observed };
   if (request !== undefined) facts.request = request;
   if (survey !== undefined) {
@@ -189,7 +189,7 @@ function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, 
   return new FairleadError("no_replica", `Cannot serve "${name}": ${Object.keys(filtered).length === 0 ? "no replica exists" : "no replica is ready"}`, { retryAfterMs: 2_000 });
 }
 
-/** The candidates by the latest news. */
-export async function redecide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Promise<Decision> {
-  return routed(c, await newsFor(c.env, c.req.raw, view), service, request).decision;
+/** The candidates by the latest news, for a request that `tried` has failed, if any. */
+export async function redecide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts, tried?: readonly string[]): Promise<Decision> {
+  return routed(c, await newsFor(c.env, c.req.raw, view), service, request, tried).decision;
 }

@@ -48,7 +48,7 @@ export async function service(c: RouterRequest): Promise<Response> {
       inference: false,
       repeatable: idempotent.has(request.method) && request.body === null,
       random: Math.random,
-      again: async () => replicasOf(await redecide(c, view, routed)),
+      again: async (tried) => replicasOf(await redecide(c, view, routed, undefined, tried)),
     },
     decision,
     {

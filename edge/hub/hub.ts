@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { bundleBytesMax, bundleSchema, type Bundle, type FleetHost } from "../../schema/bundle.ts";
 import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
+import { gateKeyOf } from "../../schema/gate.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
@@ -21,14 +22,15 @@ import { Losses } from "./losses.ts";
 import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { spreadMs } from "./spread.ts";
 import { Traffic } from "./telemetry.ts";
 import { signTicket } from "./ticket.ts";
 import { Unchanged } from "./unchanged.ts";
 
-/** Data links that an agent holds: two, so that one may fail (facts/failures.md §2). */
+/** Data links that an agent holds: two, so that one may fail, and up to four where it asks for more (facts/failures.md §2). */
 const relaysPerHost = 2;
+const relaysPerHostMax = 4;
 /** Another region's copy older than this is asked for again, behind the answer. */
 const exchangeMs = 1_000;
 
@@ -67,6 +69,8 @@ export class Hub extends DurableObject<FleetEnv> {
   /** What `assign:` keys say, read once. */
   readonly #assignments = new Map<string, Assignment>();
   readonly #unchanged = new Unchanged();
+  /** Hosts that were connected when this Hub went to sleep or was lost, and have not come back since. */
+  readonly #unheard = new Set<string>();
   #plannedAt = 0;
   #planning: ReturnType<typeof setTimeout> | undefined;
   readonly #others = new Map<Region, { snapshot: Snapshot; at: number }>();
@@ -89,13 +93,17 @@ export class Hub extends DurableObject<FleetEnv> {
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
-    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
+    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) {
+      this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
+      if (row.linkUp) this.#unheard.add(row.id);
+    }
     for (const socket of ctx.getWebSockets()) {
       const { host, epoch } = this.#link(socket);
       const row = host === undefined ? undefined : this.#rows.get(host);
       if (row === undefined || row.epoch !== epoch) continue;
       this.#rows.set(row.id, { ...row, linkUp: true, gone: undefined, heardAt: this.#awakeSince });
       this.#sockets.set(row.id, socket);
+      this.#unheard.delete(row.id);
     }
     this.#losses = new Losses(this.#awakeSince, ctx.storage.kv.get<Brake | null>("brake") ?? undefined);
     this.#press(this.#awakeSince);
@@ -138,7 +146,8 @@ export class Hub extends DurableObject<FleetEnv> {
   snapshot(): Snapshot {
     const now = Date.now();
     const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
-    return { ...this.#losses.table(snapshot(this.#rows.values(), this.#region, now), this.#rows, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
+    const known = snapshot(this.#rows.values(), this.#region, now, now - this.#awakeSince > linkTimes.leaseMs ? undefined : { hosts: this.#unheard, since: this.#awakeSince });
+    return { ...this.#losses.table(known, this.#rows, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
@@ -283,6 +292,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const known = this.#rows.get(hello.host);
     const clone = this.#takeOver(hello, epoch, host?.releases ?? 0, now);
     if (clone !== undefined) {
+      this.#unheard.delete(hello.host);
       if (known !== undefined) this.#put({ ...known, epoch, linkUp: false, relays: [] });
       await this.#wakeAt((known?.heardAt ?? now) + linkTimes.leaseMs);
       // an agent that does not know the code would be back at once
@@ -291,9 +301,12 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
     this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
-    const about = { agentVersion: hello.agentVersion, protocol: Math.min(protocol, hello.protocol) };
-    this.#put({ ...(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, gone: undefined, heardAt: now, relays: [] }), ...about, readings: undefined });
-    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch), spreadMs: spreadMs(this.#rows.size) });
+    const row = known === undefined ? newRow(hello.host, epoch, now) : { ...returned(known, epoch, now, this.#unheard.delete(known.id)), gone: undefined };
+    this.#put({ ...row, agentVersion: hello.agentVersion, protocol: Math.min(protocol, hello.protocol), readings: undefined, relaysWanted: hello.relays });
+    const [relays, gateKey] = await Promise.all([this.#tickets(hello.host, epoch, hello.relays), gateKeyOf(this.env.FAIRLEAD_TICKET_KEY, hello.host, epoch)]);
+    const current = this.#rows.get(hello.host);
+    if (current?.epoch === epoch) this.#put({ ...current, gateKey });
+    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: spreadMs(this.#rows.size), gate: { key: gateKey, now: Date.now() } });
     this.#replanSoon();
     send(socket, this.#assign(hello.host));
   }
@@ -323,7 +336,7 @@ export class Hub extends DurableObject<FleetEnv> {
     }
     // the data links of one run go on through a new control link; those of another run do not
     if (clone !== undefined || (other !== undefined && instance !== undefined && instance !== went)) {
-      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
+      for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
     }
     return clone;
   }
@@ -359,7 +372,7 @@ export class Hub extends DurableObject<FleetEnv> {
         for (const replica of owned([message.replica], this.#assignment(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
         return;
       case "tickets":
-        return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch) });
+        return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch, row.relaysWanted) });
       case "goodbye":
         this.#put({ ...row, heardAt: 0, linkUp: false, gone: undefined, relays: [], replicas: [] });
         closeQuietly(socket, 1000, "goodbye");
@@ -505,9 +518,10 @@ export class Hub extends DurableObject<FleetEnv> {
     }
     for (const row of this.#rows.values()) {
       if (good.has(row.id)) continue;
-      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
+      for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
       this.#rows.delete(row.id);
       this.#sockets.delete(row.id);
+      this.#unheard.delete(row.id);
       this.#assignments.delete(row.id);
       this.#unchanged.forget(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
@@ -540,9 +554,9 @@ export class Hub extends DurableObject<FleetEnv> {
     return true;
   }
 
-  #tickets(host: string, epoch: number): Promise<{ index: number; ticket: string }[]> {
+  #tickets(host: string, epoch: number, wanted = relaysPerHost): Promise<{ index: number; ticket: string }[]> {
     const now = Date.now();
-    return Promise.all(Array.from({ length: relaysPerHost }, async (_, index) => ({ index, ticket: await signTicket(this.env.FAIRLEAD_TICKET_KEY, `${host}/${index}`, epoch, now) })));
+    return Promise.all(Array.from({ length: Math.min(wanted, relaysPerHostMax) }, async (_, index) => ({ index, ticket: await signTicket(this.env.FAIRLEAD_TICKET_KEY, `${host}/${index}`, epoch, now) })));
   }
 
   /** One alarm an object: the earlier one stands. A little late, so that the lease is over when it rings. */

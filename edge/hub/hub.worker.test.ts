@@ -24,6 +24,30 @@ describe("Hub: links", () => {
     expect(tasks).toHaveLength(1);
   });
 
+  test.each([[1, 1], [3, 3], [16, 4]])("an agent that asks for %i data links may open %i", async (relays, given) => {
+    const host = await newHost(`host_links_${relays}`);
+    await publish(bundle(next(), { hosts: [host] }));
+    const link = await TestLink.join(host, { relays });
+    expect(link.welcome?.relays.map(({ index }) => index)).toEqual(Array.from({ length: given }, (_, i) => i));
+  });
+
+  test("a host's gate is told to isolates with the key that the host was told, another one for each session", async () => {
+    const host = await newHost("host_gate");
+    await publish(bundle(next(), { hosts: [host] }));
+    const keys: (string | undefined)[] = [];
+    for (let session = 0; session < 2; session++) {
+      const link = await TestLink.join(host);
+      link.beat([], { direct: { url: "https://gpu7.example.com" } });
+      const { direct } = await soon("the gate", 3_000, async () => (await hub().snapshot()).hosts.find(({ id, direct: gate }) => id === host.id && gate?.key === link.welcome?.gate?.key)) ?? {};
+      expect(direct).toEqual({ url: "https://gpu7.example.com", key: link.welcome?.gate?.key });
+      keys.push(direct?.key);
+      link.beat([]);
+      await soon("the gate's end", 3_000, async () => (await hub().snapshot()).hosts.find(({ id, direct: gate }) => id === host.id && gate === undefined));
+    }
+    expect(new Set(keys).size).toBe(2);
+    expect(JSON.stringify(await hub().status())).not.toContain(keys[1]);
+  });
+
   test.each([
     ["a wrong signature", { signature: btoa("x".repeat(64)) }],
     ["junk for a signature", { signature: "%%%" }],
@@ -179,6 +203,19 @@ describe("Hub: hosts that go", () => {
     const back = await Promise.all(hosts.slice(0, 6).map((host) => TestLink.join(host)));
     const again = await Promise.all(back.map((link) => link.assigned(1)));
     expect(again.map(({ replicas }) => replicas.map(({ id }) => id))).toEqual(before.slice(0, 6));
+    await soon("the brake's end", 3_000, async () => (await hub().status()).braked === undefined || undefined);
+    expect(await assigned(hosts)).toEqual(before);
+  });
+
+  test("row 20: a Hub that dies with all its links goes on telling the last table until its agents are back, and moves nothing", async () => {
+    const { hosts, links } = await fleet(["host_hub0", "host_hub1", "host_hub2"]);
+    const [before, table] = [await assigned(hosts), await hub().snapshot()];
+    await evictDurableObject(hub(), { webSockets: "close" });
+    await soon("the links' ends", 3_000, () => (links.every(({ closed }) => closed !== undefined) ? true : undefined));
+    const after = await hub().snapshot();
+    expect(after.hosts.map(({ id, linkUp, relays }) => ({ id, linkUp, relays }))).toEqual(table.hosts.map(({ id, relays }) => ({ id, linkUp: true, relays })));
+    expect(after.replicas.map(({ id, phase }) => [id, phase])).toEqual(table.replicas.map(({ id }) => [id, "ready"]));
+    await Promise.all(hosts.map((host) => TestLink.join(host)));
     await soon("the brake's end", 3_000, async () => (await hub().status()).braked === undefined || undefined);
     expect(await assigned(hosts)).toEqual(before);
   });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { FleetHost } from "../../schema/bundle.ts";
 import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
 import { isOver, phases } from "../../schema/replica.ts";
-import { heartbeat, isLost, newRow, replanSpacingMs, report, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
+import { heartbeat, isLost, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
 
 const now = 1_000_000;
 const replica = (number: number, fields: Partial<ReplicaState> = {}): ReplicaState => ({
@@ -68,6 +68,21 @@ test("a small fleet is placed at each change, a large one once a second at most"
   expect([0, 50, 51, 1_000, 10_000].map(replanSpacingMs)).toEqual([0, 0, 51, 1_000, 1_000]);
 });
 
+describe("a host that comes back", () => {
+  const lost: HostRow = { ...row(), linkUp: false };
+
+  test.each<[string, HostRow, boolean, number | undefined]>([
+    ["after its link was lost", lost, false, now + 5],
+    ["on a new connection, before the old one was seen to end", row(), false, undefined],
+    ["to a Hub that was away itself", lost, true, undefined],
+  ])("%s", (_, known, unheard, backSince) => {
+    const back = returned(known, 4, now + 5, unheard);
+    expect(back).toMatchObject({ epoch: 4, linkUp: true, heardAt: now + 5, relays: [], replicas: known.replicas });
+    expect(back.backSince).toBe(backSince);
+  });
+
+});
+
 describe("isLost()", () => {
   const awakeSince = now;
 
@@ -86,6 +101,20 @@ describe("isLost()", () => {
 });
 
 describe("snapshot()", () => {
+  test("a Hub that woke a moment ago tells of hosts that have not come back yet as they were", () => {
+    const [seen, unheard] = [row(), { ...row(), id: "h2", linkUp: false, heardAt: now - 60_000 }];
+    const hosts = (known?: { hosts: ReadonlySet<string>; since: number }) => snapshot([seen, unheard], "local", now + 7, known).hosts.map(({ id, linkUp, heardAt }) => [id, linkUp, heardAt]);
+    expect(hosts({ hosts: new Set(["h2"]), since: now })).toEqual([["h1", true, now], ["h2", true, now]]);
+    expect(hosts()).toEqual([["h1", true, now], ["h2", false, now - 60_000]]);
+  });
+
+  test("has a host's gate with its key, and since when it is back, where there are such", () => {
+    const gate = { ...row({ direct: { url: "https://gpu7.example.com" } }), backSince: now - 5 };
+    expect(snapshot([{ ...gate, gateKey: "k" }], "local", now).hosts[0]).toMatchObject({ direct: { url: "https://gpu7.example.com", key: "k" }, backSince: now - 5 });
+    // no key, no way in
+    expect(snapshot([gate], "local", now).hosts[0]).not.toHaveProperty("direct");
+  });
+
   test("is dated, and has every host and every replica that is not over", () => {
     const replicas = phases.map((phase, i) => replica(i + 1, { phase }));
     const copy = snapshot([row({ replicas }), newRow("h2", 1, now - 5)], "local", now + 7);
@@ -130,6 +159,8 @@ describe("status()", () => {
     expect(why({}, now)).toBe("warming up");
     expect(why({ linkUp: false }, now)).toBe("its host's link is down");
     expect(why({ linkUp: false }, now + linkTimes.leaseMs + 1)).toBe("its host is silent beyond its lease");
+    const isUp = (at: number): boolean | undefined => status(facts(), at).hosts[0]?.linkUp;
+    expect([isUp(now + linkTimes.leaseMs), isUp(now + linkTimes.leaseMs + 1)]).toEqual([true, false]);
   });
 
   test.each<[string, Partial<HostRow>, Partial<FleetHost>, string | undefined]>([

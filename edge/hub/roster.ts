@@ -31,6 +31,13 @@ export interface HostRow {
   protocol?: number;
   /** What its last heartbeat said that it read of itself. */
   readings?: Readings | undefined;
+  /** When it came back after it was lost (ms since the epoch). */
+  backSince?: number;
+  /** Data links that it asked for. */
+  relaysWanted?: number | undefined;
+  /** Where its gate is, and the key of this session's passes. */
+  direct?: { url: string } | undefined;
+  gateKey?: string;
 }
 
 export function newRow(id: string, epoch: number, now: number): HostRow {
@@ -38,8 +45,15 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, reclaim, generation, replicas, facts, trust, readings } = message;
-  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch, readings };
+  const { relays, draining, reclaim, generation, replicas, facts, trust, readings, direct } = message;
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch, readings, direct };
+}
+
+/** A host has connected anew. What was known of it stays until its first heartbeat: nothing flaps while an agent reconnects. */
+export function returned(known: HostRow, epoch: number, now: number, unheard: boolean): HostRow {
+  // one that has been in routing all the time, or that only took over from itself, is not back from anywhere
+  const back = unheard || known.linkUp ? {} : { backSince: now };
+  return { ...known, epoch, linkUp: true, heardAt: now, relays: [], ...back };
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -57,7 +71,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.trust, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -73,12 +87,19 @@ export function isLost(row: HostRow | undefined, now: number, awakeSince: number
   return now - Math.max(row?.heardAt ?? 0, awakeSince) > linkTimes.leaseMs;
 }
 
-/** The roster's immutable, dated copy. */
-export function snapshot(rows: Iterable<HostRow>, region: Region, now: number): Snapshot {
+/** The roster's immutable, dated copy. Hosts that a Hub has not heard since it woke a moment ago are told as they were before. */
+export function snapshot(rows: Iterable<HostRow>, region: Region, now: number, unheard?: { hosts: ReadonlySet<string>; since: number }): Snapshot {
   const hosts: Snapshot["hosts"] = [];
   const replicas: Snapshot["replicas"] = [];
-  for (const { id, relays, heardAt, linkUp, draining, replicas: states } of rows) {
-    hosts.push({ id, relays, heardAt, linkUp, draining });
+  for (const { id, relays, heardAt, linkUp, draining, replicas: states, backSince, direct, gateKey } of rows) {
+    const asBefore = unheard?.hosts.has(id) === true;
+    hosts.push({
+      id, relays, draining,
+      heardAt: asBefore ? Math.max(heardAt, unheard.since) : heardAt,
+      linkUp: linkUp || asBefore,
+      ...(backSince === undefined ? {} : { backSince }),
+      ...(direct === undefined || gateKey === undefined ? {} : { direct: { url: direct.url, key: gateKey } }),
+    });
     for (const { id: replica, service, number, version, phase, since, inFlight, load, engine } of states) {
       if (isOver(phase)) continue;
       replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load: weighed(load) }), ...(engine === undefined ? {} : { engine }) });
@@ -145,7 +166,8 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
         ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
-        linkUp: row?.linkUp ?? false,
+        // a connection that was cut in silence looks open for minutes
+        linkUp: row !== undefined && row.linkUp && !isLost(row, now, awakeSince),
         draining: reason !== undefined,
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,

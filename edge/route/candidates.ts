@@ -36,14 +36,14 @@ export interface CandidateFacts {
 /** An upstream being weighed. */
 export type Candidate = CandidateFacts &
   (
-    | { kind: "replica"; /** Its service's. */ version: number; host: string; relays: readonly number[]; /** Requests on it: running and queued; undefined where it does not say. */ load: number | undefined }
+    | { kind: "replica"; /** Its service's. */ version: number; host: string; relays: readonly number[]; /** Its host's gate. */ direct?: SnapshotHost["direct"] | undefined; /** Requests on it: running and queued; undefined where it does not say. */ load: number | undefined }
     | { kind: "provider"; provider: Provider }
   );
 
 export function replicaCandidate({ replicas }: RouteService, { replica, host }: ReplicaRow): Candidate {
   return {
     kind: "replica", id: replica.id, upstream: replicas.name, weight: replicas.weight, fallback: replicas.fallback, price: replicas.price, contextWindow: replicas.contextWindow, continuation: replicas.continuation ?? (replica.engine === undefined ? "none" : byEngine[replica.engine]),
-    version: replica.version, host: host.id, relays: host.relays, load: replica.load === undefined ? undefined : replica.load.running + replica.load.queueDepth,
+    version: replica.version, host: host.id, relays: host.relays, direct: host.direct, load: replica.load === undefined ? undefined : replica.load.running + replica.load.queueDepth,
   };
 }
 

@@ -376,3 +376,24 @@ test("a decision tells the best few with the parts of their scores", () => {
     { id: "chat.local.2", total: 0.375, parts: { load: 0, kv: 0.75 } },
   ]);
 });
+
+describe("a host that came back", () => {
+  const [empty, loaded] = [busy(0), busy(8)];
+  const back = (backSince?: number): Row[] => [row(1, empty, { host: backSince === undefined ? {} : { backSince } }), row(2, loaded)];
+
+  test("is not flooded: it gets a share of what its load alone would bring it, which grows for ten seconds", () => {
+    const share = (ageMs?: number): number => (firsts(back(ageMs === undefined ? undefined : takenAt - ageMs), { service: { ...service, providers: [] } })["chat.local.1"] ?? 0) / 10_000;
+    expect(share()).toBeGreaterThan(0.99);
+    expect(share(0)).toBeCloseTo(0.1, 1);
+    expect(share(5_000)).toBeCloseTo(0.5, 1);
+    expect(share(10_000)).toBeGreaterThan(0.99);
+  });
+
+  test("takes everything where there is nothing else, and all of a fleet that came back are alike", () => {
+    const alone = [row(1, empty, { host: { backSince: takenAt } })];
+    expect(firsts(alone, { service: { ...service, providers: [] }, times: 100 })).toEqual({ "chat.local.1": 100 });
+    const all = Array.from({ length: 4 }, (_, i) => row(i, empty, { host: { backSince: takenAt } }));
+    const counts = Object.values(firsts(all, { service: { ...service, providers: [] }, times: 4_000 }));
+    expect(Math.min(...counts)).toBeGreaterThan(800);
+  });
+});

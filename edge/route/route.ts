@@ -229,7 +229,8 @@ function pick(facts: RouteFacts, pool: Pool, random: Random): number {
   for (let passes = 0; passes < passesMax; passes++) {
     const place = pickOne(facts, pool, random);
     if (place === none) return passed;
-    const share = facts.pressure?.(idOf(place, pool, facts.service)) ?? 1;
+    const back = pool.share !== undefined && place < field.replicas ? (pool.share[field.source[place] as number] as number) : 1;
+    const share = Math.min(back, facts.pressure?.(idOf(place, pool, facts.service)) ?? 1);
     if (share >= 1 || random() < share) return place;
     if (passed === none) passed = place;
     field.competes[place] = 0;

@@ -5,7 +5,7 @@ import { countVitest, skippedIn, type Counts } from "./counts.ts";
 const root = join(import.meta.dirname, "../..");
 
 /** Vitest projects; each runs as a process of its own. */
-const projects = ["unit", "worker", "e2e", "chaos", "engines", "docker"] as const;
+const projects = ["unit", "worker", "e2e", "chaos", "engines", "docker", "network"] as const;
 type Project = (typeof projects)[number];
 
 export const suites = [...projects, "bench-smoke", "smoke", "all"] as const;
@@ -69,6 +69,7 @@ export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
       case "chaos":
       case "engines":
       case "docker":
+      case "network":
         return exists(suite) ? [vitest(suite, folder)] : [];
     }
   });

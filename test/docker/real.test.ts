@@ -25,7 +25,8 @@ if (lack !== undefined || busybox === undefined) {
     test.skipIf(true)(`${lack}`, () => {});
   });
 } else {
-  const image = `fairlead-test:${process.pid}`;
+  // a name and a tag that every engine gives to what is imported
+  const image = `localhost/fairlead-test-${process.pid}:latest`;
   const docker = new Docker({ socketPath: socket });
   let registry: Registry;
   const pulled: string[] = [];

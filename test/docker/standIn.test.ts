@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { Exit, StartError } from "../../agent/executor.ts";
 import { executorsSchema } from "../../agent/executors/config.ts";
 import { hostExecutor } from "../../agent/executors/executors.ts";
+import { startHub } from "../../agent/hubStandIn.ts";
 import { startStandIn, type StandIn } from "./standIn.ts";
 import { dockerSuite, until } from "./suite.ts";
 
@@ -63,4 +64,29 @@ test("waits while its engine is away, keeps what runs, and hears of its end when
   await engine.comeBack();
   await until(() => exits.length > 0);
   expect(exits).toEqual([expect.objectContaining({ during: "run", code: 7 })]);
+});
+
+test("an agent whose host offers an engine pulls, starts, carries requests, and leaves no container behind", { timeout: 60_000 }, async () => {
+  const engine = await startStandIn({ images: [], pullable: ["registry.example/app:1"], pullEveryMs: 100 });
+  const hub = await startHub();
+  onTestFinished(async () => {
+    await hub.close();
+    await engine.close();
+  });
+  const agent = await hub.agent(`trust: unsigned\nexecutors: {docker: {socket: ${engine.socket}}}\n`);
+  const serve = `exec ${node} -e 'require("node:http").createServer((request, response) => response.end("from " + process.env.FAIRLEAD_REPLICA)).listen(process.env.PORT, process.env.HOST)'`;
+  const task = {
+    service: "chat", version: 1, digest: "d1", image: "registry.example/app:1", setup: "echo preparing", run: serve, envs: {}, drainMs: 100, gpus: 0,
+    probe: { path: "/", initialDelayMs: 60_000, timeoutMs: 2_000, intervalMs: 500, failureThresholdMs: 60_000, headers: {} },
+  };
+  hub.assign([task], [{ id: "chat.local.1", service: "chat", number: 1, version: 1, digest: "d1" }]);
+  await hub.until(() => hub.replicas.get("chat.local.1")?.phase === "provisioning");
+  await hub.until(() => hub.replicas.get("chat.local.1")?.phase === "ready");
+  expect(hub.reasons.some((reason) => /^pulling registry\.example\/app:1: \d+ %$/.test(reason))).toBe(true);
+  expect(await hub.ask("chat.local.1", "GET", "/")).toBe("200 from chat.local.1<end>");
+  expect(await hub.ask("agent", "GET", "/logs/chat.local.1?tail=100")).toContain("preparing");
+  expect(engine.containers).toBe(1);
+  agent.child.kill("SIGTERM");
+  expect(await agent.exit).toBe(0);
+  expect(engine.containers).toBe(0);
 });

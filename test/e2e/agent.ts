@@ -34,10 +34,9 @@ export class Agent {
     this.#within = within;
   }
 
-  static async join(world: World, name: string, { config = [], within = [], control = world.up.control, fleet }: AgentOptions = {}): Promise<Agent> {
+  static async join(world: World, name: string, { config = [], within = [], control = world.up.control, fleet = world.fleet }: AgentOptions = {}): Promise<Agent> {
     const state = mkdtempSync(join(tmpdir(), "fairlead-host-"));
-    const fleetUrl = fleet ?? /fleet_url: (\S+)/.exec(readFileSync(join(world.state, "agent.yaml"), "utf8"))?.[1] ?? "";
-    const lines = [`state: ${JSON.stringify(join(state, "agent"))}`, `fleet_url: ${fleetUrl}`, "trust: unsigned", ...config];
+    const lines = [`state: ${JSON.stringify(join(state, "agent"))}`, `fleet_url: ${fleet}`, "trust: unsigned", ...config];
     if (!config.some((line) => line.startsWith("reclaim"))) lines.push("reclaim: {cloud: none}");
     writeFileSync(join(state, "agent.yaml"), `${lines.join("\n")}\n`);
     const invited = await world.cli(["hosts", "invite", "--name", name]);
@@ -53,7 +52,7 @@ export class Agent {
 
   #spawn(args: string[], stdin: "pipe" | "ignore"): ChildProcess {
     const output = openSync(join(this.state, "log"), "a");
-    const [program = "", ...rest] = [...this.#within, process.execPath, join(root, "agent/index.ts"), ...args, "--config", join(this.state, "agent.yaml")];
+    const [program, ...rest] = [...this.#within, process.execPath, join(root, "agent/index.ts"), ...args, "--config", join(this.state, "agent.yaml")];
     const child = spawn(program, rest, { cwd: this.state, stdio: [stdin, output, output], detached: true });
     closeSync(output);
     return child;
@@ -61,10 +60,6 @@ export class Agent {
 
   get log(): string {
     return readFileSync(join(this.state, "log"), "utf8");
-  }
-
-  get pid(): number {
-    return this.#child?.pid ?? 0;
   }
 
   /** Starts it, and waits until its fleet can use it. */
@@ -82,20 +77,20 @@ export class Agent {
     return (body["hosts"] as { id: string; state: string; reason?: string; relays: number[] }[]).find(({ id }) => id === this.id);
   }
 
-  kill(signal: NodeJS.Signals = "SIGKILL"): void {
-    if (this.pid > 0) process.kill(this.pid, signal);
+  /** @returns when it has ended */
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "exit");
+    child.kill(signal);
+    await gone;
   }
 
   /** Ends it and what it left, whatever state it is in. */
   async stop(): Promise<void> {
-    const child = this.#child;
-    if (child?.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-      const gone = once(child, "exit");
-      child.kill("SIGTERM");
-      const late = setTimeout(() => child.kill("SIGKILL"), 8_000);
-      await gone;
-      clearTimeout(late);
-    }
+    const late = setTimeout(() => void this.kill(), 8_000);
+    await this.kill("SIGTERM");
+    clearTimeout(late);
     rmSync(this.state, { recursive: true, force: true });
   }
 }

@@ -74,6 +74,11 @@ export class World {
     return this.up.endpoint.replace(/\/v1$/, "");
   }
 
+  /** Where agents dial in. */
+  get fleet(): string {
+    return /fleet_url: (\S+)/.exec(readFileSync(join(this.state, "agent.yaml"), "utf8"))?.[1] ?? "";
+  }
+
   get output(): string {
     return this.#output();
   }

@@ -19,9 +19,9 @@ beforeAll(async () => {
 afterAll(() => world?.stop());
 
 /** Long enough that a simulator which repeats it is busy for seconds. */
-const question = Array.from({ length: 20 }, (_, i) => `Line ${i} of a story about a ship, a rope and a fairlead.`).join(" ");
-/** Seconds of the tiny models on one core. */
-const long = 600;
+const question = Array.from({ length: 6 }, (_, i) => `Line ${i} of a story about a ship, a rope and a fairlead.`).join(" ");
+/** Seconds of the tiny models on one core, about a hundred tokens each. */
+const long = 300;
 
 describe.each(engines)("$name", { timeout: startMs }, ({ name, version, absent, trial }) => {
   if (trial === undefined) {
@@ -129,8 +129,8 @@ describe.each(engines)("$name", { timeout: startMs }, ({ name, version, absent, 
   });
 });
 
-function yaml(service: string, { command, envs = {}, model, resumes }: Trial): string {
-  const probe = { path: "/v1/chat/completions", post_data: { model, messages: [{ role: "user", content: "Hello" }], max_tokens: 1 }, timeout_seconds: 60, initial_delay_seconds: 240 };
+function yaml(service: string, { command, envs = {}, model, ready = "/v1/models", resumes }: Trial): string {
+  const probe = ready !== "chat" ? { path: ready, initial_delay_seconds: 240 } : { path: "/v1/chat/completions", post_data: { model, messages: [{ role: "user", content: "Hello" }], max_tokens: 1 }, timeout_seconds: 60, initial_delay_seconds: 240 };
   const own = resumes === "regenerate" ? { providers: [{ type: "self-hosted", name: "own", supports: { continuation: "none" } }] } : {};
   return JSON.stringify({ name: service, envs, service: { model, readiness_probe: probe, replicas: 2, ...own, routing: { timeouts: { idle: "30s", ttft: "60s", total: "200s" } } }, run: command });
 }

@@ -11,6 +11,8 @@ export interface Trial {
   envs?: Record<string, string>;
   /** The name by which it knows its model. */
   model: string;
+  /** Its readiness probe, when that is not `/v1/models`; `chat` where it loads its model at the first request. */
+  ready?: "chat" | `/${string}`;
   /** By what the agent knows it; absent: it knows nothing of it. */
   engine?: Engine;
   tellsLoad: boolean;
@@ -44,7 +46,8 @@ const mayInstall = (name: string): boolean => (process.env["FAIRLEAD_ENGINES_INS
 const serverPackages = ["llama-cpp-python[server]", "gguf", "numpy"];
 
 async function llamaCppPython(): Promise<string> {
-  return python("llama-cpp-python", serverPackages, "import llama_cpp.server.app, gguf, numpy", mayInstall("llama-cpp-python"));
+  // without what it has for images, which is a third of what is compiled
+  return python("llama-cpp-python", serverPackages, "import llama_cpp.server.app, gguf, numpy", mayInstall("llama-cpp-python"), { CMAKE_ARGS: "-DLLAVA_BUILD=OFF" });
 }
 
 function absent(reason: string): never {
@@ -62,7 +65,7 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     const model = await made("tiny.gguf", "tiny_gguf.py", by);
     return {
       version: (await run(by, ["-c", "import llama_cpp; print(llama_cpp.__version__)"])).trim(),
-      trial: { command: `exec ${by} -m llama_cpp.server --model ${model} --model_alias tiny --n_ctx 4096 --n_threads 1 --host 127.0.0.1 --port $PORT`, model: "tiny", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
+      trial: { command: `exec ${by} -m llama_cpp.server --model ${model} --model_alias tiny --n_ctx 4096 --n_threads 1 --interrupt_requests false --host 127.0.0.1 --port $PORT`, model: "tiny", ready: "/openapi.json", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
     };
   },
   "llama-server": async () => {
@@ -79,7 +82,7 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     return {
       version: (await run(inPath("go") ?? absent("go is not in PATH"), ["version", "-m", program])).match(/^\tmod\t\S+\t(\S+)/m)?.[1] ?? "unknown",
       // it repeats the question: the second answer is the first, and its metrics are vLLM's
-      trial: { command: `exec ${program} --model tiny --mode echo --max-model-len 8192 --inter-token-latency 30ms --port $PORT`, model: "tiny", engine: "vllm", tellsLoad: true, ids: false, prefill: false, resumes: "regenerate" },
+      trial: { command: `exec ${program} --model tiny --mode echo --max-model-len 8192 --inter-token-latency 80ms --port $PORT`, model: "tiny", engine: "vllm", tellsLoad: true, ids: false, prefill: false, resumes: "regenerate" },
     };
   },
   "transformers serve": async () => {
@@ -87,7 +90,7 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     const model = await made("tiny-transformer", "tiny_transformer.py", by);
     return {
       version: (await run(by, ["-c", "import transformers; print(transformers.__version__)"])).trim(),
-      trial: { command: `exec ${by.replace(/python$/, "transformers")} serve --host 127.0.0.1 --port $PORT --device cpu`, envs: { HF_HUB_OFFLINE: "1" }, model, tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
+      trial: { command: `exec ${by.replace(/python$/, "transformers")} serve --host 127.0.0.1 --port $PORT --device cpu`, envs: { HF_HUB_OFFLINE: "1" }, model, ready: "chat", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
     };
   },
   vLLM: async () => {
@@ -113,7 +116,7 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     const create = `until ${program} list >/dev/null 2>&1; do sleep 0.2; done; echo "FROM ${model}" > Modelfile; ${program} create tiny -f Modelfile`;
     return {
       version: (await run(program, ["--version"])).trim(),
-      trial: { command: `export OLLAMA_HOST=127.0.0.1:$PORT OLLAMA_MODELS=$PWD/models; (${create}) & exec ${program} serve`, model: "tiny", engine: "ollama", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
+      trial: { command: `export OLLAMA_HOST=127.0.0.1:$PORT OLLAMA_MODELS=$PWD/models; (${create}) & exec ${program} serve`, model: "tiny", ready: "chat", engine: "ollama", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
     };
   },
 };

@@ -39,7 +39,7 @@ export async function run(program: string, args: string[], options: { env?: Reco
 }
 
 /** A Python of our own that has these packages; installed when it is not there and may be. */
-export async function python(name: string, packages: string[], proof: string, mayInstall: boolean): Promise<string> {
+export async function python(name: string, packages: string[], proof: string, mayInstall: boolean, env: Record<string, string> = {}): Promise<string> {
   const found = join(cache, name, "bin/python");
   const has = async (): Promise<boolean> => run(found, ["-c", proof], { timeoutMs: 300_000 }).then(() => true, () => false);
   if (existsSync(found) && (await has())) return found;
@@ -49,7 +49,7 @@ export async function python(name: string, packages: string[], proof: string, ma
   mkdirSync(cache, { recursive: true });
   await run(base, ["-m", "venv", join(cache, name)]);
   console.log(`Installing ${packages.join(" ")} into ${join(cache, name)}…`);
-  await run(found, ["-m", "pip", "install", "--quiet", ...packages], { timeoutMs: installMs });
+  await run(found, ["-m", "pip", "install", "--quiet", ...packages], { env, timeoutMs: installMs });
   return found;
 }
 

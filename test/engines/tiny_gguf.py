@@ -1,4 +1,4 @@
-"""Writes a random Llama of 8 layers as GGUF: python tiny_gguf.py FILE
+"""Writes a random Llama of five million weights as GGUF: python tiny_gguf.py FILE
 
 Its tokens are the printable characters of ASCII, so that a text has one tokenisation and may be cut anywhere. Rows of its output for
 other tokens are zero: some character always scores higher, and a greedy answer is readable and never ends by itself.
@@ -9,7 +9,7 @@ import sys
 import gguf
 import numpy as np
 
-LAYERS, WIDTH, HEADS, FEED, CONTEXT = 8, 512, 8, 1376, 4096
+LAYERS, WIDTH, HEADS, FEED, CONTEXT = 6, 256, 4, 688, 4096
 CHARACTERS = [chr(code) for code in range(32, 127)]
 TOKENS = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + [character.replace(" ", "\u2581") for character in CHARACTERS]
 TYPES = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL] + [gguf.TokenType.BYTE] * 256 + [gguf.TokenType.NORMAL] * len(CHARACTERS)

@@ -18,7 +18,7 @@ PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token
 torch.manual_seed(7)
 model = LlamaForCausalLM(
     LlamaConfig(
-        vocab_size=len(TOKENS), hidden_size=512, intermediate_size=1376, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8,
+        vocab_size=len(TOKENS), hidden_size=256, intermediate_size=688, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=4,
         max_position_embeddings=4096, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
     )
 )

@@ -8,6 +8,7 @@ import { replicaEnvironment } from "../environment.ts";
 import { describeExit, exitOf } from "../exit.ts";
 import { limitsOf, type Limits } from "../limits.ts";
 import type { LogFiles } from "../logs.ts";
+import { outOfMemoryKills, wasForMemory } from "../memory.ts";
 import type { Place, Places } from "../places.ts";
 import { containerOf } from "./container.ts";
 import { unframer } from "./frames.ts";
@@ -43,6 +44,8 @@ interface Running {
   bringing: Promise<void>;
   /** Settled when the present stage's container has stopped and its log is read. */
   ended: Promise<unknown>;
+  /** The kernel's kills for want of memory when the stage began. */
+  killsBefore?: number | undefined;
   stopping: boolean;
 }
 
@@ -146,6 +149,7 @@ export async function dockerExecutor({ state, owner, config, limits, logs, place
     if (!container) return;
     logs.note(order.id, `${stage} of version ${order.task.version} begins in ${order.task.image}, port ${place.port}`);
     const since = secondsNow();
+    entry.killsBefore = await outOfMemoryKills();
     await container.start();
     entry.stage = stage;
     const pid = await container.inspect().then(({ State }) => State.Pid, () => 0);
@@ -192,6 +196,8 @@ export async function dockerExecutor({ state, owner, config, limits, logs, place
     const { id, task } = order;
     const exit = code === undefined ? { code, signal: undefined } : exitOf(code, null);
     const during = stage === "setup" ? "setup" : "run";
+    // not every engine says it of itself (podman 4 does not)
+    const forMemory = outOfMemory ? "certain" : wasForMemory(exit.signal, entry.killsBefore, await outOfMemoryKills());
     logs.note(id, code === undefined ? "its container was removed by somebody else" : describeExit(during, exit));
     if (entry.stopping || !container) return;
     if (during === "setup" && code === 0) {
@@ -205,7 +211,7 @@ export async function dockerExecutor({ state, owner, config, limits, logs, place
     if (during === "run" && task.setup !== undefined) kept.set(id, { container, digest: task.digest, place });
     else await remove(container).catch((error: unknown) => onProblem(`the container of ${id} could not be removed: ${String(error)}`));
     leave(id);
-    order.onExit({ ...exit, during, lastLine: code === undefined ? "its container was removed by somebody else" : await logs.lastLine(id), ...(outOfMemory ? { outOfMemory: "certain" as const } : {}) });
+    order.onExit({ ...exit, during, lastLine: code === undefined ? "its container was removed by somebody else" : await logs.lastLine(id), ...(forMemory === undefined ? {} : { outOfMemory: forMemory }) });
   }
 
   function leave(id: string): void {

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Agent } from "../e2e/agent.ts";
-import { engineYaml, until, World } from "../e2e/world.ts";
+import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
 import { Metadata } from "../metadata/metadata.ts";
 
 let world: World;
@@ -103,7 +103,7 @@ describe("a host that its cloud takes back", () => {
     expect(ended.reason).toMatch(/AWS terminates this spot instance|requests were still in flight/);
     const { stdout } = await world.cli(["hosts", "list"]);
     expect(stdout).toMatch(/spot.*draining: AWS terminates this spot instance/);
-  });
+  }, 120_000);
 
   test("SIGTERM asks for the replacement at once, too", async () => {
     const { body } = await world.control("GET", "/v1/status");
@@ -111,11 +111,43 @@ describe("a host that its cloud takes back", () => {
     expect((await world.cli(["hosts", "drain", first?.id ?? "", "--undo"])).stdout).toContain("takes replicas again");
     const streaming = world.chat("chat", request);
     await until("the stream", 5_000, async () => (await on("chat", other.id)) !== undefined && (await streaming).status === 200);
-    other.kill("SIGTERM");
+    const ended = other.kill("SIGTERM");
     // while it still carries the stream
     await until("a replacement", 5_000, () => on("chat", first?.id ?? ""));
     expect((await on("chat", other.id))?.phase).toBe("draining");
     expect((await readWhole(await streaming)).isError).toBe(false);
     await world.ready("chat", 1);
+    await ended;
+  });
+});
+
+describe("row 13: an agent that is killed", () => {
+  test("is out of rotation within a second of traffic, no request fails, and its replicas end with it", async () => {
+    await other.run();
+    await world.apply("pair", engineYaml("pair", { replicas: 2, flags: "--itl 1ms" }));
+    await world.ready("pair", 2);
+    const lost = await on("pair", other.id);
+    expect(lost?.phase).toBe("ready");
+    const told: { at: number; status: number; attempts: number }[] = [];
+    const stopping = new AbortController();
+    const requests = Promise.all(Array.from({ length: 4 }, async () => {
+      while (!stopping.signal.aborted) {
+        const at = Date.now();
+        const answer = await world.chat("pair", { max_tokens: 2 });
+        await answer.arrayBuffer();
+        told.push({ at, status: answer.status, attempts: Number(answer.headers.get("x-fairlead-attempts")) });
+      }
+    }));
+    await until("traffic", 10_000, () => told.length > 20);
+    await other.kill();
+    const killed = Date.now();
+    await until("its replica to leave", 15_000, async () => (await on("pair", other.id))?.phase !== "ready");
+    await until("some seconds of traffic", 10_000, () => Date.now() - killed > 3_000);
+    stopping.abort();
+    await requests;
+    expect(told.filter(({ status }) => status !== 200)).toEqual([]);
+    expect(told.filter(({ at }) => at > killed + 1_000).length).toBeGreaterThan(10);
+    expect(told.filter(({ at, attempts }) => at > killed + 1_000 && attempts > 1)).toEqual([]);
+    await until("the end of its children", 10_000, async () => (await processesWith(`FAIRLEAD_REPLICA=${lost?.id}`)).length === 0);
   });
 });
