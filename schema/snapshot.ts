@@ -37,9 +37,34 @@ export interface SnapshotHost {
   direct?: { url: string; key: string };
 }
 
+/** Which state a roster is in, since its Hub woke. */
+export interface RosterVersion {
+  /** Of this waking: versions of different ones have nothing to do with each other. */
+  stamp: string;
+  number: number;
+}
+
+/** What has changed in a roster since a version of it: for an isolate that has that one, instead of the whole. */
+export interface SnapshotChange {
+  region: Region;
+  takenAt: number;
+  /** The number of the version that it is to be put on. */
+  since: number;
+  version: RosterVersion;
+  /** Hosts that are new or have changed, whole. */
+  hosts: SnapshotHost[];
+  /** All replicas of those hosts whose replicas have changed. */
+  replicas: { host: string; replicas: SnapshotReplica[] }[];
+  /** Hosts that are no more. */
+  gone: string[];
+  quarantined?: Quarantine[];
+}
+
 /** An immutable, dated copy of one Hub's roster. */
 export interface Snapshot {
   region: Region;
+  /** Absent: nothing can be put on it. */
+  version?: RosterVersion;
   /** When it was taken (ms since the epoch, by the Hub's clock). Staleness is now − takenAt. */
   takenAt: number;
   hosts: SnapshotHost[];
@@ -99,4 +124,6 @@ export interface ViewUpdate {
   route?: import("./bundle.ts").RouteBundle;
   bundleVersion: number;
   snapshots: Snapshot[];
+  /** Of regions whose snapshots the isolate has, by its own word. */
+  changes?: SnapshotChange[];
 }

@@ -5,7 +5,7 @@ import { gateKeyOf } from "../../schema/gate.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
-import type { RegionStatus, Snapshot, ViewUpdate } from "../../schema/snapshot.ts";
+import type { RegionStatus, RosterVersion, Snapshot, SnapshotChange, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
 import { toldSchema, type Told } from "../../schema/telemetry.ts";
 import type { Task } from "../../schema/task.ts";
@@ -14,6 +14,7 @@ import type { FleetEnv } from "../env.ts";
 import { brakeReason, nextLook, type Brake } from "../scale/brake.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
+import { Changes } from "./changes.ts";
 import { owned } from "./claims.ts";
 import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
@@ -69,6 +70,9 @@ export class Hub extends DurableObject<FleetEnv> {
   /** What `assign:` keys say, read once. */
   readonly #assignments = new Map<string, Assignment>();
   readonly #unchanged = new Unchanged();
+  readonly #changes = new Changes();
+  /** Of this waking. */
+  readonly #stamp = crypto.randomUUID();
   /** Hosts that were connected when this Hub went to sleep or was lost, and have not come back since. */
   readonly #unheard = new Set<string>();
   #plannedAt = 0;
@@ -132,22 +136,37 @@ export class Hub extends DurableObject<FleetEnv> {
   }
 
   /** What an isolate lacks: the bundle if its own is older than ours, and every region's snapshot. */
-  async view(bundleVersion: number): Promise<ViewUpdate> {
+  async view(bundleVersion: number, known: Partial<Record<Region, RosterVersion | undefined>> = {}): Promise<ViewUpdate> {
     const route = this.#bundle?.route;
     await this.#exchange();
+    const change = this.#changesSince(known[this.#region]);
+    const others = [...this.#others.values()].map((other) => other.snapshot);
     return {
       bundleVersion: route?.version ?? 0,
       ...(route !== undefined && route.version > bundleVersion ? { route } : {}),
-      snapshots: [this.snapshot(), ...[...this.#others.values()].map((other) => other.snapshot)],
+      ...(change === undefined ? { snapshots: [this.snapshot(), ...others] } : { snapshots: others, changes: [change] }),
     };
+  }
+
+  /** For an isolate that has a version of this waking's; undefined when it needs the whole. */
+  #changesSince(known: RosterVersion | undefined): SnapshotChange | undefined {
+    if (known?.stamp !== this.#stamp || this.#losses.brake !== undefined) return undefined;
+    const change = this.#changes.since(known.number, this.#rows);
+    if (change === undefined) return undefined;
+    const now = Date.now();
+    const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
+    return { region: this.#region, takenAt: now, since: known.number, version: { stamp: this.#stamp, number: this.#changes.number }, ...change, ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   /** This region's roster, dated. */
   snapshot(): Snapshot {
     const now = Date.now();
     const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
-    const known = snapshot(this.#rows.values(), this.#region, now, now - this.#awakeSince > linkTimes.leaseMs ? undefined : { hosts: this.#unheard, since: this.#awakeSince });
-    return { ...this.#losses.table(known, this.#rows, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
+    const unheard = now - this.#awakeSince > linkTimes.leaseMs || this.#unheard.size === 0 ? undefined : { hosts: this.#unheard, since: this.#awakeSince };
+    // what is told of hosts that were not heard yet, or while the brake is on, ends by time, which is no change of theirs
+    const version = unheard === undefined && this.#losses.brake === undefined ? { version: { stamp: this.#stamp, number: this.#changes.number } } : {};
+    const known = snapshot(this.#rows.values(), this.#region, now, unheard);
+    return { ...this.#losses.table(known, this.#rows, now), ...version, ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
@@ -274,6 +293,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const row = host === undefined ? undefined : this.#rows.get(host);
     if (row === undefined || !this.#unchanged.is(message, row)) return false;
     const heard = { ...row, heardAt: Date.now() };
+    this.#changes.put(row, heard);
     this.#rows.set(row.id, heard);
     this.#unchanged.took(row.id, message, heard);
     if (this.#losses.sweep(this.#rows, heard.heardAt)) this.#replanSoon();
@@ -524,6 +544,7 @@ export class Hub extends DurableObject<FleetEnv> {
       this.#unheard.delete(row.id);
       this.#assignments.delete(row.id);
       this.#unchanged.forget(row.id);
+      this.#changes.remove(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
       this.ctx.storage.kv.delete(`assign:${row.id}`);
       for (const kind of ["takeovers", "clone"]) this.ctx.storage.kv.delete(`${kind}:${row.id}`);
@@ -549,6 +570,7 @@ export class Hub extends DurableObject<FleetEnv> {
   /** Put a row in the roster. True when its substance has changed; only then is it written. */
   #put(row: HostRow): boolean {
     const before = this.#rows.get(row.id);
+    this.#changes.put(before, row);
     this.#rows.set(row.id, row);
     if (before !== undefined && substance(before) === substance(row)) return false;
     this.ctx.storage.kv.put(`host:${row.id}`, row);

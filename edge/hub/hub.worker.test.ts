@@ -294,6 +294,26 @@ describe("Hub: bundles", () => {
     expect(await hub().view(newest)).not.toHaveProperty("route");
   });
 
+  test("an isolate that has a snapshot is told what has changed since, and the whole after the Hub woke anew", async () => {
+    const [a, b] = [await newHost("host_change_a"), await newHost("host_change_b")];
+    await publish(bundle(next(), { hosts: [a, b] }));
+    const link = await TestLink.join(a);
+    await TestLink.join(b);
+    link.beat([]);
+    const { version: known } = await soon("a snapshot with both", 3_000, async () => {
+      const copy = await hub().snapshot();
+      return copy.hosts.some(({ id, relays }) => id === a.id && relays.length === 1) && copy.hosts.some(({ id }) => id === b.id) ? copy : undefined;
+    });
+    expect(known).toBeDefined();
+    link.beat([], { relays: [0, 1] });
+    const changed = await soon("the change", 3_000, async () => (await hub().view(0, { local: known })).changes?.find(({ hosts }) => hosts.some(({ relays }) => relays.length === 2)));
+    expect(changed.hosts.map(({ id }) => id)).toEqual([a.id]);
+    await evictDurableObject(hub(), { webSockets: "hibernate" });
+    const anew = await hub().view(0, { local: known });
+    expect(anew.changes).toBeUndefined();
+    expect(anew.snapshots.find(({ region }) => region === "local")?.hosts.length).toBeGreaterThanOrEqual(2);
+  });
+
   test("view() carries the other regions' snapshots", async () => {
     const host = await newHost("host_far", "weur");
     await publish(bundle(next(), { hosts: [host] }));

@@ -3,7 +3,7 @@ import { linkTimes, type Heartbeat, type Load, type ReclaimNotice, type ReplicaS
 import type { Region } from "../../schema/region.ts";
 import { readingsFreshMs, type Readings } from "../../schema/readings.ts";
 import { isOver } from "../../schema/replica.ts";
-import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
+import type { RegionStatus, Snapshot, SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
 import type { Clone } from "./clones.ts";
 
 /** A host as its Hub knows it. Immutable: each message makes a new row. */
@@ -87,23 +87,34 @@ export function isLost(row: HostRow | undefined, now: number, awakeSince: number
   return now - Math.max(row?.heardAt ?? 0, awakeSince) > linkTimes.leaseMs;
 }
 
+/** A host as isolates are told of it. */
+export function hostOf({ id, relays, heardAt, linkUp, draining, backSince, direct, gateKey }: HostRow): SnapshotHost {
+  return {
+    id, relays, heardAt, linkUp, draining,
+    ...(backSince === undefined ? {} : { backSince }),
+    ...(direct === undefined || gateKey === undefined ? {} : { direct: { url: direct.url, key: gateKey } }),
+  };
+}
+
+/** A host's replicas as isolates are told of them: those that are not over. */
+export function replicasOf({ id: host, replicas: states }: HostRow): SnapshotReplica[] {
+  const replicas: SnapshotReplica[] = [];
+  for (const { id, service, number, version, phase, since, inFlight, load, engine } of states) {
+    if (isOver(phase)) continue;
+    replicas.push({ id, service, number, version, phase, host, since, inFlight, ...(load === undefined ? {} : { load: weighed(load) }), ...(engine === undefined ? {} : { engine }) });
+  }
+  return replicas;
+}
+
 /** The roster's immutable, dated copy. Hosts that a Hub has not heard since it woke a moment ago are told as they were before. */
 export function snapshot(rows: Iterable<HostRow>, region: Region, now: number, unheard?: { hosts: ReadonlySet<string>; since: number }): Snapshot {
   const hosts: Snapshot["hosts"] = [];
   const replicas: Snapshot["replicas"] = [];
-  for (const { id, relays, heardAt, linkUp, draining, replicas: states, backSince, direct, gateKey } of rows) {
-    const asBefore = unheard?.hosts.has(id) === true;
-    hosts.push({
-      id, relays, draining,
-      heardAt: asBefore ? Math.max(heardAt, unheard.since) : heardAt,
-      linkUp: linkUp || asBefore,
-      ...(backSince === undefined ? {} : { backSince }),
-      ...(direct === undefined || gateKey === undefined ? {} : { direct: { url: direct.url, key: gateKey } }),
-    });
-    for (const { id: replica, service, number, version, phase, since, inFlight, load, engine } of states) {
-      if (isOver(phase)) continue;
-      replicas.push({ id: replica, service, number, version, phase, host: id, since, inFlight, ...(load === undefined ? {} : { load: weighed(load) }), ...(engine === undefined ? {} : { engine }) });
-    }
+  for (const row of rows) {
+    const { id, heardAt } = row;
+    const host = hostOf(row);
+    hosts.push(unheard?.hosts.has(id) === true ? { ...host, heardAt: Math.max(heardAt, unheard.since), linkUp: true } : host);
+    replicas.push(...replicasOf(row));
   }
   return { region, takenAt: now, hosts, replicas };
 }

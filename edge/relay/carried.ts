@@ -281,8 +281,8 @@ export class CarriedStream {
     const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "carrier_lost" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
     if (!this.#head || this.#gathered !== undefined) {
       this.#answer(carriageFailure(code, message));
-      // an answer that began on another carrier and broke off there is asked for here
-      if (this.#goesOn) this.#carrier.brokeOff(this.#request, code);
+      // an answer that began on another carrier and broke off there is asked for here; that it is not kept says nothing of why it broke off
+      if (this.#goesOn && code === "upstream_lost") this.#carrier.brokeOff(this.#request, code);
     } else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
     else {
       this.#carrier.brokeOff(this.#request, code);
