@@ -60,7 +60,7 @@ export class Observed {
   /** What is remembered of each row of a pool, in their order. */
   among(pool: Rows): readonly (Seen | undefined)[] {
     if (this.#among?.pool === pool) return this.#among.seen;
-    const seen = new Array<Seen | undefined>(pool.rows.length).fill(undefined);
+    const seen = Array.from<Seen | undefined>({ length: pool.rows.length });
     this.#among = { pool, seen };
     for (const [id, one] of this.#seen) this.#enter(id, one);
     return seen;
