@@ -33,6 +33,7 @@ async function allBack(): Promise<void> {
 /** What is ordered meets the next chat on any of them, and no completion: that is how another goes on with it. */
 async function order(spec: string, engines = Infinity): Promise<void> {
   if (urls.length === 0) urls = (await enginesOf(world, name)).map(({ url }) => url);
+  expect(urls).toHaveLength(3);
   await Promise.all(urls.slice(0, engines).map((url) => orderOf(url, spec, 1, "/v1/chat/completions")));
 }
 async function clear(): Promise<void> {
@@ -45,10 +46,10 @@ test("an engine killed after some tokens: another replica goes on from its token
     const body = chat({ stream_options: { include_usage: true } });
     const told = await ask(world, name, body);
     await clear();
-    killed++;
-    await allBack();
     expect(told.resumed).toMatch(at < 3 ? /^1 (exact|regenerate)$/ : /^1 exact$/);
     expectWhole(told, body, { model: name });
+    killed++;
+    await allBack();
   }
 });
 
