@@ -107,10 +107,10 @@ export function keepAttempts({ answererOf, clock, timers, replayBytesMax = windo
     one.carried?.resume();
   };
 
-  const park = (one: Attempt): void => {
+  const park = (one: Attempt, keptMs: number): void => {
     if (closed || !one.whole) return drop(one);
     one.wire = undefined;
-    one.cancel = timers.after(linkTimes.parkMs, () => drop(one));
+    one.cancel = timers.after(keptMs, () => drop(one));
     if (one.replay.room >= readBytes) goOn(one);
   };
 
@@ -121,7 +121,7 @@ export function keepAttempts({ answererOf, clock, timers, replayBytesMax = windo
       ...own,
       resume: () => mine() && goOn(one),
       cancel: () => mine() && drop(one),
-      lost: () => mine() && park(one),
+      lost: (keptMs = linkTimes.parkMs) => mine() && park(one, keptMs),
     };
   };
 

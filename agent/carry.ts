@@ -23,8 +23,8 @@ export interface Carried {
   resume(): void;
   /** The stream is over: stop at once and say nothing more. */
   cancel(): void;
-  /** The link is lost, and nobody says that the stream is over. Where this is absent it is. */
-  lost?(): void;
+  /** The link is lost, and nobody says that the stream is over: it is kept for so long, the usual time when absent. Where this is absent it is over. */
+  lost?(keptMs?: number): void;
 }
 
 /** Who answers a request, or why nobody does. */

@@ -1,7 +1,9 @@
 import { isNode, LineCounter, parseDocument, type Document } from "yaml";
 import { z } from "zod";
 import { parseDuration } from "../schema/units.ts";
+import { executorsSchema, type ExecutorsConfig } from "./executors/config.ts";
 import { levels, type Level } from "./log.ts";
+import { clouds, type ReclaimOptions } from "./reclaim.ts";
 
 /** What an agent runs: `templates` only what the host's owner wrote down, `signed-specs` only what an operator signed, `unsigned` whatever a service's `run` says. */
 export type Trust = "templates" | "signed-specs" | "unsigned";
@@ -28,7 +30,17 @@ export interface Config {
   override: string | undefined;
   /** What the gate lets through to engines, beside inference. */
   paths: readonly string[] | undefined;
+  /** Whose notices of the host's end are watched; `baseUrl` stands in for the cloud's own address. */
+  reclaim: Pick<ReclaimOptions, "cloud" | "baseUrl">;
   logLevel: Level;
+  /** Where the agent's own metrics are on loopback; nowhere when absent. */
+  metricsPort: number | undefined;
+  /** A DCGM exporter to be read in place of `nvidia-smi`. */
+  dcgmUrl: string | undefined;
+  /** What may be run in besides processes, and what each replica may use at most. */
+  executors: ExecutorsConfig;
+  /** The edge may call this host at its gate, beside its data links. */
+  direct?: GateConfig | undefined;
 }
 
 /** A configuration that cannot be used; the message names file, line and field. */
@@ -43,6 +55,32 @@ const duration = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Where the gate listens, and where the edge finds it. */
+export interface GateConfig {
+  host: string;
+  port: number;
+  /** An origin. */
+  url: string;
+  /** Files, PEM; absent where something in front of the gate ends TLS. */
+  tls?: { cert: string; key: string } | undefined;
+}
+
+const listenSchema = z.string().transform((text, context) => {
+  const parts = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/.exec(text);
+  const port = Number(parts?.[2]);
+  if (parts !== null && port <= 65_535) return { host: (parts[1] ?? "").replace(/^\[|\]$/g, ""), port };
+  context.addIssue({ code: "custom", message: `"${text}" is not an address to listen on: write 0.0.0.0:8443` });
+  return z.NEVER;
+});
+
+const directSchema = z
+  .strictObject({
+    listen: listenSchema,
+    url: z.url({ protocol: /^https?$/, error: "is not an http or https address" }).refine((url) => new URL(url).pathname === "/" && new URL(url).search === "", "names a path: write the origin only, https://gpu7.example.com"),
+    tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
+  })
+  .transform(({ listen, url, tls }): GateConfig => ({ ...listen, url: new URL(url).origin, tls }));
+
 const configSchema = z.strictObject({
   state: z.string().min(1).optional(),
   trust: z.enum(["templates", "signed-specs", "unsigned"]).default("templates"),
@@ -51,11 +89,16 @@ const configSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
   fleet_url: z.url({ protocol: /^(https?|wss?)$/, error: "is not an http, https, ws or wss address" }).optional(),
   relays: z.number().int().min(1).max(16).default(2),
+  executors: executorsSchema,
   templates: z.string().min(1).optional(),
   operator_keys: z.array(z.string().min(1)).min(1).optional(),
   override: z.string().min(1).optional(),
   paths: z.array(z.string().startsWith("/", "must be a path that starts with /")).optional(),
+  reclaim: z.strictObject({ cloud: z.enum(["auto", "none", ...clouds]).default("auto"), base_url: z.url({ protocol: /^http$/, error: "is not an http address" }).optional() }).default({ cloud: "auto" }),
+  transport: z.union([z.literal("relay"), z.strictObject({ direct: directSchema })], { error: (issue) => (issue.input === undefined ? undefined : 'is neither "relay" nor {direct: {listen, url, tls}}') }).default("relay"),
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
+  metrics: z.strictObject({ port: z.number().int().min(1).max(65_535) }).optional(),
+  dcgm: z.strictObject({ url: z.url({ protocol: /^https?$/, error: "is not an http or https address" }) }).optional(),
 });
 
 /**
@@ -67,7 +110,7 @@ const configSchema = z.strictObject({
  */
 export function parseConfig(text: string, file: string, stateDefault: string): Config {
   const { value, lineOf: line } = parseYaml(text, file, configSchema, "the agent's configuration");
-  const { state, trust, drain, kill_after, name, fleet_url, relays, templates, operator_keys, override, paths, log } = value;
+  const { state, trust, drain, kill_after, name, fleet_url, relays, templates, operator_keys, override, paths, reclaim, transport, log, metrics, dcgm, executors } = value;
   const trustLine = line(["trust"]);
   return {
     state: state ?? stateDefault,
@@ -82,7 +125,12 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     operatorKeys: operator_keys,
     override,
     paths,
+    reclaim: { cloud: reclaim.cloud, baseUrl: reclaim.base_url?.replace(/\/+$/, "") },
     logLevel: log.level,
+    metricsPort: metrics?.port,
+    dcgmUrl: dcgm?.url,
+    executors,
+    direct: transport === "relay" ? undefined : transport.direct,
   };
 }
 

@@ -6,9 +6,11 @@ import { systemClock } from "../schema/clock.ts";
 import { ConfigError, parseConfig, type Config } from "./config.ts";
 import { IdentityError } from "./identity.ts";
 import { join } from "./join.ts";
-import { createLog, type Log } from "./log.ts";
+import { createLog, type Fields, type Log } from "./log.ts";
+import { keepRecent } from "./recent.ts";
 import { rotate } from "./rotate.ts";
 import { runAgent, type Agent } from "./run.ts";
+import { createScrubber } from "./scrub.ts";
 
 const program = new Command("fairlead-agent")
   .description("Runs a fleet's replicas on this host and carries requests to them. It dials out; no inbound port is needed.")
@@ -29,8 +31,16 @@ A configuration, with what is there when a line is absent:
   paths: []                    # what the gate lets through to engines, beside inference
   drain: 30s                   # what SIGTERM waits for requests in flight
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
-  relays: 2                    # data links
+  relays: 2                    # data links; up to 4 on a large host
+  transport: relay             # or {direct: {listen: "0.0.0.0:8443", url: "https://gpu7.example.com", tls: {cert: FILE, key: FILE}}}
+  reclaim: {cloud: auto}       # whose spot notices are watched: aws, gcp, azure, alibaba, none
   log: {level: info}           # debug, info, warn, error
+  metrics: {port: 9464}        # the agent's own, on loopback; off when absent
+  dcgm: {url: http://127.0.0.1:9400/metrics}   # in place of nvidia-smi
+  executors:                   # services with an image run only where this says so (docs/executors.md)
+    docker: {socket: /var/run/docker.sock, mounts: [/srv/models]}
+    limits: {memory: 64GiB}    # what each replica may use at most; no bounds
+    disk_free: 256MiB          # with less free, nothing is started
 
 Example:
   fairlead-agent run --config /etc/fairlead/agent.yaml`)
@@ -88,7 +98,12 @@ function readConfig(named: string | undefined): Config {
 }
 
 async function serve(config: Config): Promise<void> {
-  const log = createLog({ level: config.logLevel, clock: systemClock, write: (line) => process.stderr.write(`${line}\n`) });
+  const [recent, scrubber] = [keepRecent(), createScrubber()];
+  const write = (line: string, fields: Fields): void => {
+    process.stderr.write(`${line}\n`);
+    recent.add(line, fields);
+  };
+  const log = createLog({ level: config.logLevel, clock: systemClock, scrub: (line) => scrubber.scrub(line), write });
   let agent: Agent | undefined;
   let stopping = false;
 
@@ -108,13 +123,15 @@ async function serve(config: Config): Promise<void> {
       (error: unknown) => die(log, error),
     );
   };
+  // what it says may go to a full disk, or to nobody
+  process.stderr.on("error", () => {});
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
   process.on("uncaughtException", (error) => die(log, error));
   process.on("unhandledRejection", (error) => die(log, error));
   // started by `fairlead-agent.mjs` in an older Node, whose end closes the channel
   process.once("disconnect", stopNow);
-  agent = await runAgent({ ...config, state: resolve(config.state) }, log, process.env);
+  agent = await runAgent({ ...config, state: resolve(config.state) }, log, process.env, { recent, scrubber });
 }
 
 /** The replicas' keepers end them when this process is gone. */

@@ -20,6 +20,10 @@ export interface LinkOptions {
   /** The full state of this host, for the session of this number. */
   heartbeat: (epoch: number) => Heartbeat;
   onTickets: (relays: Welcome["relays"]) => void;
+  /** Data links that are wanted. */
+  relays?: number;
+  /** This session's word for the host's gate. */
+  onGate?: (gate: NonNullable<Welcome["gate"]>) => void;
   onAssign: (assign: Assign) => void;
   clock: Clock;
   random: Random;
@@ -35,6 +39,8 @@ export interface Link {
   report(replica: ReplicaState): void;
   askTickets(): void;
   readonly up: boolean;
+  /** How often it has been up, the present time included. */
+  readonly sessions: number;
   /** Says goodbye where there is somebody to hear it, and closes for good. Resolves within a second. */
   close(): Promise<void>;
 }
@@ -64,6 +70,7 @@ export function openLink(options: LinkOptions): Link {
   let session: { socket: WebSocket; epoch: number } | undefined;
   let socket: WebSocket | undefined;
   let attempt = 0;
+  let sessions = 0;
   let closed = false;
   let cancelAgain: Cancel | undefined;
   let cancelBeat: Cancel | undefined;
@@ -71,6 +78,8 @@ export function openLink(options: LinkOptions): Link {
   let heartbeatMs: number = linkTimes.heartbeatMs;
   /** This run of the agent, as its hub tells it from another with the same key. */
   const instance = crypto.randomUUID();
+  /** Over how long to come back, by the Hub's last word: it knows how many would come. */
+  let spreadMs: number | undefined;
   /** The generation that was handed on last; survives the link. */
   let generation = Number.NEGATIVE_INFINITY;
 
@@ -94,7 +103,10 @@ export function openLink(options: LinkOptions): Link {
         break;
       case "welcome":
         session = { socket: from, epoch: message.epoch };
+        sessions++;
         heartbeatMs = Math.max(100, message.heartbeatMs);
+        spreadMs = message.spreadMs;
+        if (message.gate) options.onGate?.(message.gate);
         log.info("link is up", { region, epoch: message.epoch, protocol: message.protocol });
         beat();
         onTickets(message.relays);
@@ -124,7 +136,10 @@ export function openLink(options: LinkOptions): Link {
     const proof = await options.sign(helloText(challenge, { host: options.host, nonce, protocol }));
     if (to.readyState !== WebSocket.OPEN) return;
     const { signature, previousSignature } = typeof proof === "string" ? { signature: proof, previousSignature: undefined } : proof;
-    const hello: AgentMessage = { type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature, instance, ...(previousSignature === undefined ? {} : { previousSignature }) };
+    const hello: AgentMessage = {
+      type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature, instance,
+      ...(previousSignature === undefined ? {} : { previousSignature }), ...(options.relays === undefined ? {} : { relays: options.relays }),
+    };
     to.send(JSON.stringify(hello));
   }
 
@@ -163,7 +178,7 @@ export function openLink(options: LinkOptions): Link {
       if (closed) return;
       if (upAt !== undefined && clock.now() - upAt >= stableMs) attempt = 0;
       refused ||= code === closeCodes.unauthorized || code === closeCodes.superseded || code === closeCodes.upgradeRequired || code === closeCodes.quarantined;
-      const ms = reconnectMs(attempt++, refused, random);
+      const ms = reconnectMs(attempt++, refused, random, spreadMs);
       if (code === closeCodes.quarantined) log.error("this host is shut out: another agent has its key; see fairlead hosts list", { reason });
       log.warn("link is down", { region, code, reason, againMs: ms });
       cancelAgain = timers.after(ms, connect);
@@ -231,6 +246,9 @@ export function openLink(options: LinkOptions): Link {
   return {
     get up() {
       return session !== undefined;
+    },
+    get sessions() {
+      return sessions;
     },
     changed() {
       if (session) cancelSoon ??= timers.after(at.coalesceMs, beat);

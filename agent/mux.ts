@@ -33,6 +33,8 @@ export interface Mux {
   flush(): Flushed;
   /** Whether a `flush` has something to do. */
   readonly dirty: boolean;
+  /** Whether a stream may have something to send: bytes, or credit for them, have come. */
+  readonly touched: boolean;
   /** The open streams. */
   readonly streams: readonly number[];
 }
@@ -152,6 +154,9 @@ export function createMux(): Mux {
   return {
     get dirty() {
       return out.length > 0 || touched.size > 0;
+    },
+    get touched() {
+      return touched.size > 0;
     },
     get streams() {
       return [...streams.keys()];

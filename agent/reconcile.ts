@@ -13,6 +13,7 @@ export type Step =
   | { do: "refuse"; replica: AssignedReplica; reason: string }
   /** Its service has a new version that runs the same processes. */
   | { do: "relabel"; id: string; version: number }
+  | { do: "sleep" | "wake"; id: string }
   | { do: "drain"; id: string; reason: string }
   | { do: "forget"; id: string };
 
@@ -52,6 +53,8 @@ export function reconcile(assign: Pick<Assign, "tasks" | "replicas">, actual: re
     const mine = have.get(replica.id);
     if (mine && mine.digest === replica.digest) {
       if (mine.version !== replica.version) steps.push({ do: "relabel", id: replica.id, version: replica.version });
+      if (replica.sleeping === true && mine.phase === "ready") steps.push({ do: "sleep", id: replica.id });
+      else if (replica.sleeping !== true && mine.phase === "sleeping") steps.push({ do: "wake", id: replica.id });
     } else if (mine && !isOver(mine.phase)) {
       steps.push({ do: "drain", id: replica.id, reason: "its service was updated" });
     } else if (!leaving) {

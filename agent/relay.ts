@@ -33,6 +33,8 @@ export interface RelayOptions {
 }
 
 export interface Relays {
+  /** Who answers a request that came another way: an answer begun on a link may go on there, and the other way round. */
+  answererOf(head: RequestHead): Answerer;
   /** Fresh tickets, from `welcome` or in answer to `askTickets`. */
   tickets(tickets: readonly Ticket[]): void;
   /** The links that are open. */
@@ -51,6 +53,8 @@ const relayTimes = {
   ticketMs: 45_000,
   /** Between two requests for tickets. */
   askMs: 5_000,
+  /** The sign that a request has arrived may wait so long for what else there is to say: an answer that comes soon needs no message for it. The Relay waits for a second. */
+  ackMs: 20,
 };
 
 /** A message of the Relay at most. */
@@ -123,6 +127,7 @@ export function openRelays(options: RelayOptions): Relays {
   };
 
   return {
+    answererOf: (head) => attempts.answererOf(head),
     get open() {
       return [...links.values()].filter(({ up }) => up).map(({ index }) => index);
     },
@@ -176,12 +181,14 @@ function runLink({ url, host, index, ticket, answererOf, timers, times, log, onU
   let silent: Cancel | undefined;
   let pinging: Cancel | undefined;
   let flushing = false;
+  let waiting: Cancel | undefined;
 
   const down = (code: number): void => {
     if (over) return;
     over = true;
     silent?.();
     pinging?.();
+    waiting?.();
     const streams = [...carried.values()];
     carried.clear();
     for (const one of streams) {
@@ -211,8 +218,13 @@ function runLink({ url, host, index, ticket, answererOf, timers, times, log, onU
     for (const message of messages) if (socket.readyState === WebSocket.OPEN) socket.send(message);
     for (const stream of drained) carried.get(stream)?.resume();
   };
+  const later = (): void => {
+    if (!flushing && !over) waiting ??= timers.after(times.ackMs, soon);
+  };
   /** After the present tick of the event loop: what came up in it goes out as one message. */
   const soon = (): void => {
+    waiting?.();
+    waiting = undefined;
     if (flushing || over) return;
     flushing = true;
     setImmediate(flush);
@@ -244,12 +256,18 @@ function runLink({ url, host, index, ticket, answererOf, timers, times, log, onU
   });
 
   const take = (message: Uint8Array): void => {
-    for (const one of mux.receive(message)) {
+    const received = mux.receive(message);
+    // credit that has come lets streams go on now; that requests have arrived is no hurry
+    const opened = received.length > 0 && received.every(({ type }) => type === "open" || type === "data" || type === "end");
+    const credited = mux.touched;
+    for (const one of received) {
       switch (one.type) {
         case "open": {
           const answerer = answererOf(one.head);
-          if ("refuse" in answerer) mux.reset(one.stream, answerer.refuse);
-          else {
+          if ("refuse" in answerer) {
+            mux.reset(one.stream, answerer.refuse);
+            soon();
+          } else {
             let ended = false;
             const wire = wireOf(one.stream);
             const stream = answerer.carry(one.head, { ...wire, end: (close) => ((ended = true), wire.end(close)), reset: (code, text) => ((ended = true), wire.reset(code, text)) });
@@ -270,7 +288,9 @@ function runLink({ url, host, index, ticket, answererOf, timers, times, log, onU
           break;
       }
     }
-    if (mux.dirty) soon();
+    if (!mux.dirty) return;
+    if (opened && !credited) later();
+    else soon();
   };
 
   socket.on("open", () => {

@@ -237,6 +237,22 @@ describe("enrolment", () => {
     expect(edge.bundles.at(-1)?.fleet.hosts).toMatchObject([{ id: body.host, revoked: true }]);
   });
 
+  test("wants a host empty, and no longer; the edge is told, and hears nothing new of what it knows", async () => {
+    const { body: { host } } = await enrol(await (await agent()).request((await invite()).token));
+    const drain = (draining: boolean, id: unknown = host) => call("PUT", `/v1/hosts/${String(id)}/draining`, { draining });
+    expect((await drain(true)).body).toEqual({ id: host, name: "box", draining: true, published: true });
+    expect(edge.bundles.at(-1)?.fleet.hosts).toMatchObject([{ id: host, draining: true }]);
+    const since = (await call("GET", "/v1/hosts")).body.hosts;
+    now += 60_000;
+    await drain(true);
+    expect((await call("GET", "/v1/hosts")).body.hosts).toEqual(since);
+    expect((await drain(false)).body).toMatchObject({ draining: false });
+    expect(edge.bundles.at(-1)?.fleet.hosts[0]).not.toHaveProperty("draining");
+    expect((await drain(true, "none")).body.error.message).toBe('Cannot drain host "none": there is no such host, or it is revoked');
+    await call("DELETE", `/v1/hosts/${String(host)}`);
+    expect((await drain(true)).status).toBe(404);
+  });
+
   test("of ten with one token takes exactly one", async () => {
     const { token } = await invite();
     const requests = await Promise.all(Array.from({ length: 10 }, async () => (await agent()).request(token)));

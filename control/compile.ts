@@ -32,12 +32,13 @@ export function compile(published: Published, sealed: ReadonlyMap<string, Sealed
   };
 }
 
-function fleetHost({ id, name, region, publicKey, previousKey, previousUntil, releases, revokedAt }: HostRow): FleetHost {
+function fleetHost({ id, name, region, publicKey, previousKey, previousUntil, releases, revokedAt, drainingAt }: HostRow): FleetHost {
   return {
     id, name, region, publicKey,
     ...(previousKey === null || previousUntil === null ? {} : { previousKey: { publicKey: previousKey, until: previousUntil } }),
     ...(releases === 0 ? {} : { releases }),
     revoked: revokedAt !== null,
+    ...(drainingAt === null ? {} : { draining: true }),
   };
 }
 

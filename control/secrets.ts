@@ -51,7 +51,11 @@ export interface SealedService {
  */
 export function taskDigest(vault: Vault, task: NonNullable<ServiceSpec["task"]>, secrets: Readonly<Record<string, string>>): Promise<string> {
   const sorted = (record: Readonly<Record<string, unknown>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
-  const what = [task.setup ?? null, task.run, task.workdir ?? null, sorted(task.envs), sorted(secrets), task.fixedPort ?? null, task.gpus, ...(task.template === undefined ? [] : [task.template.name, sorted(task.template.parameters)])];
+  const what: unknown[] = [task.setup ?? null, task.run, task.workdir ?? null, sorted(task.envs), sorted(secrets), task.fixedPort ?? null, task.gpus];
+  // only where they are given: services of before go on under their digests
+  const { template, image, mounts, limits } = task;
+  if (template !== undefined) what.push(template.name, sorted(template.parameters));
+  if (image !== undefined || limits !== undefined) what.push([image ?? null, sorted(mounts ?? {}), limits ?? null]);
   return keyDigest(JSON.stringify(what), vault.digest);
 }
 

@@ -1,6 +1,7 @@
 import { routeBundleSchema, type RouteBundle, type RouteKey, type RouteService } from "../schema/bundle.ts";
 import { nearestRegion, type Place } from "../schema/region.ts";
 import type { Snapshot, SnapshotHost, SnapshotReplica, ViewUpdate } from "../schema/snapshot.ts";
+import { snapshotsAfter } from "./changed.ts";
 import type { RouterEnv } from "./env.ts";
 import { regionsOf } from "./regions.ts";
 
@@ -61,7 +62,8 @@ export function advance(from: View | undefined, update: ViewUpdate, now: number)
   const newer = update.route !== undefined && (known === undefined || update.route.version > known.version);
   const routes = newer && update.route !== undefined ? indexRoutes(update.route) : (known ?? indexRoutes(nothing));
   const replicas = new Map<string, { replica: SnapshotReplica; host: SnapshotHost; takenAt: number }[]>();
-  for (const { hosts, replicas: rows, takenAt } of update.snapshots) {
+  const snapshots = snapshotsAfter(from?.snapshots ?? [], update);
+  for (const { hosts, replicas: rows, takenAt } of snapshots) {
     const byId = new Map(hosts.map((host) => [host.id, host]));
     for (const replica of rows) {
       const host = byId.get(replica.host);
@@ -71,7 +73,7 @@ export function advance(from: View | undefined, update: ViewUpdate, now: number)
       else list.push({ replica, host, takenAt });
     }
   }
-  return { routes, snapshots: update.snapshots, replicas, quarantined: quarantinedOf(update.snapshots), fetchedAt: now };
+  return { routes, snapshots, replicas, quarantined: quarantinedOf(snapshots), fetchedAt: now };
 }
 
 const nobody: View["quarantined"] = new Map();
@@ -103,7 +105,7 @@ export function nearestHub(env: RouterEnv, request: Request): ReturnType<RouterE
 }
 
 async function askHub(env: RouterEnv, request: Request): Promise<void> {
-  const update = await nearestHub(env, request).view(current?.routes.version ?? 0);
+  const update = await nearestHub(env, request).view(current?.routes.version ?? 0, Object.fromEntries((current?.snapshots ?? []).map(({ region, version }) => [region, version])));
   current = advance(current, update, Date.now());
 }
 

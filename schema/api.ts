@@ -34,6 +34,9 @@ export const inviteSchema = z.strictObject({
 });
 export type Invite = z.input<typeof inviteSchema>;
 
+export const drainSchema = z.strictObject({ draining: z.boolean() });
+export type Drain = z.input<typeof drainSchema>;
+
 /** What an agent sends to `POST /v1/enrol`. Keys are raw, base64. */
 export const enrolSchema = z.object({
   token: z.string().max(200),

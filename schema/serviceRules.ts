@@ -79,6 +79,10 @@ function checkProviders({ providers, routing }: ServiceYaml, report: Report): vo
     checkHeaders(provider.headers ?? {}, [...at, "headers"], report);
     if (!isExternal(provider) && provider.endpoint != null) report("error", [...at, "endpoint"], "belongs to external providers; this one is self-hosted");
   });
+  const windows = new Set((providers ?? []).flatMap(({ context_window: tokens }) => (tokens == null ? [] : [tokens])));
+  if (routing?.context_window_fallback === true && windows.size < 2) {
+    report("error", ["service", "routing", "context_window_fallback"], "needs providers of different context_window: a request that is too long for one goes to a larger one");
+  }
   const chain = routing?.fallback_chain ?? [];
   // replicas that no entry names go by this one
   const known = names.length > 0 ? names : [ownReplicasSchema.parse({}).name];

@@ -2,10 +2,10 @@ import { z } from "zod";
 import { ownReplicasSchema, providerSchema, routingSchema, timeoutsSchema, type Price } from "./bundle.ts";
 import { mentionsPort, namesIn, own, type Environment } from "./environment.ts";
 import type { Report } from "./problem.ts";
-import { alternatives, gpuCounts, portsOf } from "./resources.ts";
+import { alternatives, gpuCounts, imageOf, limitsOf, portsOf } from "./resources.ts";
 import { isExternal, isPool } from "./serviceRules.ts";
 import type { ServiceYaml } from "./serviceYaml.ts";
-import { taskSchema, type Probe } from "./task.ts";
+import { imagePattern, taskSchema, type Probe } from "./task.ts";
 import type { TaskYaml } from "./taskYaml.ts";
 
 /** A service as control keeps it: what its file says, resolved, without any secret. */
@@ -79,6 +79,7 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
       attempts: service.routing?.retries?.attempts ?? undefined,
       onStreamLoss: service.routing?.on_stream_loss ?? undefined,
       hedgeAfterMs: service.routing?.hedge?.after ?? undefined,
+      contextWindowFallback: service.routing?.context_window_fallback ?? undefined,
     }),
     own: buildOwn(service),
     bodyBytesMax: service.limits?.max_body_bytes ?? defaults.bodyBytesMax,
@@ -99,6 +100,11 @@ function buildTask(task: TaskYaml, service: ServiceYaml, { resolved, purpose, re
   const port = template == null ? choosePort(task, service, resolved, report) : "any";
   if (port === undefined) return undefined;
   const probe = buildProbe(service.readiness_probe);
+  const machines = alternatives(task.resources);
+  const image = machines.map((machine) => imageOf(machine)).find((name) => name !== undefined);
+  if (image !== undefined && !imagePattern.test(image)) report("error", ["resources", "image_id"], `"docker:${image}" names no image; write docker:registry/name:tag`);
+  const mounts = image === undefined ? {} : buildMounts(task.volumes, report);
+  const limits = limitsOf(machines);
   return {
     ...(task.setup == null ? {} : { setup: task.setup }),
     run: template == null ? (task.run ?? "") : "",
@@ -109,8 +115,22 @@ function buildTask(task: TaskYaml, service: ServiceYaml, { resolved, purpose, re
     ...(port === "any" ? {} : { fixedPort: port }),
     probe,
     drainMs: defaults.drainMs,
-    gpus: alternatives(task.resources).flatMap((machine) => gpuCounts(machine.accelerators))[0] ?? 0,
+    gpus: machines.flatMap((machine) => gpuCounts(machine.accelerators))[0] ?? 0,
+    ...(image === undefined ? {} : { image }),
+    ...(Object.keys(mounts).length === 0 ? {} : { mounts }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
   };
+}
+
+/** Folders of the host that a container sees: entries of `volumes` whose value is a whole path. */
+function buildMounts(volumes: TaskYaml["volumes"], report: Report): Record<string, string> {
+  const mounts: Record<string, string> = {};
+  for (const [target, source] of Object.entries(volumes ?? {})) {
+    if (typeof source !== "string" || !source.startsWith("/")) continue;
+    if (!target.startsWith("/")) report("error", ["volumes", target], "must be a whole path in the container, as in /models");
+    else mounts[target] = source;
+  }
+  return mounts;
 }
 
 /** The port that `run` insists on, or `any` when it listens where `$PORT` says; undefined after an error was reported. */
@@ -156,7 +176,7 @@ function buildPrice(price: NonNullable<ServiceYaml["providers"]>[number]["price"
 /** The service's own replicas, as the entry of type self-hosted says. */
 function buildOwn(service: ServiceYaml): ServiceSpec["own"] {
   const entry = (service.providers ?? []).find((provider) => !isExternal(provider));
-  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), continuation: entry?.supports?.continuation ?? undefined });
+  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), contextWindow: entry?.context_window ?? undefined, continuation: entry?.supports?.continuation ?? undefined });
 }
 
 /** External providers in the order in which they are tried: the fallback chain's, then the file's. */
@@ -185,6 +205,7 @@ function buildProviders(service: ServiceYaml, { headers, purpose, report }: Spec
         weight: provider.weight ?? undefined,
         fallback: provider.fallback ?? undefined,
         price: buildPrice(provider.price),
+        contextWindow: provider.context_window ?? undefined,
         continuation: provider.supports?.continuation ?? undefined,
         headers: own(headers, provider.name),
       }),

@@ -1,7 +1,9 @@
 import type { Engine, Heartbeat, Load } from "./protocol.ts";
 import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
+import type { Readings } from "./readings.ts";
 import type { Region } from "./region.ts";
+import type { TrafficRow } from "./telemetry.ts";
 
 /** A replica as the edge weighs it. */
 export interface SnapshotReplica {
@@ -29,11 +31,40 @@ export interface SnapshotHost {
   /** Whether its control link is open. */
   linkUp: boolean;
   draining: boolean;
+  /** When it came back after it was lost (ms since the epoch, by the Hub's clock); absent when it never was. */
+  backSince?: number;
+  /** Its gate, and the key of this session's passes (schema/gate.ts): what holds this may call the host, so it is logged and shown nowhere. */
+  direct?: { url: string; key: string };
+}
+
+/** Which state a roster is in, since its Hub woke. */
+export interface RosterVersion {
+  /** Of this waking: versions of different ones have nothing to do with each other. */
+  stamp: string;
+  number: number;
+}
+
+/** What has changed in a roster since a version of it: for an isolate that has that one, instead of the whole. */
+export interface SnapshotChange {
+  region: Region;
+  takenAt: number;
+  /** The number of the version that it is to be put on. */
+  since: number;
+  version: RosterVersion;
+  /** Hosts that are new or have changed, whole. */
+  hosts: SnapshotHost[];
+  /** All replicas of those hosts whose replicas have changed. */
+  replicas: { host: string; replicas: SnapshotReplica[] }[];
+  /** Hosts that are no more. */
+  gone: string[];
+  quarantined?: Quarantine[];
 }
 
 /** An immutable, dated copy of one Hub's roster. */
 export interface Snapshot {
   region: Region;
+  /** Absent: nothing can be put on it. */
+  version?: RosterVersion;
   /** When it was taken (ms since the epoch, by the Hub's clock). Staleness is now − takenAt. */
   takenAt: number;
   hosts: SnapshotHost[];
@@ -48,6 +79,9 @@ export interface StatusReplica extends SnapshotReplica {
   reason?: string;
   restarts: number;
   hostName: string;
+  engineVersion?: string;
+  /** Why its load is unknown though its engine is known. */
+  loadProblem?: string;
 }
 
 export interface StatusHost extends SnapshotHost {
@@ -58,8 +92,15 @@ export interface StatusHost extends SnapshotHost {
   appliedGeneration: number;
   /** Whose word it takes on what to run (docs/trust.md); absent: it has not said. */
   trust?: Heartbeat["trust"];
+  /** As it said when it connected; absent for one that was not heard since its Hub knows of these. */
+  agentVersion?: string;
+  protocol?: number;
+  /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
+  readings?: Readings;
   /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
   quarantine?: { since: number; reason: string };
+  /** Why it is draining: here that is from when its replicas are being moved. */
+  reason?: string;
 }
 
 /** What a Hub knows, for `fairlead status`. */
@@ -71,6 +112,10 @@ export interface RegionStatus {
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
   unplaced: { service: string; count: number; reason: string }[];
+  /** Requests of the last minute, as isolates near this Hub told of them. */
+  traffic?: TrafficRow[];
+  /** Why nothing is moved although hosts are lost; absent when it is. */
+  braked?: string;
 }
 
 /** What an isolate is given: the parts that it lacks. */
@@ -79,4 +124,6 @@ export interface ViewUpdate {
   route?: import("./bundle.ts").RouteBundle;
   bundleVersion: number;
   snapshots: Snapshot[];
+  /** Of regions whose snapshots the isolate has, by its own word. */
+  changes?: SnapshotChange[];
 }

@@ -66,6 +66,8 @@ export const hosts = sqliteTable("hosts", {
   releases: integer().notNull().default(0),
   createdAt: integer().notNull(),
   revokedAt: integer(),
+  /** Since when its operator wants it empty. */
+  drainingAt: integer(),
 });
 export type HostRow = typeof hosts.$inferSelect;
 

@@ -23,6 +23,9 @@ export const templateUseSchema = z.object({
 });
 export type TemplateUse = z.infer<typeof templateUseSchema>;
 
+/** An image as engines know it: registry, path, tag and digest (the reference grammar of the distribution project, loosely). */
+export const imagePattern = /^[A-Za-z0-9][A-Za-z0-9._\-/:]*(@sha256:[0-9a-f]{64})?$/;
+
 /** What an agent needs to run one replica of one service version. */
 export const taskSchema = z.object({
   service: z.string(),
@@ -48,5 +51,11 @@ export const taskSchema = z.object({
   gate: z.enum(["openai", "any"]).optional(),
   /** What the operator signed (`schema/signedSpec.ts`), a compact JWS. */
   signed: z.string().max(400_000).optional(),
+  /** A container image that `setup` and `run` run in; on the host itself when absent. */
+  image: z.string().regex(imagePattern).optional(),
+  /** Folders of the host that its container sees, by their path in it. */
+  mounts: z.record(z.string().startsWith("/"), z.string().startsWith("/")).optional(),
+  /** What one replica may use at most. */
+  limits: z.object({ memoryBytes: z.number().int().positive().optional(), cpus: z.number().positive().optional() }).optional(),
 });
 export type Task = z.infer<typeof taskSchema>;

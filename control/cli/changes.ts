@@ -15,6 +15,7 @@ export function describeChanges(name: string, old: ServiceSpec | undefined, spec
   compare("strategy", old.routing.strategy, spec.routing.strategy);
   compare("fallback chain", old.routing.fallbackChain, spec.routing.fallbackChain);
   compare("attempts", old.routing.attempts, spec.routing.attempts);
+  compare("context window fallback", String(old.routing.contextWindowFallback), String(spec.routing.contextWindowFallback));
   compare("hedge after", lasting(old.routing.hedgeAfterMs), lasting(spec.routing.hedgeAfterMs));
   compare("on stream loss", old.routing.onStreamLoss, spec.routing.onStreamLoss);
   compare("timeouts", timeouts(old), timeouts(spec));

@@ -9,6 +9,7 @@ import type { DecisionRecord } from "../../schema/decision.ts";
 import { keyId, newKey } from "../../schema/key.ts";
 import type { SignedSpec } from "../../schema/signedSpec.ts";
 import type { RegionStatus, StatusReplica } from "../../schema/snapshot.ts";
+import type { TrafficRow } from "../../schema/telemetry.ts";
 import { refuse, startEdge, type EdgeStandIn } from "../edgeStandIn.ts";
 import { readEnvironment } from "../environment.ts";
 import { startControl, type Control } from "../start.ts";
@@ -21,6 +22,7 @@ let folder: string;
 let edge: EdgeStandIn;
 let control: Control;
 /** How the stand-in's hub reports each replica that the last bundle asks for. */
+let traffic: TrafficRow[] = [];
 let phaseOf: (replica: Pick<StatusReplica, "service" | "number">) => Partial<StatusReplica>;
 
 beforeAll(async () => {
@@ -31,6 +33,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(root, "case-"));
   await writeFile(join(folder, "chat.yaml"), yaml);
   phaseOf = () => ({});
+  traffic = [];
   edge = await startEdge("a token for control");
   edge.regions = () => {
     const bundle = edge.bundles.at(-1);
@@ -40,7 +43,7 @@ beforeEach(async () => {
         return { id: `${task.service}.local.${number}`, service: task.service, number, version: task.version, phase: "ready", host: "h1", hostName: "box", since: Date.now() - 65_000, inFlight: 0, region: "local", restarts: 0, ...phaseOf({ service: task.service, number }) };
       }),
     );
-    return [{ region: "local", takenAt: Date.now(), bundleVersion: bundle?.route.version ?? 0, hosts: [], replicas, unplaced: [] } satisfies RegionStatus];
+    return [{ region: "local", takenAt: Date.now(), bundleVersion: bundle?.route.version ?? 0, hosts: [], replicas, unplaced: [], traffic } satisfies RegionStatus];
   };
   control = await startControl(
     readEnvironment({
@@ -200,6 +203,16 @@ describe("fairlead status", () => {
     expect(await fairlead(["status", "none"])).toMatchObject({ code: 1, err: 'fairlead: Cannot show service "none": there is no such service\n' });
   });
 
+  test("-v shows loads, the requests of the last minute, and a dash for what is not known", async () => {
+    await writeFile(join(folder, "chat.yaml"), yaml.replace("{model: m}", "{model: m, replicas: 2}"));
+    await fairlead(["up", "chat.yaml", "-y", "--async"]);
+    phaseOf = ({ number }) => (number === 10 ? { inFlight: 3, engine: "vllm", load: { running: 2, queueDepth: 1, kvUsage: 0.42 } } : {});
+    traffic = [{ service: "chat", upstream: "replicas", windowMs: 60_000, requests: 120, errors: 6, ttft: [0, 0, 0, 0, 0, 0, 0, 120] }, { service: "chat", upstream: "", windowMs: 5_000, requests: 0, errors: 0, ttft: [] }];
+    const { out } = await fairlead(["status", "-v"]);
+    expect(out).toMatch(/^SERVICE +ID +VERSION +PHASE +SINCE +RESTARTS +ENGINE +IN FLIGHT +RUNNING +QUEUED +KV +HOST +REASON\nchat +local\.10 +1 +ready +1m \d+s +0 +vllm +3 +2 +1 +42% +box\nchat +local\.11 .* 0 +- +0 +- +- +- +box$/m);
+    expect(out).toMatch(/^SERVICE +UPSTREAM +REQUESTS\/S +ERRORS +TTFT P50 +TTFT P95\nchat +replicas +2\.00 +5\.0% +90ms +99ms\nchat +none +0\.00 +- +- +-$/m);
+  });
+
   test("says that there is nothing", async () => {
     expect((await fairlead(["status"])).out).toContain("No existing services.");
   });
@@ -218,6 +231,30 @@ test("fairlead logs shows one log as it is and several by name", async () => {
   expect((await fairlead(["logs", "chat", "10", "--no-follow"])).out).toBe("one\n");
   expect((await fairlead(["logs", "chat", "--no-follow"])).out.split("\n").toSorted()).toEqual(["", "chat.local.10 | one", "chat.local.11 | two"]);
   expect((await fairlead(["logs", "none", "--no-follow"])).err).toContain('fairlead: Cannot show the logs of service "none"');
+});
+
+test("fairlead logs shows what was done about a service, and its requests", async () => {
+  await fairlead(["up", "chat.yaml", "-y"]);
+  edge.agentLogs.set("h1", "2026-11-21T08:00:02.000Z info replica is ready replica=chat.local.10\n");
+  edge.told.set("journal chat", [{ at: 1, text: "2026-11-21T08:00:01.000Z hub place: chat.local.10 of version 1 is placed on box" }, { at: 3, text: "2026-11-21T08:00:03.000Z hub withdraw: it" }]);
+  edge.told.set("requests chat", [{ at: 1, text: "req_1 status=200" }, { at: 2, text: "req_2 status=502" }]);
+  const { out } = await fairlead(["logs", "chat", "--controller", "--no-follow"]);
+  expect(out.split("\n").map((line) => line.replace(/^(\w+) +\| \S+/, "$1"))).toEqual(["hub hub place: chat.local.10 of version 1 is placed on box", "box info replica is ready replica=chat.local.10", "hub hub withdraw: it", ""]);
+  expect((await fairlead(["logs", "chat", "--load-balancer", "--no-follow", "--tail", "1"])).out).toBe("req_2 status=502\n");
+  expect(await fairlead(["logs", "chat", "1", "--controller"])).toMatchObject({ code: 2, err: "fairlead: Cannot use --controller with a replica: it is the whole service's\n" });
+  expect((await fairlead(["logs", "chat", "--controller", "--load-balancer"])).code).toBe(2);
+  expect((await fairlead(["logs", "none", "--load-balancer", "--no-follow"])).err).toContain('Cannot show the logs of service "none": there is no such service');
+});
+
+test("fairlead logs --load-balancer goes on with what comes", async () => {
+  await fairlead(["up", "chat.yaml", "-y"]);
+  edge.told.set("requests chat", [{ at: 1, text: "req_1" }]);
+  const child = spawn(process.execPath, [bin, "logs", "chat", "--load-balancer"], { cwd: folder, env: { FAIRLEAD_CONTROL_URL: control.url, FAIRLEAD_ADMIN_KEY: adminKey } });
+  const read = async (): Promise<string> => String(await new Promise<Buffer>((resolve) => child.stdout.once("data", resolve)));
+  expect(await read()).toBe("req_1\n");
+  edge.told.get("requests chat")?.push({ at: 2, text: "req_2" });
+  expect(await read()).toBe("req_2\n");
+  child.kill("SIGTERM");
 });
 
 test("fairlead logs follows until it is stopped, or control is", async () => {
@@ -257,6 +294,7 @@ test("fairlead hosts invites and lists", async () => {
   expect(keyId(out.trim(), "flj")).toBeDefined();
   expect(err).toContain("within 14m");
   expect((await fairlead(["hosts", "list"])).out).toBe("No existing hosts.\n");
+  expect((await fairlead(["hosts", "drain", "box"])).err).toBe('fairlead: Cannot drain host "box": there is no such host; see fairlead hosts list\n');
   expect((await fairlead(["hosts", "invite", "--region", "weur"])).err).toContain("this fleet's regions are local");
 });
 
@@ -391,12 +429,12 @@ describe("where fairlead finds control", () => {
 });
 
 test("a command that is used wrongly says so and exits with 2", async () => {
-  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"]];
+  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"], ["hosts", "drain"], ["hosts", "drain", "box", "--timeout", "soon"]];
   for (const { code, err } of await Promise.all(wrong.map((args) => fairlead(args)))) expect([code, err]).toEqual([2, expect.stringMatching(/^fairlead: /)]);
 });
 
 test("every command's --help gives examples", async () => {
-  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts revoke"];
+  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts logs", "hosts drain", "hosts revoke"];
   for (const { code, out } of await Promise.all(commands.map((name) => fairlead([...name.split(" "), "--help"], {})))) expect([code, out]).toEqual([0, expect.stringMatching(/Examples?:\n {2}/)]);
 });
 

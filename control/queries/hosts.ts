@@ -19,6 +19,16 @@ export async function revokeHost(rows: Rows, id: string, now: number): Promise<b
   return result.rowsAffected > 0;
 }
 
+/** Want a host empty, or no longer. One that is draining keeps its time. @returns the host; undefined when there is none, or it is revoked */
+export async function drainHost(rows: Rows, id: string, draining: boolean, now: number): Promise<HostRow | undefined> {
+  const [host] = await rows
+    .update(hosts)
+    .set({ drainingAt: draining ? sql`coalesce(${hosts.drainingAt}, ${now})` : null })
+    .where(and(eq(hosts.id, id), isNull(hosts.revokedAt)))
+    .returning();
+  return host;
+}
+
 export async function findHost(rows: Rows, id: string): Promise<HostRow | undefined> {
   const [row] = await rows.select().from(hosts).where(eq(hosts.id, id));
   return row;

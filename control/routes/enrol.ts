@@ -31,7 +31,7 @@ export function enrolRoutes(context: Context): Hono {
       if (!(await useInvite(rows, tokenId, now))) {
         throw new FairleadError("permission_denied", "Cannot enrol this host: the join token was used before or is older than 15 minutes; make another with fairlead hosts invite", { param: "token" });
       }
-      await addHost(rows, { id: host, name: invite.name ?? request.name, region: invite.region, publicKey: request.publicKey, sealKey: request.sealKey, createdAt: now, revokedAt: null });
+      await addHost(rows, { id: host, name: invite.name ?? request.name, region: invite.region, publicKey: request.publicKey, sealKey: request.sealKey, createdAt: now, revokedAt: null, drainingAt: null });
     });
     return c.json({ host, region: invite.region, fleetUrl } satisfies Enrolled, 201);
   });

@@ -1,9 +1,14 @@
+import { FairleadError } from "../../schema/errors.ts";
 import { attachTarget, type AttemptWay } from "../../schema/frames.ts";
+import { linkTimes } from "../../schema/protocol.ts";
 import type { RouterEnv } from "../env.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { HeaderObject } from "./headers.ts";
 import { attemptHeader, carriageHeader, carriageOutcome, type CarriageFailure, type Reply } from "./outcome.ts";
+import { askGate, gateUsable } from "./direct.ts";
 import { Ways, type Asked } from "./reattach.ts";
+import { orSilence } from "./silence.ts";
+import { Suspects } from "./suspects.ts";
 
 /** What goes to a replica. */
 export interface Carrying {
@@ -22,45 +27,87 @@ export interface CarriageOptions {
   random: () => number;
 }
 
-function askedOf(response: Response): Asked {
+const suspects = new Suspects();
+
+function askedOf(response: Response, relay: string): Asked {
   const failure = response.headers.get(carriageHeader) as CarriageFailure | null;
   if (failure === null) return { reply: { kind: "answer", response }, carrier: "good" };
+  if (failure === "no_ack") suspects.add(relay, Date.now());
   const carrier = failure === "no_agent" || failure === "no_ack" ? "absent" : failure === "carrier_lost" ? "lost" : "good";
   return { reply: carriageOutcome(failure, response.headers.get("x-fairlead-reason") ?? ""), carrier };
 }
 
-/** Through one of its host's Relay objects. One that cannot carry says nothing against the replica behind it: its other one is tried before another replica. */
-export async function carry({ env, kept, random }: CarriageOptions, { id, host, relays }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined): Promise<Reply> {
+/** The platform's word for an object that has more to do than it can (facts/cloudflare.md §2). */
+const isOverloaded = (error: unknown): boolean => error instanceof Error && "overloaded" in error && error.overloaded === true;
+/** An object's queue is worked off within about that time, or not at all. */
+const shedMs = 1_000;
+
+/**
+ * It took nothing in, and asking it again would make that worse (failure model, row 21): another relay is asked; where none is left the
+ * replica is left alone for a moment, and a request for which nothing else is there is refused with 429.
+ */
+function shed(relay: string): Asked {
+  suspects.add(relay, Date.now());
+  const error = new FairleadError("saturated", "Cannot serve the request: the way to the replica is overloaded", { retryAfterMs: shedMs });
+  return { reply: { kind: "throttled", retryAfterMs: shedMs, error }, carrier: "absent" };
+}
+
+/**
+ * Through its host's gate where it has one that can be reached, else through one of its Relay objects. One that cannot carry says nothing
+ * against the replica behind it: the others are tried before another replica.
+ */
+export async function carry({ env, kept, random }: CarriageOptions, { id, host, relays, direct }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined): Promise<Reply> {
   if (relays.length === 0) return { kind: "unsent", why: "its host has no relay" };
   const headers: HeaderObject = { ...given, "x-fairlead-target": id, "x-fairlead-request": requestId };
   if (upgrade) headers["upgrade"] = "websocket";
-  const stub = (carrier: number) => env.RELAY.getByName(`${host}/${relays[carrier] ?? 0}`);
+  const relayOf = (carrier: number): string => `${host}/${relays[carrier] ?? 0}`;
   const once = body instanceof ReadableStream;
-  const first = relays.length > 1 ? Math.floor(random() * relays.length) : 0;
+  const first = suspects.first(host, relays, random, Date.now);
   const times = { gone: () => signal?.aborted === true, now: Date.now, wait: (ms: number) => scheduler.wait(ms) };
   const ending = signal === undefined ? {} : { signal };
   const init = { method, headers, body, redirect: "manual", ...ending } as const;
+  /** What a carrier said before: when it could not carry, another one that is suspect is not waited for, so that a host that is silent costs its first callers a second. */
+  let before: Asked | undefined;
   if (!kept || once || upgrade) {
-    const ways = new Ways({ ...times, count: once ? 1 : relays.length, first, ask: async (carrier) => askedOf(await stub(carrier).fetch(`http://carry${path}`, init)) });
-    return ways.begin();
+    const ask = async (carrier: number): Promise<Asked> => {
+      if (before !== undefined && suspects.has(relayOf(carrier), Date.now())) return before;
+      try {
+        before = askedOf(await env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init), relayOf(carrier));
+      } catch (error) {
+        if (!isOverloaded(error)) throw error;
+        before = shed(relayOf(carrier));
+      }
+      return before;
+    };
+    return new Ways({ ...times, count: once ? 1 : relays.length, first, ask }).begin();
   }
+
+  // the gate stands behind the relays in the circle of carriers, so that theirs keep their numbers
+  const gate = direct !== undefined && gateUsable(env, { host, ...direct }, Date.now()) ? { host, ...direct } : undefined;
 
   const attempt = crypto.randomUUID();
   const ask = async (carrier: number, way: Omit<AttemptWay, "id">): Promise<Asked> => {
     headers[attemptHeader] = JSON.stringify({ id: attempt, ...way } satisfies AttemptWay);
     try {
-      if (way.from === undefined) return askedOf(await stub(carrier).fetch(`http://carry${path}`, init));
-      headers["x-fairlead-target"] = attachTarget;
-      return askedOf(await stub(carrier).fetch("http://carry/", { headers, ...ending }));
+      if (way.from !== undefined) headers["x-fairlead-target"] = attachTarget;
+      if (gate !== undefined && carrier === relays.length) return await askGate(gate, way.from === undefined ? { method, path, headers, body } : { method: "GET", path: "/", headers, body: null }, signal);
+      const stub = env.RELAY.getByName(relayOf(carrier));
+      if (way.from === undefined) {
+        if (before?.carrier === "absent" && suspects.has(relayOf(carrier), Date.now())) return before;
+        before = askedOf(await stub.fetch(`http://carry${path}`, init), relayOf(carrier));
+        return before;
+      }
+      return askedOf(await stub.fetch("http://carry/", { headers, ...ending }), relayOf(carrier));
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      // it took nothing in, and asking it again would make that worse (failure model, row 21)
-      if (error instanceof Error && "overloaded" in error && error.overloaded === true) return { reply: { kind: "unsent", why }, carrier: "absent" };
+      if (isOverloaded(error)) {
+        before = shed(relayOf(carrier));
+        return before;
+      }
       // the object was lost with what it carried
-      return { reply: { kind: "lost", why }, carrier: "lost" };
+      return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
     }
   };
-  const ways = new Ways({ ...times, count: relays.length, first, ask });
+  const ways = new Ways(gate === undefined ? { ...times, count: relays.length, first, ask } : { ...times, count: relays.length + 1, first: relays.length, ask });
   const reply = await ways.begin();
   // what is decoded on its way here is not counted as the agent counts
   if (reply.kind === "answer" && !reply.response.headers.has("content-encoding")) {
@@ -72,4 +119,11 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
     };
   }
   return reply;
+}
+
+/** Whether a replica was lost in the middle of its answer, by its agent's word; a carrier that is gone or silent says nothing against it. */
+export async function diedMidway(env: RouterEnv, { host, relays }: Extract<Candidate, { kind: "replica" }>, requestId: string): Promise<boolean> {
+  const asked = Promise.allSettled(relays.map((relay) => env.RELAY.getByName(`${host}/${relay}`).whyBroken(requestId)));
+  const heard = await orSilence(asked, linkTimes.dispatchAckMs);
+  return heard !== "silent" && heard.value.some((answer) => answer.status === "fulfilled" && answer.value === "upstream_lost");
 }

@@ -6,6 +6,7 @@ import type { FairleadError } from "../../schema/errors.ts";
 import type { Prefill } from "../provider/vendors.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { RequestFacts } from "../route/request.ts";
+import { Again } from "./again.ts";
 import type { Answer } from "./attempt.ts";
 import { attemptsMaxEver, brokeOff, lateMs, type Remembered, type Tried } from "./attempts.ts";
 import { retryCost } from "./budget.ts";
@@ -18,7 +19,7 @@ import { isUnable, type Failure, type Outcome } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
 import { diedOf } from "./poison.ts";
 import { exactLeg, exactRefusal, idsFor, methodsOf, regenerateRefusal, textLeg, textRefusal, type Ask, type Leg } from "./resume.ts";
-import { Again, Exact, FromText } from "./splice.ts";
+import { Exact, FromText } from "./splice.ts";
 import type { Pool } from "./standing.ts";
 import type { Source } from "./stream.ts";
 
@@ -31,7 +32,7 @@ export interface Legs {
   /** As they were when the request came. */
   candidates: readonly Candidate[];
   /** As they are now. */
-  again: (() => Promise<readonly Candidate[]>) | undefined;
+  again: ((tried: readonly string[]) => Promise<readonly Candidate[]>) | undefined;
   pool: Pool;
   path: string;
   request?: RequestFacts | undefined;
@@ -129,6 +130,10 @@ class Course {
     return attempts.length >= Math.min(attemptsMax, attemptsMaxEver) || gone() || now() >= endsAt;
   }
 
+  get #tried(): string[] {
+    return [...this.#asked.keys()];
+  }
+
   #modelOf(candidate: Candidate): string {
     return candidate.kind === "provider" ? (candidate.provider.model ?? this.#legs.model) : this.#legs.model;
   }
@@ -146,8 +151,8 @@ class Course {
   /** Those that may be asked: by rank, then those that are asked when nothing else is left. */
   #ranked(candidates: readonly Candidate[]): Candidate[] {
     const { remembered, pool, path, now } = this.#legs;
-    const survey = remembered.standings.survey(pool, path, now());
-    const usable = candidates.filter((candidate) => this.#mayAsk(candidate) && survey?.blocked(candidate.id) === undefined);
+    const survey = remembered.standings.survey(pool, path, now(), this.#tried);
+    const usable = candidates.filter((candidate) => this.#mayAsk(candidate) && survey?.blocked.has(candidate.id) !== true);
     const last = (candidate: Candidate): number => (this.#lost.has(candidate.id) ? 2 : 0) + (survey?.lastResort(candidate.id) === true ? 1 : 0);
     return usable.toSorted((a, b) => last(a) - last(b));
   }
@@ -204,7 +209,7 @@ class Course {
 
   async #ask(again: Legs["again"]): Promise<void> {
     try {
-      this.#news = await again?.();
+      this.#news = await again?.(this.#tried);
     } catch {
       // nobody knows better than the decision that the request began with
     }

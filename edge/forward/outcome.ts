@@ -19,15 +19,16 @@ export type Reply =
   /** The carrier failed before the replica can have begun: any request may go elsewhere. */
   | { kind: "unsent"; why: string }
   /** The upstream failed before its first byte, and may have begun: only what can be repeated goes elsewhere. */
-  | { kind: "lost"; why: string };
+  | { kind: "lost"; why: string }
+  /** The carrier took nothing in and asked to be left alone. */
+  | { kind: "throttled"; retryAfterMs: number | undefined; error: FairleadError };
 
 /** An attempt that gave no answer. */
 export type Failure =
+  /** Throttled: the upstream asked to be left alone for a while; says nothing against it. */
   | Exclude<Reply, { kind: "answer" }>
   /** No first byte within the time the attempt had. */
   | { kind: "timeout"; why: string }
-  /** The upstream asked to be left alone for a while; says nothing against it. */
-  | { kind: "throttled"; retryAfterMs: number | undefined; error: FairleadError }
   /** The upstream said that it cannot serve this now (408, 409, 5xx, an error where an answer should begin). */
   | { kind: "unable"; status: number; error: FairleadError }
   /** The upstream refused us, not our caller (401, 402, 403, 404). */

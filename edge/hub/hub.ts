@@ -1,27 +1,37 @@
 import { DurableObject } from "cloudflare:workers";
-import { bundleBytesMax, bundleSchema, type Bundle } from "../../schema/bundle.ts";
+import { bundleBytesMax, bundleSchema, type Bundle, type FleetHost } from "../../schema/bundle.ts";
 import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
+import { gateKeyOf } from "../../schema/gate.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
-import type { RegionStatus, Snapshot, ViewUpdate } from "../../schema/snapshot.ts";
+import type { RegionStatus, RosterVersion, Snapshot, SnapshotChange, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
+import { toldSchema, type Told } from "../../schema/telemetry.ts";
 import type { Task } from "../../schema/task.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
+import { brakeReason, nextLook, type Brake } from "../scale/brake.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
+import { Changes } from "./changes.ts";
 import { owned } from "./claims.ts";
 import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
-import { fleetMetrics } from "./metrics.ts";
+import { changesOf, Journal, type After, type JournalEntry } from "./journal.ts";
+import { Losses } from "./losses.ts";
+import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { heartbeat, isLost, newRow, report, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { spreadMs } from "./spread.ts";
+import { Traffic } from "./telemetry.ts";
 import { signTicket } from "./ticket.ts";
+import { Unchanged } from "./unchanged.ts";
 
-/** Data links that an agent holds: two, so that one may fail (facts/failures.md §2). */
+/** Data links that an agent holds: two, so that one may fail, and up to four where it asks for more (facts/failures.md §2). */
 const relaysPerHost = 2;
+const relaysPerHostMax = 4;
 /** Another region's copy older than this is asked for again, behind the answer. */
 const exchangeMs = 1_000;
 
@@ -30,11 +40,8 @@ interface LinkState {
   challenge?: Challenge;
   host?: string;
   epoch?: number;
-  heardAt?: number;
   /** Which run of the agent it is. */
   instance?: string;
-  /** Closed from here: whatever still comes by it counts for nothing. */
-  over?: boolean;
 }
 
 interface Assignment {
@@ -49,22 +56,37 @@ interface Assignment {
  * substance changes; `assign:<id>` an `Assignment`; `task:<digest>` tasks that may still be running; `number:<service>` the last
  * number given; `epoch:<id>` the last session of a host; `takeovers:<id>` connections that took over from others of its own, and
  * `clone:<id>` that its identity is in two places;
- * `quarantined` the requests that are refused. When a host was last heard lives in its socket's attachment: no write
- * per heartbeat.
+ * `quarantined` the requests that are refused. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
+ * wakes counts from its waking for those whose sockets are open.
  */
 export class Hub extends DurableObject<FleetEnv> {
   readonly #region: Region;
   readonly #awakeSince = Date.now();
   readonly #rows = new Map<string, HostRow>();
-  /** What is stored of them. */
+  /** The sessions' sockets, by host. */
+  readonly #sockets = new Map<string, WebSocket>();
+  /** What sockets' attachments say, read once: a heartbeat must not cost a deserialisation. */
+  readonly #links = new WeakMap<WebSocket, LinkState>();
+  /** What `assign:` keys say, read once. */
   readonly #assignments = new Map<string, Assignment>();
+  readonly #unchanged = new Unchanged();
+  readonly #changes = new Changes();
+  /** Of this waking. */
+  readonly #stamp = crypto.randomUUID();
+  /** Hosts that were connected when this Hub went to sleep or was lost, and have not come back since. */
+  readonly #unheard = new Set<string>();
+  #plannedAt = 0;
+  #planning: ReturnType<typeof setTimeout> | undefined;
   readonly #others = new Map<Region, { snapshot: Snapshot; at: number }>();
   #asking = false;
   #bundle: Bundle | undefined;
   #quarantined: Quarantine[] = [];
   #unplaced: RegionStatus["unplaced"] = [];
+  readonly #losses: Losses;
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
+  readonly #traffic = new Traffic();
+  readonly #journal = new Journal();
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
     super(ctx, env);
@@ -75,12 +97,20 @@ export class Hub extends DurableObject<FleetEnv> {
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
-    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) this.#rows.set(row.id, { ...row, linkUp: false });
-    for (const socket of ctx.getWebSockets()) {
-      const { host, epoch, heardAt } = this.#link(socket);
-      const row = host === undefined ? undefined : this.#rows.get(host);
-      if (row !== undefined && row.epoch === epoch) this.#rows.set(row.id, { ...row, linkUp: true, heardAt: Math.max(row.heardAt, heardAt ?? 0) });
+    for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) {
+      this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
+      if (row.linkUp) this.#unheard.add(row.id);
     }
+    for (const socket of ctx.getWebSockets()) {
+      const { host, epoch } = this.#link(socket);
+      const row = host === undefined ? undefined : this.#rows.get(host);
+      if (row === undefined || row.epoch !== epoch) continue;
+      this.#rows.set(row.id, { ...row, linkUp: true, gone: undefined, heardAt: this.#awakeSince });
+      this.#sockets.set(row.id, socket);
+      this.#unheard.delete(row.id);
+    }
+    this.#losses = new Losses(this.#awakeSince, ctx.storage.kv.get<Brake | null>("brake") ?? undefined);
+    this.#press(this.#awakeSince);
     // whoever does not come back within a lease of this waking is lost
     if ([...this.#rows.values()].some((row) => !row.linkUp)) void this.#wakeAt(this.#awakeSince + linkTimes.leaseMs);
   }
@@ -106,42 +136,80 @@ export class Hub extends DurableObject<FleetEnv> {
   }
 
   /** What an isolate lacks: the bundle if its own is older than ours, and every region's snapshot. */
-  async view(bundleVersion: number): Promise<ViewUpdate> {
+  async view(bundleVersion: number, known: Partial<Record<Region, RosterVersion | undefined>> = {}): Promise<ViewUpdate> {
     const route = this.#bundle?.route;
     await this.#exchange();
+    const change = this.#changesSince(known[this.#region]);
+    const others = [...this.#others.values()].map((other) => other.snapshot);
     return {
       bundleVersion: route?.version ?? 0,
       ...(route !== undefined && route.version > bundleVersion ? { route } : {}),
-      snapshots: [this.snapshot(), ...[...this.#others.values()].map((other) => other.snapshot)],
+      ...(change === undefined ? { snapshots: [this.snapshot(), ...others] } : { snapshots: others, changes: [change] }),
     };
+  }
+
+  /** For an isolate that has a version of this waking's; undefined when it needs the whole. */
+  #changesSince(known: RosterVersion | undefined): SnapshotChange | undefined {
+    if (known?.stamp !== this.#stamp || this.#losses.brake !== undefined) return undefined;
+    const change = this.#changes.since(known.number, this.#rows);
+    if (change === undefined) return undefined;
+    const now = Date.now();
+    const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
+    return { region: this.#region, takenAt: now, since: known.number, version: { stamp: this.#stamp, number: this.#changes.number }, ...change, ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   /** This region's roster, dated. */
   snapshot(): Snapshot {
     const now = Date.now();
     const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
-    return { ...snapshot(this.#rows.values(), this.#region, now), ...(quarantined.length === 0 ? {} : { quarantined }) };
+    const unheard = now - this.#awakeSince > linkTimes.leaseMs || this.#unheard.size === 0 ? undefined : { hosts: this.#unheard, since: this.#awakeSince };
+    // what is told of hosts that were not heard yet, or while the brake is on, ends by time, which is no change of theirs
+    const version = unheard === undefined && this.#losses.brake === undefined ? { version: { stamp: this.#stamp, number: this.#changes.number } } : {};
+    const known = snapshot(this.#rows.values(), this.#region, now, unheard);
+    return { ...this.#losses.table(known, this.#rows, now), ...version, ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
     const generations = new Map<string, number>();
     for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
-    return status(
+    const now = Date.now();
+    const seen = status(
       { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#clones() },
-      Date.now(),
+      now,
     );
+    const { brake } = this.#losses;
+    return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
   }
 
   /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
   async metrics(): Promise<{ text: string; contentType: string }> {
     const others = regionsOf(this.env).filter((region) => region !== this.#region);
-    const answers = await Promise.allSettled(others.map((region) => this.env.HUB.getByName(region).status()));
-    return fleetMetrics([this.status(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
+    const answers = await Promise.allSettled(others.map(async (region) => (await this.env.HUB.getByName(region).figures()) as RegionFigures));
+    return fleetMetrics([this.figures(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
   }
 
-  /** What isolates near here decided, oldest first. */
-  record(batch: readonly DecisionRecord[]): void {
+  /** This region's part of the metrics. */
+  figures(): RegionFigures {
+    const now = Date.now();
+    // rates are from scrape to scrape: a heartbeat costs nothing for them
+    for (const { linkUp, replicas } of this.#rows.values()) if (linkUp) for (const { id, service, requests } of replicas) if (requests !== undefined) this.#traffic.asked(id, service, requests, now);
+    return { status: this.status(), counted: this.#traffic.counted(now) };
+  }
+
+  /**
+   * What isolates near here decided, oldest first, and what they counted since they told last.
+   *
+   * @throws when the counts are not what the schema says; the decisions are kept
+   */
+  record(batch: readonly DecisionRecord[], told?: Told): void {
     this.#decisions.add(batch);
+    if (told !== undefined) this.#traffic.merge(toldSchema.parse(told), Date.now());
+  }
+
+  /** Requests to a service that this Hub was told of after so many, and what it decided about it; for logs. A new `since` counts from 0. */
+  told(kind: "requests" | "journal", service: string, number: number, max: number): (After<DecisionRecord> | After<JournalEntry>) & { since: number } {
+    const list = kind === "requests" ? this.#decisions.after(number, service, max) : this.#journal.after(number, service, max);
+    return { ...list, since: this.#awakeSince };
   }
 
   /**
@@ -186,7 +254,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const { 0: client, 1: server } = new WebSocketPair();
     const challenge: Challenge = { type: "challenge", nonce: toBase64(crypto.getRandomValues(new Uint8Array(32))), protocol, protocolMin, region: this.#region };
     this.ctx.acceptWebSocket(server);
-    server.serializeAttachment({ challenge } satisfies LinkState);
+    this.#attach(server, { challenge });
     server.send(JSON.stringify(challenge satisfies HubMessage));
     // a socket that does not prove itself in time is closed
     setTimeout(() => {
@@ -199,6 +267,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const link = this.#link(socket);
     const limit = link.host === undefined ? linkBytesMax.beforeHello : linkBytesMax.afterHello;
     if (typeof message !== "string" || message.length > limit) return closeQuietly(socket, closeCodes.policy, "not a text message, or too long");
+    if (this.#heardSame(link, message)) return;
     let json: unknown;
     try {
       json = JSON.parse(message);
@@ -216,43 +285,61 @@ export class Hub extends DurableObject<FleetEnv> {
       if (parsed.data.type !== "hello" || link.challenge === undefined) return closeQuietly(socket, closeCodes.policy, "hello expected");
       return this.#hello(socket, link.challenge, parsed.data);
     }
-    await this.#heard(socket, link, parsed.data);
+    await this.#heard(socket, link, parsed.data, message);
+  }
+
+  /** The heartbeat that changed nothing the last time changes nothing now: it was checked then, and its row is as it left it. */
+  #heardSame({ host }: LinkState, message: string): boolean {
+    const row = host === undefined ? undefined : this.#rows.get(host);
+    if (row === undefined || !this.#unchanged.is(message, row)) return false;
+    const heard = { ...row, heardAt: Date.now() };
+    this.#changes.put(row, heard);
+    this.#rows.set(row.id, heard);
+    this.#unchanged.took(row.id, message, heard);
+    if (this.#losses.sweep(this.#rows, heard.heardAt)) this.#replanSoon();
+    return true;
   }
 
   async #hello(socket: WebSocket, challenge: Challenge, hello: Hello): Promise<void> {
     // a Hub that has been told nothing yet cannot tell a stranger from a friend: come again soon
     if (this.#bundle === undefined) return closeQuietly(socket, closeCodes.tryAgainLater, "no bundle has reached this hub yet");
-    const host = this.#bundle.fleet.hosts.find(({ id }) => id === hello.host);
+    const host = hostsOf(this.#bundle).get(hello.host);
     const now = Date.now();
     const verdict = await checkHello(challenge, hello, host, now);
     if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const epoch = (this.ctx.storage.kv.get<number>(`epoch:${hello.host}`) ?? 0) + 1;
     this.ctx.storage.kv.put(`epoch:${hello.host}`, epoch);
     const known = this.#rows.get(hello.host);
-    const clone = this.#takeOver(socket, hello, epoch, host?.releases ?? 0, now);
+    const clone = this.#takeOver(hello, epoch, host?.releases ?? 0, now);
     if (clone !== undefined) {
+      this.#unheard.delete(hello.host);
       if (known !== undefined) this.#put({ ...known, epoch, linkUp: false, relays: [] });
       await this.#wakeAt((known?.heardAt ?? now) + linkTimes.leaseMs);
       // an agent that does not know the code would be back at once
       return closeQuietly(socket, hello.protocol >= 3 ? closeCodes.quarantined : closeCodes.unauthorized, clone.reason);
     }
-    socket.serializeAttachment({ host: hello.host, epoch, heardAt: now, ...(hello.instance === undefined ? {} : { instance: hello.instance }) } satisfies LinkState);
+    this.#attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
+    this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
-    this.#put(known === undefined ? newRow(hello.host, epoch, now) : { ...known, epoch, linkUp: true, heardAt: now, relays: [] });
-    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays: await this.#tickets(hello.host, epoch) });
-    this.#replan();
+    const row = known === undefined ? newRow(hello.host, epoch, now) : { ...returned(known, epoch, now, this.#unheard.delete(known.id)), gone: undefined };
+    this.#put({ ...row, agentVersion: hello.agentVersion, protocol: Math.min(protocol, hello.protocol), readings: undefined, relaysWanted: hello.relays });
+    const [relays, gateKey] = await Promise.all([this.#tickets(hello.host, epoch, hello.relays), gateKeyOf(this.env.FAIRLEAD_TICKET_KEY, hello.host, epoch)]);
+    const current = this.#rows.get(hello.host);
+    if (current?.epoch === epoch) this.#put({ ...current, gateKey });
+    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: spreadMs(this.#rows.size), gate: { key: gateKey, now: Date.now() } });
+    this.#replanSoon();
     send(socket, this.#assign(hello.host));
   }
 
-  /** Ends a host's other connections. Undefined, or that its identity is in two places: then this one is to go as well. */
-  #takeOver(socket: WebSocket, { host, instance }: Hello, epoch: number, releases: number, now: number): Clone | undefined {
+  /** Ends a host's other connection. Undefined, or that its identity is in two places: then this one is to go as well. */
+  #takeOver({ host, instance }: Hello, epoch: number, releases: number, now: number): Clone | undefined {
     const { kv } = this.ctx.storage;
     const stored = kv.get<Clone>(`clone:${host}`);
     let clone = stored !== undefined && holds(stored, { releases }) ? stored : undefined;
     if (stored !== undefined && clone === undefined) kv.delete(`clone:${host}`);
-    const others = this.ctx.getWebSockets().filter((other) => other !== socket && this.#link(other).host === host && this.#link(other).over !== true);
-    const went = others.length === 0 ? undefined : this.#link(others[others.length - 1] ?? socket).instance;
-    if (clone === undefined && others.length > 0) {
+    const other = this.#sockets.get(host);
+    const went = other === undefined ? undefined : this.#link(other).instance;
+    if (clone === undefined && other !== undefined) {
       const takeovers = noted(kv.get<Takeover[]>(`takeovers:${host}`) ?? [], { at: now, ...(instance === undefined ? {} : { came: instance }), ...(went === undefined ? {} : { went }) });
       const reason = fighting(takeovers, now);
       if (reason === undefined) kv.put(`takeovers:${host}`, takeovers);
@@ -262,14 +349,14 @@ export class Hub extends DurableObject<FleetEnv> {
         kv.delete(`takeovers:${host}`);
       }
     }
-    for (const other of others) {
-      other.serializeAttachment({ ...this.#link(other), over: true } satisfies LinkState);
+    if (other !== undefined) {
+      this.#sockets.delete(host);
       if (clone === undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
       else closeQuietly(other, closeCodes.quarantined, clone.reason);
     }
     // the data links of one run go on through a new control link; those of another run do not
-    if (clone !== undefined || (others.length > 0 && instance !== undefined && instance !== went)) {
-      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
+    if (clone !== undefined || (other !== undefined && instance !== undefined && instance !== went)) {
+      for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
     }
     return clone;
   }
@@ -277,38 +364,39 @@ export class Hub extends DurableObject<FleetEnv> {
   /** The hosts of this region that are shut out now. */
   #clones(): Map<string, Clone> {
     const clones = new Map<string, Clone>();
+    const hosts = this.#bundle === undefined ? undefined : hostsOf(this.#bundle);
     for (const [key, clone] of this.ctx.storage.kv.list<Clone>({ prefix: "clone:" })) {
       const id = key.slice("clone:".length);
-      const host = this.#bundle?.fleet.hosts.find((one) => one.id === id);
+      const host = hosts?.get(id);
       if (host !== undefined && holds(clone, host)) clones.set(id, clone);
     }
     return clones;
   }
 
-  async #heard(socket: WebSocket, link: LinkState, message: AgentMessage): Promise<void> {
+  async #heard(socket: WebSocket, link: LinkState, message: AgentMessage, text: string): Promise<void> {
     const row = link.host === undefined ? undefined : this.#rows.get(link.host);
     // a superseded session has no say; its socket is on its way out
     if (row === undefined || link.epoch !== row.epoch) return closeQuietly(socket, closeCodes.superseded, "a newer connection has taken over");
     if (message.type === "hello" || message.epoch !== row.epoch) return closeQuietly(socket, closeCodes.policy, "wrong epoch or a second hello");
     const now = Date.now();
-    socket.serializeAttachment({ ...link, heardAt: now } satisfies LinkState);
     switch (message.type) {
       case "heartbeat": {
         const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#assignment(row.id).replicas) }, now);
-        if (!this.#put(next)) return;
+        this.#unchanged.took(row.id, text, next);
+        if (!this.#put(next)) return this.#losses.sweep(this.#rows, now) ? this.#replanSoon() : undefined;
         // one that missed an assignment is told again
         if (message.generation < this.#assignment(row.id).generation) send(socket, this.#assign(row.id));
-        return this.#replan();
+        return this.#replanSoon();
       }
       case "report":
-        for (const replica of owned([message.replica], this.#assignment(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replan();
+        for (const replica of owned([message.replica], this.#assignment(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
         return;
       case "tickets":
-        return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch) });
+        return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch, row.relaysWanted) });
       case "goodbye":
-        this.#put({ ...row, heardAt: 0, linkUp: false, relays: [], replicas: [] });
+        this.#put({ ...row, heardAt: 0, linkUp: false, gone: undefined, relays: [], replicas: [] });
         closeQuietly(socket, 1000, "goodbye");
-        return this.#replan();
+        return this.#replanSoon();
     }
   }
 
@@ -316,9 +404,11 @@ export class Hub extends DurableObject<FleetEnv> {
     const { host, epoch } = this.#link(socket);
     const row = host === undefined ? undefined : this.#rows.get(host);
     closeQuietly(socket, code, "");
+    if (host !== undefined && this.#sockets.get(host) === socket) this.#sockets.delete(host);
     if (row === undefined || row.epoch !== epoch || !row.linkUp) return;
     // Out of routing at once; its places are kept for it until its lease is over.
-    this.#put({ ...row, linkUp: false, relays: [] });
+    this.#put({ ...row, linkUp: false, relays: [], gone: { since: Date.now(), relays: row.relays } });
+    this.#press(Date.now());
     await this.#wakeAt(row.heardAt + linkTimes.leaseMs);
   }
 
@@ -332,12 +422,35 @@ export class Hub extends DurableObject<FleetEnv> {
 
   // ——— placing ———
 
+  #press(now: number): void {
+    if (!this.#losses.press(this.#rows, now)) return;
+    const { brake } = this.#losses;
+    this.ctx.storage.kv.put("brake", brake ?? null);
+    console.warn(JSON.stringify({ message: brake === undefined ? "the brake is off" : "the brake is on", region: this.#region, ...brake }));
+  }
+
+  /** Placing looks at the whole fleet: where that is large and much happens at once, as when all agents come back, it is done for many changes together. */
+  #replanSoon(): void {
+    const spacingMs = replanSpacingMs(this.#rows.size);
+    const waitMs = this.#plannedAt + spacingMs - Date.now();
+    // a clock that was set back is no reason to wait
+    if (waitMs <= 0 || waitMs > spacingMs) return this.#replan();
+    this.#planning ??= setTimeout(() => this.#replan(), waitMs);
+  }
+
   /** Compare what is assigned with what should be, and tell the hosts for which it differs. */
   #replan(): void {
+    if (this.#planning !== undefined) clearTimeout(this.#planning);
+    this.#planning = undefined;
     const bundle = this.#bundle;
     if (bundle === undefined) return;
     const { kv } = this.ctx.storage;
     const now = Date.now();
+    this.#plannedAt = now;
+    this.#losses.plan(this.#rows, now);
+    this.#press(now);
+    const { brake } = this.#losses;
+    if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
     const hosts = bundle.fleet.hosts.filter((host) => host.region === this.#region);
     const services = bundle.fleet.services.map(({ task, replicas }) => ({ task, count: replicas[this.#region] ?? 0 }));
     for (const { task } of services) if (kv.get(`task:${task.digest}`) === undefined) kv.put(`task:${task.digest}`, task);
@@ -351,10 +464,14 @@ export class Hub extends DurableObject<FleetEnv> {
     const { assigned, unplaced } = place({
       region: this.#region,
       services,
-      hosts: hosts.map(({ id, revoked }) => {
+      hosts: hosts.map((host) => {
+        const { id, revoked } = host;
         const row = this.#rows.get(id);
-        const lost = revoked || isLost(row, now, this.#awakeSince);
-        return { id, usable: !lost && (row?.linkUp ?? false) && !(row?.draining ?? false), lost, gpus: row?.gpus ?? 0 };
+        const silent = isLost(row, now, this.#awakeSince);
+        // with the brake on, what a host had stays there
+        const lost = revoked || (silent && brake === undefined);
+        const leaving = leavingReason(row, host) !== undefined;
+        return { id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0 };
       }),
       assigned: new Map([...before].map(([id, { replicas }]) => [id, replicas])),
       states,
@@ -367,26 +484,35 @@ export class Hub extends DurableObject<FleetEnv> {
       },
     });
     this.#unplaced = unplaced;
+    for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
+    const names = new Map(hosts.map(({ id, name }) => [id, name]));
     const used = new Set(services.map(({ task }) => task.digest));
     for (const [host, replicas] of assigned) {
       const was = before.get(host) ?? { generation: 0, replicas: [] };
       for (const { digest } of replicas) used.add(digest);
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
-      const assignment: Assignment = { generation: was.generation + 1, replicas };
-      kv.put(`assign:${host}`, assignment);
-      this.#assignments.set(host, assignment);
-      for (const socket of this.ctx.getWebSockets()) if (this.#link(socket).host === host) send(socket, this.#assign(host));
+      const next: Assignment = { generation: was.generation + 1, replicas };
+      kv.put(`assign:${host}`, next);
+      for (const change of changesOf(was.replicas, replicas, names.get(host) ?? host, now)) {
+        this.#journal.add(change);
+        this.#traffic.decided(change.service, change.action);
+      }
+      this.#assignments.set(host, next);
+      // what it says of its replicas is held against another list now
+      this.#unchanged.forget(host);
+      const socket = this.#sockets.get(host);
+      if (socket !== undefined) send(socket, this.#assign(host));
     }
     for (const digest of tasks.keys()) if (!used.has(digest)) kv.delete(`task:${digest}`);
   }
 
   #assignment(host: string): Assignment {
-    let assignment = this.#assignments.get(host);
-    if (assignment === undefined) {
-      assignment = this.ctx.storage.kv.get<Assignment>(`assign:${host}`) ?? { generation: 0, replicas: [] };
-      this.#assignments.set(host, assignment);
+    let known = this.#assignments.get(host);
+    if (known === undefined) {
+      known = this.ctx.storage.kv.get<Assignment>(`assign:${host}`) ?? { generation: 0, replicas: [] };
+      this.#assignments.set(host, known);
     }
-    return assignment;
+    return known;
   }
 
   /** The desired state of a host, with each task that it needs and the secrets sealed to it. */
@@ -412,11 +538,15 @@ export class Hub extends DurableObject<FleetEnv> {
     }
     for (const row of this.#rows.values()) {
       if (good.has(row.id)) continue;
-      for (let index = 0; index < relaysPerHost; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
+      for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
       this.#rows.delete(row.id);
+      this.#sockets.delete(row.id);
+      this.#unheard.delete(row.id);
+      this.#assignments.delete(row.id);
+      this.#unchanged.forget(row.id);
+      this.#changes.remove(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
       this.ctx.storage.kv.delete(`assign:${row.id}`);
-      this.#assignments.delete(row.id);
       for (const kind of ["takeovers", "clone"]) this.ctx.storage.kv.delete(`${kind}:${row.id}`);
     }
   }
@@ -424,21 +554,32 @@ export class Hub extends DurableObject<FleetEnv> {
   // ——— small parts ———
 
   #link(socket: WebSocket): LinkState {
-    return (socket.deserializeAttachment() as LinkState | null) ?? {};
+    let link = this.#links.get(socket);
+    if (link === undefined) {
+      link = (socket.deserializeAttachment() as LinkState | null) ?? {};
+      this.#links.set(socket, link);
+    }
+    return link;
+  }
+
+  #attach(socket: WebSocket, link: LinkState): void {
+    socket.serializeAttachment(link);
+    this.#links.set(socket, link);
   }
 
   /** Put a row in the roster. True when its substance has changed; only then is it written. */
   #put(row: HostRow): boolean {
     const before = this.#rows.get(row.id);
+    this.#changes.put(before, row);
     this.#rows.set(row.id, row);
     if (before !== undefined && substance(before) === substance(row)) return false;
     this.ctx.storage.kv.put(`host:${row.id}`, row);
     return true;
   }
 
-  #tickets(host: string, epoch: number): Promise<{ index: number; ticket: string }[]> {
+  #tickets(host: string, epoch: number, wanted = relaysPerHost): Promise<{ index: number; ticket: string }[]> {
     const now = Date.now();
-    return Promise.all(Array.from({ length: relaysPerHost }, async (_, index) => ({ index, ticket: await signTicket(this.env.FAIRLEAD_TICKET_KEY, `${host}/${index}`, epoch, now) })));
+    return Promise.all(Array.from({ length: Math.min(wanted, relaysPerHostMax) }, async (_, index) => ({ index, ticket: await signTicket(this.env.FAIRLEAD_TICKET_KEY, `${host}/${index}`, epoch, now) })));
   }
 
   /** One alarm an object: the earlier one stands. A little late, so that the lease is over when it rings. */
@@ -447,6 +588,18 @@ export class Hub extends DurableObject<FleetEnv> {
     const set = await this.ctx.storage.getAlarm();
     if (set === null || set > due) await this.ctx.storage.setAlarm(due);
   }
+}
+
+const byBundle = new WeakMap<Bundle, ReadonlyMap<string, FleetHost>>();
+
+/** A bundle's hosts by id: made once a bundle. */
+function hostsOf(bundle: Bundle): ReadonlyMap<string, FleetHost> {
+  let hosts = byBundle.get(bundle);
+  if (hosts === undefined) {
+    hosts = new Map(bundle.fleet.hosts.map((host) => [host.id, host]));
+    byBundle.set(bundle, hosts);
+  }
+  return hosts;
 }
 
 const knownTypes: ReadonlySet<string> = new Set(agentMessageSchema.options.map((option) => option.shape.type.value));

@@ -19,6 +19,28 @@ export function carriageFailure(code: CarriageFailure, message: string): Respons
   return new Response(null, { status: 502, headers: { [carriageHeader]: code, "x-fairlead-reason": message.replaceAll(/[^ -~]/g, "?").slice(0, 200) } });
 }
 
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.byteLength;
+  }
+  return bytes;
+}
+
+function headersOf(pairs: ResponseHead["headers"]): Headers {
+  const headers = new Headers();
+  for (const [name, value] of pairs) {
+    try {
+      if (!name.toLowerCase().startsWith("x-fairlead-")) headers.append(name, value);
+    } catch {
+      // a header that the Fetch standard refuses: dropped, as a browser would
+    }
+  }
+  return headers;
+}
+
 /** Statuses that have no body by their nature. */
 const bodiless = new Set([101, 204, 205, 304]);
 
@@ -44,7 +66,10 @@ export class CarriedStream {
   readonly #openedAt: number;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #wantPull: (() => void) | undefined;
+  #gathered: { head: ResponseHead; parts: Uint8Array[] } | undefined;
   readonly #kept: boolean;
+  /** It asks for the rest of an answer. */
+  readonly #goesOn: boolean;
   /** Why a kept answer breaks off when all that came of it has been read. */
   #broken: Error | undefined;
   #events = false;
@@ -53,11 +78,12 @@ export class CarriedStream {
   #creditWaiter: (() => void) | undefined;
   #socket: WebSocket | undefined;
 
-  constructor(id: number, request: string, carrier: Carrier, now: number, kept = false) {
+  constructor(id: number, request: string, carrier: Carrier, now: number, kept = false, goesOn = false) {
     this.id = id;
     this.#request = request;
     this.#carrier = carrier;
     this.#kept = kept;
+    this.#goesOn = goesOn;
     this.#openedAt = now;
     this.answered = new Promise((resolve) => {
       this.#answer = resolve;
@@ -65,6 +91,12 @@ export class CarriedStream {
   }
 
   // ——— to the agent ———
+
+  /** Send a body that is here already, and fits the credit that every stream begins with. */
+  sendWhole(body: Uint8Array): void {
+    if (body.byteLength > 0) this.#body(frameKinds.data, body);
+    this.#carrier.send({ kind: frameKinds.end, stream: this.id, sequence: 0, payload: noPayload });
+  }
 
   /** Send the request's body, as far as credit goes; a stream is read only as fast as the agent takes it. */
   async sendBody(body: ReadableStream<Uint8Array> | null): Promise<void> {
@@ -96,9 +128,13 @@ export class CarriedStream {
 
   // ——— from the agent ———
 
-  /** @throws FrameError when the agent does not keep the protocol */
-  receive(frame: Frame, now: number): void {
+  /**
+   * @param whole the message that this frame came in holds all of the answer
+   * @throws FrameError when the agent does not keep the protocol
+   */
+  receive(frame: Frame, now: number, whole = false): void {
     this.#arrived = true;
+    if (whole && this.#gather(frame)) return;
     switch (frame.kind) {
       case frameKinds.open:
         return this.#open(readResponseHead(frame), now);
@@ -118,17 +154,33 @@ export class CarriedStream {
     }
   }
 
+  /** An answer that has come whole is given whole: a stream for it would cost more than everything else does. True: the frame was taken. */
+  #gather(frame: Frame): boolean {
+    if (frame.kind === frameKinds.open) {
+      const head = readResponseHead(frame);
+      if (this.#head || head.status === 101 || bodiless.has(head.status)) return false;
+      this.#head = true;
+      this.#gathered = { head, parts: [] };
+      return true;
+    }
+    if (this.#gathered === undefined) return false;
+    const { head: { status, headers: pairs }, parts } = this.#gathered;
+    if (frame.kind === frameKinds.data) {
+      this.#receive.take(frame);
+      parts.push(frame.payload);
+      return true;
+    }
+    if (frame.kind !== frameKinds.end) return false;
+    const headers = headersOf(pairs);
+    this.#answer(new Response(joined(parts), { status, headers, encodeBody: headers.has("content-encoding") ? "manual" : "automatic" }));
+    this.#release();
+    return true;
+  }
+
   #open({ status, headers: pairs, protocol }: ResponseHead, now: number): void {
     if (this.#head) return;
     this.#head = true;
-    const headers = new Headers();
-    for (const [name, value] of pairs) {
-      try {
-        if (!name.toLowerCase().startsWith("x-fairlead-")) headers.append(name, value);
-      } catch {
-        // a header that the Fetch standard refuses: dropped, as a browser would
-      }
-    }
+    const headers = headersOf(pairs);
     if (status === 101) return this.#openSocket(headers, protocol);
     this.#events = !this.#kept && isEventStream(headers.get("content-type"));
     this.#lastSentAt = now;
@@ -227,8 +279,11 @@ export class CarriedStream {
   fail(code: CarriageFailure, message: string, tell = true): void {
     if (this.#over) return;
     const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "carrier_lost" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
-    if (!this.#head) this.#answer(carriageFailure(code, message));
-    else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
+    if (!this.#head || this.#gathered !== undefined) {
+      this.#answer(carriageFailure(code, message));
+      // an answer that began on another carrier and broke off there is asked for here; that it is not kept says nothing of why it broke off
+      if (this.#goesOn && code === "upstream_lost") this.#carrier.brokeOff(this.#request, code);
+    } else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
     else {
       this.#carrier.brokeOff(this.#request, code);
       this.#breakOff(message);

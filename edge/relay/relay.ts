@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, readAttempt, type AttemptWay, type Frame, type ResetReason } from "../../schema/frames.ts";
+import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, noPayload, readAttempt, type AttemptWay, type Frame, type ResetReason } from "../../schema/frames.ts";
 import { closeCodes, linkTimes, ping, pong } from "../../schema/protocol.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
@@ -20,8 +20,23 @@ function attachedTo(socket: WebSocket): Attached {
 
 /** Answers that broke off are remembered, the latest, until their routers have asked why: they do so at once. */
 const brokenMax = 256;
+/** A request's body up to this size is sent with its head: one data frame (agent/mux.ts), and well within the first credit. */
+const smallBytesMax = 64 * 1024;
 /** How often streams are looked at for silence and missing answers; only while there are any. */
 const tickMs = 250;
+
+/** The streams whose answers begin, have a body and end within one message. */
+function wholeAnswers(frames: readonly Frame[]): ReadonlySet<number> | undefined {
+  let whole: Set<number> | undefined;
+  if (frames.length < 3) return undefined;
+  const begun = new Map<number, boolean>();
+  for (const { kind, stream, payload } of frames) {
+    if (kind === frameKinds.open) begun.set(stream, false);
+    else if (kind === frameKinds.data && begun.has(stream) && payload.byteLength > 0) begun.set(stream, true);
+    else if (kind === frameKinds.end && begun.get(stream) === true) (whole ??= new Set()).add(stream);
+  }
+  return whole;
+}
 
 function attemptOf(headers: Headers): AttemptWay | undefined {
   const text = headers.get(attemptHeader);
@@ -71,13 +86,23 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   async #carry(request: Request, url: URL): Promise<Response> {
-    if (this.#agent() === undefined) return carriageFailure("no_agent", "the agent is not connected to this relay");
     const headers: [string, string][] = [];
     for (const [name, value] of request.headers) if (!name.startsWith("x-fairlead-") && name !== "upgrade") headers.push([name, value]);
     const upgrade = request.headers.get("upgrade") === "websocket";
     const attempt = attemptOf(request.headers);
+    // what is here already goes with its head, in one message
+    let whole = request.body === null ? noPayload : undefined;
+    if (whole === undefined && !upgrade && Number(request.headers.get("content-length") ?? Number.NaN) <= smallBytesMax) {
+      try {
+        whole = new Uint8Array(await request.arrayBuffer());
+      } catch (error) {
+        return carriageFailure("cancelled", `the request's body broke off: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+    if (request.signal.aborted) return carriageFailure("cancelled", "the client has gone");
+    if (this.#agent() === undefined) return carriageFailure("no_agent", "the agent is not connected to this relay");
     const requestId = request.headers.get("x-fairlead-request") ?? "";
-    const stream = new CarriedStream(this.#ids.next(this.#streams), requestId, this, Date.now(), attempt !== undefined);
+    const stream = new CarriedStream(this.#ids.next(this.#streams), requestId, this, Date.now(), attempt !== undefined, attempt?.from !== undefined);
     this.#streams.set(stream.id, stream);
     this.#ticking ??= setInterval(() => this.#tick(), tickMs);
     this.send(
@@ -92,7 +117,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
       }),
     );
     request.signal.addEventListener("abort", () => stream.cancel());
-    if (!upgrade) void stream.sendBody(request.body);
+    if (whole !== undefined && !upgrade) stream.sendWhole(whole);
+    else if (!upgrade) void stream.sendBody(request.body);
     return stream.answered;
   }
 
@@ -163,12 +189,13 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
       return closeQuietly(socket, closeCodes.policy, "malformed frames");
     }
     const now = Date.now();
+    const whole = wholeAnswers(frames);
     for (const frame of frames) {
       const stream = this.#streams.get(frame.stream);
       // late frames of a stream that is over
       if (stream === undefined) continue;
       try {
-        stream.receive(frame, now);
+        stream.receive(frame, now, whole?.has(frame.stream));
       } catch (error) {
         stream.fail("protocol", error instanceof FrameError ? error.message : "a frame could not be taken in");
       }

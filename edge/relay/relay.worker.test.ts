@@ -65,6 +65,35 @@ describe("Relay: requests", () => {
     expect(await response.text()).toBe("world");
   });
 
+  test("a small request is one message to the agent", async () => {
+    const before = link.messages;
+    const answer = carry("/v1/embeddings", { method: "POST", body: "x".repeat(60_000) });
+    const open = await link.next(frameKinds.open);
+    expect((await link.next(frameKinds.data, open.stream)).payload.byteLength).toBe(60_000);
+    await link.next(frameKinds.end, open.stream);
+    expect(link.messages - before).toBe(1);
+    link.send(jsonFrame(frameKinds.open, open.stream, { status: 204, headers: [] }), { kind: frameKinds.end, stream: open.stream, sequence: 0, payload: noPayload });
+    expect((await answer).status).toBe(204);
+  });
+
+  test("a large request comes as a stream, whole and in order", async () => {
+    const text = Array.from({ length: 20_000 }, (_, i) => `${i},`).join("");
+    const answer = carry("/v1/embeddings", { method: "POST", body: text });
+    const open = await accept();
+    await link.next(frameKinds.end, open.stream);
+    const sent = link.frames.filter(({ kind, stream }) => kind === frameKinds.data && stream === open.stream);
+    expect(sent.map(({ payload }) => decode(payload)).join("")).toBe(text);
+    link.send(jsonFrame(frameKinds.open, open.stream, { status: 204, headers: [] }), { kind: frameKinds.end, stream: open.stream, sequence: 0, payload: noPayload });
+    expect((await answer).status).toBe(204);
+  });
+
+  test("an answer that is whole in one message, but breaks the protocol, is no answer", async () => {
+    const answer = carry("/");
+    const open = await accept();
+    link.send(jsonFrame(frameKinds.open, open.stream, { status: 200, headers: [] }), data(open.stream, 1, "x"), { kind: frameKinds.end, stream: open.stream, sequence: 0, payload: noPayload });
+    expect((await answer).headers.get(carriageHeader)).toBe("protocol");
+  });
+
   test("two streams on one link do not mix", async () => {
     const first = carry("/1");
     const a = await accept();

@@ -71,7 +71,7 @@ describe("route()", () => {
 
   test("a candidate carries its host, that host's relays and its load", () => {
     expect(route({ service: { ...service, providers: [] }, replicas: [row(1, busy(2, 3), { host: { relays: [1] } })] }, seeded(1)).candidates).toEqual([
-      { kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", version: 1, host: "h1", relays: [1], load: 5 },
+      { kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, contextWindow: undefined, continuation: "none", version: 1, host: "h1", relays: [1], load: 5 },
     ]);
   });
 
@@ -156,7 +156,7 @@ describe("what is filtered", () => {
         const observed = new Observed();
         for (const [i, { seen }] of drawn.entries()) if (seen) observed.started(`chat.local.${i}`, takenAt);
         const bad = new Set([...drawn.flatMap(({ phase, blocked }, i) => (phase === "draining" || blocked ? [`chat.local.${i}`] : [])), ...(providerBlocked ? ["one"] : [])]);
-        const blocked = (id: string): string | undefined => (bad.has(id) ? "its breaker is open" : undefined);
+        const blocked = new Map([...bad].map((id) => [id, "its breaker is open"]));
         const facts = { service: serviceWith({ strategy }, [{ name: "one", price: price(2, 1) }, { name: "two", fallback: true }]), replicas, observed, blocked, request: asked("x".repeat(2_000)) };
         const { candidates, filtered } = route(facts, seeded(seed), takenAt);
         const listed = candidates.map(({ id }) => id);
@@ -375,4 +375,25 @@ test("a decision tells the best few with the parts of their scores", () => {
     { id: "chat.local.1", total: 0.75, parts: { load: 1, kv: 0.5 } },
     { id: "chat.local.2", total: 0.375, parts: { load: 0, kv: 0.75 } },
   ]);
+});
+
+describe("a host that came back", () => {
+  const [empty, loaded] = [busy(0), busy(8)];
+  const back = (backSince?: number): Row[] => [row(1, empty, { host: backSince === undefined ? {} : { backSince } }), row(2, loaded)];
+
+  test("is not flooded: it gets a share of what its load alone would bring it, which grows for ten seconds", () => {
+    const share = (ageMs?: number): number => (firsts(back(ageMs === undefined ? undefined : takenAt - ageMs), { service: { ...service, providers: [] } })["chat.local.1"] ?? 0) / 10_000;
+    expect(share()).toBeGreaterThan(0.99);
+    expect(share(0)).toBeCloseTo(0.1, 1);
+    expect(share(5_000)).toBeCloseTo(0.5, 1);
+    expect(share(10_000)).toBeGreaterThan(0.99);
+  });
+
+  test("takes everything where there is nothing else, and all of a fleet that came back are alike", () => {
+    const alone = [row(1, empty, { host: { backSince: takenAt } })];
+    expect(firsts(alone, { service: { ...service, providers: [] }, times: 100 })).toEqual({ "chat.local.1": 100 });
+    const all = Array.from({ length: 4 }, (_, i) => row(i, empty, { host: { backSince: takenAt } }));
+    const counts = Object.values(firsts(all, { service: { ...service, providers: [] }, times: 4_000 }));
+    expect(Math.min(...counts)).toBeGreaterThan(800);
+  });
 });

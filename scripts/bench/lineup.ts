@@ -19,9 +19,9 @@ export interface Started {
   running: Running;
 }
 
-export async function install({ options, say }: Bench, names: string[]): Promise<Lineup> {
+export async function install({ options, say }: Bench, names: string[], from: readonly Peer[] = allPeers): Promise<Lineup> {
   const lineup: Lineup = { present: [], leftOut: new Map(), gaps: [] };
-  for (const peer of allPeers) {
+  for (const peer of from) {
     if (peer.name !== "direct" && !names.includes(peer.name)) continue;
     const found = await peer.install(options.cacheDir).catch((error: Error) => ({ skipped: error.message }));
     if (isSkipped(found)) {

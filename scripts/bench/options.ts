@@ -20,13 +20,13 @@ export interface Options {
   cacheDir: string;
 }
 
-function positive(text: string): number {
+export function positive(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("a whole number from 1 up is wanted");
   return value;
 }
 
-function listOf<T extends string>(allowed: readonly T[]): (text: string) => T[] {
+export function listOf<T extends string>(allowed: readonly T[]): (text: string) => T[] {
   return (text) =>
     text.split(",").map((name) => {
       const found = allowed.find((one) => one === name.trim());

@@ -1,0 +1,87 @@
+import type { Answers } from "./answers.ts";
+import { mainConnections } from "./answers.ts";
+import type { HubFigures, Taker, ViewSample } from "./fleet-hub.ts";
+import type { HerdSample, LossSample } from "./fleet-loss.ts";
+import { rssPerStreamKiB, type OpenSample } from "./open.ts";
+import { median } from "./quantile.ts";
+import { difference, medianAgainst, medianOf, ratio, type Rounds } from "./rounds.ts";
+import type { Streams } from "./streams.ts";
+import { figure, table } from "./table.ts";
+import type { Target } from "./targets.ts";
+
+type Heartbeats = Pick<HubFigures, "joining" | "heartbeats">;
+
+export interface FleetFigures {
+  heartbeats: Heartbeats[];
+  view?: ViewSample;
+  losses?: LossSample[];
+  herd?: HerdSample;
+  streams?: Streams;
+  answers?: Answers;
+  open?: Rounds<OpenSample>;
+}
+
+const takers: Taker[] = ["bare", "hub"];
+
+export function heartbeatsReport(all: Heartbeats[]): string {
+  const head = ["", "agents", "joined/s", "CPU ms/join", "KB/agent", "heartbeats/s", "CPU us each", "x bare", "core"];
+  const rows = all.flatMap(({ joining, heartbeats }) =>
+    takers.map((taker) => {
+      const own = heartbeats[taker];
+      const against = median(own.map(({ cpuUsPerHeartbeat }, round) => cpuUsPerHeartbeat / (heartbeats.bare[round]?.cpuUsPerHeartbeat ?? Number.NaN)));
+      const [first] = joining[taker];
+      return [
+        taker, String(first?.agents ?? 0), figure(first?.joinedPerS ?? Number.NaN, 0), figure(first?.cpuMsPerAgent ?? Number.NaN, 2), figure(first?.rssKiBPerAgent ?? Number.NaN, 0),
+        figure(median(own.map(({ sentPerS }) => sentPerS)), 0), figure(median(own.map(({ cpuUsPerHeartbeat }) => cpuUsPerHeartbeat)), 0), figure(against, 2), figure(median(own.map(({ core }) => core)), 3),
+      ];
+    }),
+  );
+  return `Heartbeats each 5 s with a ping beside them, and the joining before; median of rounds\n${table(head, rows)}`;
+}
+
+export function viewReport({ hosts, replicas, snapshotKiB, cpuMsPerRefresh, refreshMs }: ViewSample): string {
+  return `A snapshot of ${replicas} replicas on ${hosts} hosts\n${table(["KB", "CPU ms/refresh", "ms"], [[figure(snapshotKiB, 0), figure(cpuMsPerRefresh, 1), figure(refreshMs, 1)]])}`;
+}
+
+export function lossReport(losses: LossSample[]): string {
+  const rows = losses.map(({ loss, trafficMs, slowestMs, failed, idleMs }) => [loss, figure(trafficMs, 0), figure(slowestMs, 0), String(failed), figure(idleMs, 0)]);
+  return `One of two hosts is lost; ms since\n${table(["", "last request that met it", "slowest answer", "failed", "out of routing, idle"], rows)}`;
+}
+
+export function herdReport({ agents, awayMs, backMs, peakPerS, steadyPerS }: HerdSample): string {
+  return `${agents} agents lose their Hub for ${figure(awayMs, 0)} ms\n${table(["all back after ms", "peak/s", "steady/s", "x steady"], [[figure(backMs, 0), figure(peakPerS, 0), figure(steadyPerS, 0), figure(peakPerS / steadyPerS, 2)]])}`;
+}
+
+const target = (text: string, measured: number, unit: string, most: number): Target => ({ text, measured, unit, met: measured <= most });
+
+/** What issue 4 asks for, and what this run says of it. */
+export function fleetTargets({ heartbeats, losses, herd, streams, answers, open }: FleetFigures): Target[] {
+  const coreOf = (agents: number): number => median(heartbeats.find(({ joining }) => joining.hub[0]?.agents === agents)?.heartbeats.hub.map(({ core }) => core) ?? []);
+  const paced: Streams extends Map<number, infer R> ? R : never = streams?.get(10) ?? new Map();
+  const unpaced: typeof paced = streams?.get(0) ?? new Map();
+  const whole: Answers extends Map<number, infer R> ? R : never = answers?.get(mainConnections) ?? new Map();
+  const chunk = (rounds: typeof paced, name: string): number => medianAgainst(rounds, name, "provider", (s) => s.cpuMsPer1000Chunks, ratio);
+  const idle = (losses ?? []).map(({ idleMs }) => idleMs);
+  return [
+    target("1,000 agents' heartbeats on a tenth of a core", coreOf(1_000), " core", 0.1),
+    target("10,000 agents' heartbeats on two thirds of a core", coreOf(10_000), " core", 2 / 3),
+    target("a lost host leaves routing with traffic within 1 s", losses === undefined ? Number.NaN : Math.max(...losses.map(({ trafficMs }) => trafficMs)) / 1_000, " s", 1),
+    target("and without traffic within 15 s", idle.length === 0 ? Number.NaN : Math.max(...idle) / 1_000, " s", 15.5),
+    target("1,000 agents back within 10 s", herd?.agents !== 1_000 ? Number.NaN : herd.backMs / 1_000, " s", 10),
+    target("at no more than twice the steady rate", herd?.agents !== 1_000 ? Number.NaN : herd.peakPerS / herd.steadyPerS, "x", 2),
+    target("relay: added TTFT p50 <= 1 ms", medianAgainst(paced, "relay", "provider", (s) => s.ttftP50Ms, difference), " ms", 1),
+    target("relay: CPU per chunk, paced, <= 1.8x direct", chunk(paced, "relay"), "x", 1.8),
+    target("relay: CPU per chunk, unpaced, <= 1x direct", chunk(unpaced, "relay"), "x", 1),
+    target("relay: CPU per JSON request <= 1.7x direct", medianAgainst(whole, "relay", "provider", (s) => s.cpuUsPerRequest, ratio), "x", 1.7),
+    target("relay: added delay per chunk p50 <= 1 ms", medianAgainst(paced, "relay", "provider", (s) => s.gapP50Ms, difference), " ms", 1),
+    target("relay: memory per open stream <= 256 KB", medianOf(open ?? new Map<string, OpenSample[]>(), "relay", rssPerStreamKiB), " KB", 256),
+  ];
+}
+
+/** What bounds a Relay: its unpaced stream, and how much of the core that took. */
+export function capacityLine(streams: Streams): string {
+  const rounds = streams.get(0);
+  if (rounds === undefined) return "";
+  const per = (name: string): string => `${name} ${figure(medianOf(rounds, name, (s) => (s.chunks / s.durationMs) * 1_000), 0)}/s on ${figure(medianOf(rounds, name, (s) => s.proxyCore * 100), 0)} % of the core`;
+  return `chunks, unpaced: ${["provider", "relay", "gate"].map(per).join(", ")}; two Relay objects share the router's thread here, so below 100 % it is the agent, the upstream or the load that bounds it`;
+}

@@ -1,0 +1,98 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { once } from "node:events";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { engineYaml, until, World } from "../e2e/world.ts";
+import { Proxy } from "../proxy/proxy.ts";
+
+const tokens = 60;
+/** A router learns of a host's gate with its next view. */
+const viewMs = 3_000;
+
+let world: World;
+let gate: Proxy;
+let engine = "";
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+}
+
+const ask = { stream: true, max_tokens: tokens, seed: 1, ignore_eos: true };
+const requests = async (): Promise<number> => ((await (await fetch(`${engine}/_sim/stats`)).json()) as { last: { path: string }[] }).last.filter(({ path }) => path === "/v1/chat/completions").length;
+const throughGate = (): number => gate.open.filter(({ path }) => path === "/v1/chat/completions").length;
+
+/** The text of a stream; `begun` is called when its first chunk is here. */
+async function streamed(begun: () => void = () => undefined): Promise<{ text: string; done: boolean }> {
+  const response = await world.chat("steady", ask);
+  expect(response.status).toBe(200);
+  let raw = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    if (raw === "") begun();
+    raw += decoder.decode(chunk, { stream: true });
+  }
+  const events = raw.split("\n").filter((line) => line.startsWith("data: {")).map((line) => JSON.parse(line.slice(6)) as { choices?: { delta?: { content?: string } }[] });
+  return { text: events.map(({ choices }) => choices?.[0]?.delta?.content ?? "").join(""), done: raw.includes("data: [DONE]") };
+}
+
+async function oracle(): Promise<string> {
+  const body = { model: "steady", messages: [{ role: "user", content: "Hello" }], ...ask, stream: false };
+  const response = await fetch(`${engine}/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  return ((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]?.message.content ?? "";
+}
+
+beforeAll(async () => {
+  world = await World.start();
+  const port = await freePort();
+  gate = await Proxy.start(port);
+  const file = join(world.state, "agent.yaml");
+  writeFileSync(file, `${readFileSync(file, "utf8")}\ntransport:\n  direct: {listen: "127.0.0.1:${port}", url: "http://127.0.0.1:${gate.port}"}\n`);
+  process.kill(world.pids()["agent"] ?? 0, "SIGKILL");
+  await world.apply("steady", engineYaml("steady", { flags: "--itl 15ms --ttft 5ms" }));
+  await world.ready("steady", 1);
+  engine = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "steady", "--no-follow"])).stdout)?.[1]);
+  await until("a router that knows the gate", 20_000, async () => {
+    let seen = 0;
+    await streamed(() => (seen = throughGate()));
+    return seen > 0;
+  });
+});
+afterAll(async () => {
+  await world?.stop();
+  await gate?.stop();
+});
+
+describe("transport: direct", () => {
+  test("a stream comes through the gate, and one whose gate is lost in the middle goes on through a relay: the engine answers once", async () => {
+    const text = await oracle();
+    expect(text.length).toBeGreaterThan(tokens);
+    const before = await requests();
+    let through = 0;
+    expect(await streamed(() => (through = throughGate()))).toEqual({ text, done: true });
+    expect(through).toBe(1);
+    expect(await streamed(() => setTimeout(() => gate.open.forEach((one) => one.cut()), 300))).toEqual({ text, done: true });
+    expect(await requests()).toBe(before + 2);
+  });
+
+  test("a gate that cannot be reached costs nobody an answer: the relays carry it", async () => {
+    const text = await oracle();
+    gate.refuses = true;
+    gate.open.forEach((one) => one.cut());
+    try {
+      for (let i = 0; i < 3; i++) expect(await streamed()).toEqual({ text, done: true });
+    } finally {
+      gate.refuses = false;
+    }
+    // and is used again when it is back, by breaker's time
+    await until("a stream through the gate", 15_000 + viewMs, async () => {
+      let seen = 0;
+      await streamed(() => (seen = throughGate()));
+      return seen > 0;
+    });
+  });
+});
