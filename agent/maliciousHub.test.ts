@@ -211,6 +211,9 @@ describe("trust: signed-specs", { timeout: 60_000 }, () => {
     await hub.until(() => hub.replicas.get(one.id)?.phase === "ready", 20_000);
     expect(await hub.ask(one.id, "GET", "/health")).toBe("200 none<end>");
     expect(hub.replicas.get(two.id)?.reason).toBe("its operator signed 1 replica of it, and 1 run on this host");
+    // the one takes the other's place as soon as that is to go
+    hub.assign([task({ signed: await sign(spec()) })], [two]);
+    await hub.until(() => hub.replicas.get(two.id)?.phase === "ready", 20_000);
     await nothingRan();
   });
 

@@ -73,4 +73,16 @@ describe("reconcile()", () => {
   test("refuses a replica whose task is missing", () => {
     expect(reconcile({ tasks: [], replicas: [wanted("a")] }, [], 0)).toMatchObject([{ do: "refuse" }]);
   });
+
+  test("asks of each start beside how many it would run: what stays and what this pass starts, not what is leaving", () => {
+    const asked: number[] = [];
+    const have = [actual("leaving", "ready"), actual("draining", "draining"), actual("over", "failed"), actual("here", "ready")];
+    const steps = reconcile(assign(wanted("here"), wanted("new1"), wanted("new2"), wanted("new3")), have, 0, {
+      refuses: (_replica, alive) => (asked.push(alive.length) === 2 ? "no" : undefined),
+      unwanted: "its owner stopped it",
+    });
+    expect(asked).toEqual([1, 2, 2]);
+    expect(steps.filter((step) => step.do === "refuse")).toEqual([{ do: "refuse", replica: wanted("new2"), reason: "no" }]);
+    expect(steps).toContainEqual({ do: "drain", id: "leaving", reason: "its owner stopped it" });
+  });
 });

@@ -43,7 +43,9 @@ export interface ReconcileOptions {
 export function reconcile(assign: Pick<Assign, "tasks" | "replicas">, actual: readonly Actual[], now: Now, { leaving = false, refusal, refuses, unwanted = "it is no longer assigned to this host", rememberMs = 60_000 }: ReconcileOptions = {}): Step[] {
   const steps: Step[] = [];
   const have = new Map(actual.map((replica) => [replica.id, replica]));
-  const alive: Pick<Actual, "service" | "digest">[] = actual.filter(({ phase }) => !isOver(phase));
+  // what is to go is leaving already: it takes nobody's place
+  const staying = new Set(assign.replicas.map(({ id }) => id));
+  const alive: Pick<Actual, "service" | "digest">[] = actual.filter(({ id, phase }) => staying.has(id) && !isOver(phase) && phase !== "draining" && phase !== "stopping");
   const wanted = new Set<string>();
   for (const replica of assign.replicas) {
     if (wanted.has(replica.id) || !idPattern.test(replica.id)) continue;

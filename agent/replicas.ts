@@ -176,10 +176,11 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
 
   /** What was refused and never begun is let in when the reason is gone: a signature, a template, an override has come. */
   function reconsider({ assign, refuses }: Judged): void {
-    const alive = [...kept.values()].map(({ replica }) => replica).filter(({ phase }) => !isOver(phase));
+    const staying = new Set(assign.replicas.map(({ id }) => id));
+    const alive = [...kept.values()].map(({ replica }) => replica).filter(({ id, phase }) => staying.has(id) && !isOver(phase) && phase !== "draining" && phase !== "stopping");
     for (const { replica } of kept.values()) {
       const { id, service, digest, phase, start } = replica;
-      if (phase !== "failed" || start > 0 || refuses(replica, alive) !== undefined) continue;
+      if (phase !== "failed" || start > 0 || !staying.has(id) || refuses(replica, alive) !== undefined) continue;
       if (assign.tasks.some((task) => task.service === service && task.digest === digest)) kept.delete(id);
     }
   }
@@ -187,6 +188,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   /** Takes the next steps from what is to what should be. */
   function settle(): void {
     if (!assigned) return;
+    reconsider(assigned);
     const now = clock.now();
     for (const next of reconcile(assigned.assign, [...kept.values()].map((one) => one.replica), now, { leaving: leaving !== undefined, refuses: assigned.refuses, unwanted: assigned.unwanted })) {
       switch (next.do) {
@@ -303,9 +305,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   return {
     apply(judged) {
       assigned = judged;
-      if (closed) return;
-      reconsider(judged);
-      settle();
+      if (!closed) settle();
     },
     leave(drainMs) {
       return new Promise((resolve) => {
