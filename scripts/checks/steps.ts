@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { noNamespaces } from "../../test/network/namespace.ts";
 import { countVitest, type Counts } from "./counts.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -21,6 +22,11 @@ export interface Step {
 /** A check that is right or wrong as a whole. */
 function check(name: string, ...command: [string, ...string[]]): Step {
   return { name, command, count: (exitCode) => ({ passed: exitCode === 0 ? 1 : 0, failed: exitCode === 0 ? 0 : 1, skipped: 0 }) };
+}
+
+/** A check that this machine cannot run. */
+function skipped(name: string, reason: string): Step {
+  return { name: `${name}, skipped: ${reason}`, command: ["true"], count: () => ({ passed: 0, failed: 0, skipped: 1 }) };
 }
 
 function vitest(project: Project, folder: string): Step {
@@ -63,8 +69,11 @@ export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
       case "worker":
       case "e2e":
       case "chaos":
+      case "network": {
+        const lacking = noNamespaces();
+        return [lacking === undefined ? vitest(suite, folder) : skipped(suite, lacking)];
+      }
       case "engines":
-      case "network":
         return exists(suite) ? [vitest(suite, folder)] : [];
     }
   });
