@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { noNamespaces } from "../../test/network/namespace.ts";
 import { countVitest, skippedIn, type Counts } from "./counts.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -23,6 +24,11 @@ export interface Step {
 /** A check that is right or wrong as a whole. */
 function check(name: string, ...command: [string, ...string[]]): Step {
   return { name, command, count: (exitCode) => ({ passed: exitCode === 0 ? 1 : 0, failed: exitCode === 0 ? 0 : 1, skipped: 0 }) };
+}
+
+/** A check that this machine cannot run. */
+function skipped(name: string, reason: string): Step {
+  return { name: `${name}, skipped: ${reason}`, command: ["true"], count: () => ({ passed: 0, failed: 0, skipped: 1 }) };
 }
 
 function vitest(project: Project, folder: string): Step {
@@ -63,13 +69,16 @@ export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
         return [check("bench-smoke", "scripts/bench/edge", "--quick", "--peers", "fairlead")];
       case "smoke":
         return [check("smoke", "scripts/ci/smoke")];
+      case "network": {
+        const lacking = noNamespaces();
+        return [lacking === undefined ? vitest(suite, folder) : skipped(suite, lacking)];
+      }
       case "unit":
       case "worker":
       case "e2e":
       case "chaos":
       case "engines":
       case "docker":
-      case "network":
         return exists(suite) ? [vitest(suite, folder)] : [];
     }
   });
