@@ -7,7 +7,7 @@ import { expand, templatesSchema, type Templates } from "./templates.ts";
 const read = (yaml: string): Templates => parseYaml(yaml, "t.yaml", templatesSchema, "templates").value.templates;
 const digest = `sha256:${"a".repeat(64)}`;
 
-const task = (more: Partial<Task> & { image?: string } = {}): Task => ({
+const task = (more: Partial<Task> = {}): Task => ({
   service: "chat", version: 1, digest: "d", run: "", envs: {}, drainMs: 0, gpus: 0, template: { name: "t", parameters: {} },
   probe: { path: "/", initialDelayMs: 0, timeoutMs: 1, intervalMs: 1, failureThresholdMs: 0, headers: {} }, ...more,
 });
@@ -39,6 +39,12 @@ describe("expand()", () => {
     if (!("task" in made)) throw new Error(made.reason);
     const { digest: _digest, service: _service, version: _version, drainMs: _drainMs, probe: _probe, ...rest } = made.task;
     expect([rest, made.secretNames]).toEqual([{ run: "exec 'x'", envs: { A: "own", B: "theirs" }, gpus: 1, gate: "openai", workdir: "/srv", fixedPort: 9000 }, ["A", "B"]]);
+  });
+
+  test("keeps a service's limits, and takes no folder of the host's from it", () => {
+    const templates = read("templates:\n  t: {argv: [x]}");
+    expect(expand(templates, task({ limits: { cpus: 2 } }))).toMatchObject({ task: { limits: { cpus: 2 } } });
+    expect(expand(templates, task({ mounts: { "/in": "/etc" } }))).toMatchObject({ reason: expect.stringContaining("mounts") as string });
   });
 
   test.each([

@@ -88,6 +88,7 @@ export function expand(templates: Templates, task: Task): Expanded {
   if (template === undefined) return { reason: `this host has no template "${name}": it has ${Object.keys(templates).join(", ") || "none"}` };
   const refuse = (why: string): Expanded => ({ reason: `template "${name}": ${why}` });
   if (task.run !== "" || task.setup !== undefined || task.workdir !== undefined) return refuse("a service that names a template cannot bring run, setup or workdir of its own");
+  if (Object.keys(task.mounts ?? {}).length > 0) return refuse("a service that names a template cannot bring mounts of the host's folders");
   const values = new Map<string, string>();
   const given = task.template?.parameters ?? {};
   for (const key of Object.keys(given)) if (!Object.hasOwn(template.parameters, key)) return refuse(`it has no parameter "${key.slice(0, 64)}"`);
@@ -103,10 +104,10 @@ export function expand(templates: Templates, task: Task): Expanded {
   const strange = Object.keys(task.envs).find((key) => !template.allow_env.includes(key));
   if (strange !== undefined) return refuse(`it does not let a service set ${strange.slice(0, 64)}: allow_env names ${template.allow_env.join(", ") || "nothing"}`);
   if (task.gpus > template.gpus) return refuse(`${task.gpus} GPUs are more than the ${template.gpus} that it allows`);
-  const image = "image" in task && typeof task.image === "string" ? task.image : undefined;
+  const { image } = task;
   if (image !== undefined && !template.images.some((digest) => image.endsWith(`@${digest}`))) return refuse("its image is none of those that images names, by @sha256: digest");
 
-  const { service, version, digest, sealedSecrets, probe, drainMs, gpus } = task;
+  const { service, version, digest, sealedSecrets, probe, drainMs, gpus, limits } = task;
   return {
     secretNames: template.allow_env,
     task: {
@@ -115,6 +116,8 @@ export function expand(templates: Templates, task: Task): Expanded {
       envs: { ...task.envs, ...template.env },
       gate: template.gate,
       ...(image === undefined ? {} : { image }),
+      // they only take away
+      ...(limits === undefined ? {} : { limits }),
       ...(sealedSecrets === undefined ? {} : { sealedSecrets }),
       ...(template.workdir === undefined ? {} : { workdir: template.workdir }),
       ...(template.port === undefined ? {} : { fixedPort: template.port }),

@@ -136,7 +136,8 @@ export async function dockerExecutor({ state, owner, config, limits, logs, place
   }
 
   async function secretsOf({ id, task }: StartOrder): Promise<Record<string, string>> {
-    const secrets = await openSecrets(task).catch(() => {
+    const secrets = await openSecrets(task).catch((error: unknown) => {
+      if (error instanceof StartError) throw error;
       // the cause is not told: its text could hold what it was about
       throw new StartError("its secrets could not be opened: they are sealed to another key than this host's");
     });
