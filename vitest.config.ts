@@ -10,7 +10,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{schema,agent,control,edge,scripts}/**/*.test.ts", "test/{engine,tidy}/**/*.test.ts", "test/*.test.ts"],
+          include: ["{schema,agent,control,edge,scripts}/**/*.test.ts", "test/{engine,tidy}/**/*.test.ts", "test/docker/standIn.test.ts", "test/*.test.ts"],
           exclude: ["**/*.worker.test.ts"],
           testTimeout: 20_000,
         },
@@ -19,7 +19,10 @@ export default defineConfig({
         plugins: [cloudflareTest({ wrangler: { configPath: "./test/worker/wrangler.toml" } })],
         test: { name: "worker", include: ["edge/**/*.worker.test.ts"], testTimeout: 20_000 },
       },
+      { test: { name: "docker", include: ["test/docker/real.test.ts"], ...processes } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...processes } },
+      { test: { name: "engines", include: ["test/engines/**/*.test.ts"], globalSetup: "test/engines/found.ts", ...processes, testTimeout: 300_000 } },
+      { test: { name: "network", include: ["test/network/**/*.test.ts"], ...processes } },
       { test: { name: "chaos", include: ["test/chaos/**/*.test.ts"], ...processes } },
     ],
   },

@@ -1,10 +1,12 @@
 import { isNode, LineCounter, parseDocument, type Document } from "yaml";
 import { z } from "zod";
 import { parseDuration } from "../schema/units.ts";
+import { executorsSchema, type ExecutorsConfig } from "./executors/config.ts";
 import { levels, type Level } from "./log.ts";
+import { clouds, type ReclaimOptions } from "./reclaim.ts";
 
-/** What an agent runs: `templates` only what the host's owner wrote down, `unsigned` whatever a service's `run` says. */
-export type Trust = "templates" | "unsigned";
+/** What an agent runs: `templates` only what the host's owner wrote down, `signed-specs` only what an operator signed, `unsigned` whatever a service's `run` says. */
+export type Trust = "templates" | "signed-specs" | "unsigned";
 
 /** A host's own configuration: nothing that comes over the network can change it. */
 export interface Config {
@@ -22,7 +24,21 @@ export interface Config {
   fleetUrl: string | undefined;
   /** Data links, at most; the hub may offer fewer. */
   relays: number;
+  /** Files of the owner's (docs/trust.md): templates, public keys of operators, and what is taken away again. */
+  templates: string | undefined;
+  operatorKeys: readonly string[] | undefined;
+  override: string | undefined;
+  /** What the gate lets through to engines, beside inference. */
+  paths: readonly string[] | undefined;
+  /** Whose notices of the host's end are watched; `baseUrl` stands in for the cloud's own address. */
+  reclaim: Pick<ReclaimOptions, "cloud" | "baseUrl">;
   logLevel: Level;
+  /** Where the agent's own metrics are on loopback; nowhere when absent. */
+  metricsPort: number | undefined;
+  /** A DCGM exporter to be read in place of `nvidia-smi`. */
+  dcgmUrl: string | undefined;
+  /** What may be run in besides processes, and what each replica may use at most. */
+  executors: ExecutorsConfig;
   /** The edge may call this host at its gate, beside its data links. */
   direct?: GateConfig | undefined;
 }
@@ -67,14 +83,22 @@ const directSchema = z
 
 const configSchema = z.strictObject({
   state: z.string().min(1).optional(),
-  trust: z.enum(["templates", "unsigned"]).default("templates"),
+  trust: z.enum(["templates", "signed-specs", "unsigned"]).default("templates"),
   drain: duration.default(30_000),
   kill_after: duration.default(5_000),
   name: z.string().min(1).max(64).optional(),
   fleet_url: z.url({ protocol: /^(https?|wss?)$/, error: "is not an http, https, ws or wss address" }).optional(),
   relays: z.number().int().min(1).max(16).default(2),
+  executors: executorsSchema,
+  templates: z.string().min(1).optional(),
+  operator_keys: z.array(z.string().min(1)).min(1).optional(),
+  override: z.string().min(1).optional(),
+  paths: z.array(z.string().startsWith("/", "must be a path that starts with /")).optional(),
+  reclaim: z.strictObject({ cloud: z.enum(["auto", "none", ...clouds]).default("auto"), base_url: z.url({ protocol: /^http$/, error: "is not an http address" }).optional() }).default({ cloud: "auto" }),
   transport: z.union([z.literal("relay"), z.strictObject({ direct: directSchema })], { error: (issue) => (issue.input === undefined ? undefined : 'is neither "relay" nor {direct: {listen, url, tls}}') }).default("relay"),
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
+  metrics: z.strictObject({ port: z.number().int().min(1).max(65_535) }).optional(),
+  dcgm: z.strictObject({ url: z.url({ protocol: /^https?$/, error: "is not an http or https address" }) }).optional(),
 });
 
 /**
@@ -85,14 +109,9 @@ const configSchema = z.strictObject({
  * @throws ConfigError on a syntax error, an unknown field or a value that cannot be used
  */
 export function parseConfig(text: string, file: string, stateDefault: string): Config {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const broken = document.errors[0];
-  if (broken) throw new ConfigError(`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`);
-  const parsed = configSchema.safeParse(document.toJS() ?? {});
-  if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => describe(issue, document, lines, file)).join("\n"));
-  const { state, trust, drain, kill_after, name, fleet_url, relays, transport, log } = parsed.data;
-  const trustLine = lineOf(["trust"], document, lines);
+  const { value, lineOf: line } = parseYaml(text, file, configSchema, "the agent's configuration");
+  const { state, trust, drain, kill_after, name, fleet_url, relays, templates, operator_keys, override, paths, reclaim, transport, log, metrics, dcgm, executors } = value;
+  const trustLine = line(["trust"]);
   return {
     state: state ?? stateDefault,
     trust,
@@ -102,15 +121,48 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     name,
     fleetUrl: fleet_url,
     relays,
+    templates,
+    operatorKeys: operator_keys,
+    override,
+    paths,
+    reclaim: { cloud: reclaim.cloud, baseUrl: reclaim.base_url?.replace(/\/+$/, "") },
     logLevel: log.level,
+    metricsPort: metrics?.port,
+    dcgmUrl: dcgm?.url,
+    executors,
     direct: transport === "relay" ? undefined : transport.direct,
   };
 }
 
-function describe(issue: z.core.$ZodIssue, document: Document, lines: LineCounter, file: string): string {
-  const at = (path: PropertyKey[], message: string) => `${file}:${lineOf(path, document, lines) ?? 1}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => at([...issue.path, key], "is not a field of the agent's configuration")).join("\n");
+/**
+ * Reads a file of the host's owner.
+ *
+ * @param what it is, for messages
+ * @throws ConfigError that names file, line and field
+ */
+export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>, what: string): { value: T; lineOf: (path: PropertyKey[]) => number | undefined } {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const broken = document.errors[0];
+  if (broken) throw new ConfigError(`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`);
+  const parsed = schema.safeParse(document.toJS() ?? {});
+  if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => describe(issue, document, lines, file, what)).join("\n"));
+  return { value: parsed.data, lineOf: (path) => lineOf(path, document, lines) };
+}
+
+function describe(issue: z.core.$ZodIssue, document: Document, lines: LineCounter, file: string, what: string): string {
+  const at = (path: PropertyKey[], message: string) => `${file}:${nearestLine(path, document, lines)}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => at([...issue.path, key], `is not a field of ${what}`)).join("\n");
   return at(issue.path, issue.message);
+}
+
+/** Of a field, or where it is missing of the group that lacks it. */
+function nearestLine(path: PropertyKey[], document: Document, lines: LineCounter): number {
+  for (let length = path.length; length > 0; length--) {
+    const line = lineOf(path.slice(0, length), document, lines);
+    if (line !== undefined) return line;
+  }
+  return 1;
 }
 
 function lineOf(path: PropertyKey[], document: Document, lines: LineCounter): number | undefined {

@@ -1,93 +1,130 @@
-import { request } from "undici";
 import type { Engine, Load } from "../schema/protocol.ts";
-import { openaiLoad } from "./engines/openai.ts";
-import { vllmLoad } from "./engines/vllm.ts";
+import { ask, jsonOf, type Asked } from "./ask.ts";
+import { readLoad, speaks, type Dialect, type Reading } from "./engines/dialect.ts";
+import { dialectOf, dialectOfModels } from "./engines/dialects.ts";
+import { parseMetrics, type Metrics } from "./engines/prometheus.ts";
+import { plainText, type Log } from "./log.ts";
 import type { Timers } from "./timers.ts";
 
-/** The dialects in which engines tell their load, best known first; the first that finds something speaks for the engine. */
-const dialects: { engine: Engine | undefined; load: (metrics: string) => Load | undefined }[] = [{ engine: "vllm", load: vllmLoad }, { engine: undefined, load: openaiLoad }];
+/** A replica that is running, and which of its starts it is. */
+export interface Runs {
+  id: string;
+  port: number;
+  pid?: number | undefined;
+}
 
 export interface LoadOptions {
   /** The replicas to be read now. */
-  ready: () => { id: string; port: number }[];
+  ready: () => Runs[];
   timers: Timers;
+  log: Log;
   /** Between two readings of a replica, in milliseconds. */
   everyMs?: number;
   /** The same for a replica that answered nothing we can read: its log should not fill with our requests. */
   unknownEveryMs?: number;
 }
 
+/** What an engine has told of itself. */
+export interface Told {
+  /** Absent: not read, not readable, or no longer fresh. */
+  load?: Load;
+  /** What was found to run it, and its version; they stay known when a reading fails. */
+  engine?: Engine;
+  engineVersion?: string;
+  /** Why there is no load though the engine is known. */
+  loadProblem?: string;
+}
+
 export interface Loads {
-  /** The last reading, or undefined: not read, not readable, or no longer fresh. */
-  of(id: string): Load | undefined;
-  /** What was found to run it; it stays known when a reading fails. */
-  engineOf(id: string): Engine | undefined;
+  of(id: string): Told;
   close(): void;
 }
 
-/** An answer larger than this is no engine's metrics. */
-const bytesMax = 4 * 1024 * 1024;
+interface Known {
+  runs: Runs;
+  dialect?: Dialect | undefined;
+  version?: string | undefined;
+  reading: Reading;
+  /** It has told its load at some time: when it does not, it will again. */
+  telling: boolean;
+  /** Rounds until it is read. */
+  wait: number;
+  busy: boolean;
+}
 
-/** Reads the load of the ready replicas from their `/metrics`, one request at a time each. */
-export function readLoads({ ready, timers, everyMs = 2_000, unknownEveryMs = 30_000 }: LoadOptions): Loads {
-  const known = new Map<string, Load | undefined>();
-  const engines = new Map<string, Engine>();
-  const waits = new Map<string, number>();
-  const busy = new Set<string>();
+/** A version is a word or a commit; what is longer is none. */
+const versionMax = 64;
 
-  const read = async (id: string, port: number): Promise<void> => {
-    busy.add(id);
-    const { load, engine } = await fetchLoad(port, everyMs);
-    busy.delete(id);
-    known.set(id, load);
-    if (engine !== undefined) engines.set(id, engine);
-    waits.set(id, load === undefined ? Math.floor(unknownEveryMs / everyMs) : 1);
+/** Reads what the ready replicas tell of themselves, one request at a time each. */
+export function readLoads({ ready, timers, log, everyMs = 2_000, unknownEveryMs = 30_000 }: LoadOptions): Loads {
+  const known = new Map<string, Known>();
+
+  const read = async (one: Known): Promise<void> => {
+    const { id, port } = one.runs;
+    one.busy = true;
+    const { dialect, reading } = await readEngine(port, one.dialect, everyMs);
+    if (dialect?.version !== undefined && one.dialect === undefined) one.version = versionIn(dialect.version.members, jsonOf(await ask(port, "GET", dialect.version.path, { timeoutMs: everyMs })));
+    one.busy = false;
+    if (reading.problem !== undefined && reading.problem !== one.reading.problem && known.get(id) === one) log.warn("a replica's load is unknown", { replica: id, problem: reading.problem });
+    one.dialect = dialect;
+    one.reading = reading;
+    one.telling ||= reading.load !== undefined;
+    one.wait = one.telling ? 1 : Math.floor(unknownEveryMs / everyMs);
   };
   const round = (): void => {
-    const now = ready();
-    const ids = new Set(now.map(({ id }) => id));
-    for (const id of [...known.keys()].filter((one) => !ids.has(one))) {
-      known.delete(id);
-      engines.delete(id);
-      waits.delete(id);
+    const now = new Map(ready().map((runs) => [runs.id, runs]));
+    for (const [id, { runs }] of known) {
+      const same = now.get(id);
+      if (same?.port !== runs.port || same.pid !== runs.pid) known.delete(id);
     }
-    for (const { id, port } of now) {
-      const wait = (waits.get(id) ?? 1) - 1;
-      waits.set(id, wait);
-      if (wait <= 0 && !busy.has(id)) void read(id, port);
+    for (const [id, runs] of now) {
+      let one = known.get(id);
+      if (one === undefined) known.set(id, (one = { runs, reading: {}, telling: false, wait: 1, busy: false }));
+      if (--one.wait <= 0 && !one.busy) void read(one);
     }
     cancel = timers.after(everyMs, round);
   };
   let cancel = timers.after(everyMs, round);
-  return { of: (id) => known.get(id), engineOf: (id) => engines.get(id), close: () => cancel() };
+  return {
+    of(id) {
+      const one = known.get(id);
+      if (one?.dialect === undefined) return {};
+      const { dialect, version, reading: { load, problem } } = one;
+      return { engine: dialect.engine, ...(version === undefined ? {} : { engineVersion: version }), ...(load === undefined ? {} : { load }), ...(problem === undefined ? {} : { loadProblem: problem }) };
+    },
+    close: () => cancel(),
+  };
 }
 
-interface Reading {
-  load: Load | undefined;
-  engine: Engine | undefined;
+/**
+ * What runs on a port and what it tells of its load. It is known by its metrics, else by its list of models.
+ *
+ * @param known what it was known to be before, for when it says nothing now
+ */
+export async function readEngine(port: number, known: Dialect | undefined, timeoutMs: number): Promise<{ dialect: Dialect | undefined; reading: Reading }> {
+  const path = known?.metricsPath ?? "/metrics";
+  const { asked, metrics } = await readMetrics(port, path, timeoutMs);
+  const dialect = dialectOf(metrics) ?? known ?? dialectOfModels(jsonOf(await ask(port, "GET", "/v1/models", { timeoutMs })));
+  if (dialect?.load === undefined) return { dialect, reading: {} };
+  if (speaks(dialect, metrics)) return { dialect, reading: readLoad(dialect, metrics) };
+  // what its models' owner has made known may have its metrics elsewhere
+  if (known === undefined && dialect.metricsPath !== undefined) return readEngine(port, dialect, timeoutMs);
+  return { dialect, reading: { problem: mute(dialect, path, asked) } };
 }
 
-const nothing: Reading = { load: undefined, engine: undefined };
+async function readMetrics(port: number, path: string, timeoutMs: number): Promise<{ asked: Asked; metrics: Metrics }> {
+  const asked = await ask(port, "GET", path, { timeoutMs });
+  return { asked, metrics: parseMetrics("status" in asked && asked.status === 200 ? asked.text : "") };
+}
 
-async function fetchLoad(port: number, timeoutMs: number): Promise<Reading> {
-  try {
-    const { statusCode, body } = await request(`http://127.0.0.1:${port}/metrics`, { signal: AbortSignal.timeout(timeoutMs) });
-    if (statusCode !== 200) {
-      await body.dump();
-      return nothing;
-    }
-    let text = "";
-    body.setEncoding("utf8");
-    for await (const chunk of body) {
-      text += String(chunk);
-      if (text.length > bytesMax) return nothing;
-    }
-    for (const { engine, load: read } of dialects) {
-      const load = read(text);
-      if (load !== undefined) return { load, engine };
-    }
-  } catch {
-    // not reachable, too slow or cut off: the load is unknown
-  }
-  return nothing;
+function mute({ name, metricsBy }: Dialect, path: string, asked: Asked): string {
+  if ("problem" in asked) return `${name} tells no load: ${asked.problem}`;
+  const what = asked.status === 200 ? "has no metric of its own" : `answered ${asked.status}`;
+  return `${name} tells no load: its ${path} ${what}${metricsBy === undefined ? "" : `; ${metricsBy} turns them on`}`;
+}
+
+function versionIn(members: readonly string[], answer: unknown): string | undefined {
+  let value = answer;
+  for (const member of members) value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[member] : undefined;
+  return typeof value === "string" && value !== "" ? plainText(value).slice(0, versionMax) : undefined;
 }

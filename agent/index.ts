@@ -6,8 +6,11 @@ import { systemClock } from "../schema/clock.ts";
 import { ConfigError, parseConfig, type Config } from "./config.ts";
 import { IdentityError } from "./identity.ts";
 import { join } from "./join.ts";
-import { createLog, type Log } from "./log.ts";
+import { createLog, type Fields, type Log } from "./log.ts";
+import { keepRecent } from "./recent.ts";
+import { rotate } from "./rotate.ts";
 import { runAgent, type Agent } from "./run.ts";
+import { createScrubber } from "./scrub.ts";
 
 const program = new Command("fairlead-agent")
   .description("Runs a fleet's replicas on this host and carries requests to them. It dials out; no inbound port is needed.")
@@ -21,12 +24,23 @@ program
   .addHelpText("after", `
 A configuration, with what is there when a line is absent:
   state: /var/lib/fairlead     # root; ~/.local/state/fairlead for others
-  trust: templates             # "unsigned" lets services run any command on this host
+  trust: templates             # or signed-specs; "unsigned" lets services run any command on this host
+  templates: FILE              # what "templates" may run; root's, and nobody else may write it
+  operator_keys: [FILE]        # whose signatures "signed-specs" takes, beside those given at join
+  override: FILE               # {stop, max_replicas, allowed_services}: what no server can widen
+  paths: []                    # what the gate lets through to engines, beside inference
   drain: 30s                   # what SIGTERM waits for requests in flight
   kill_after: 5s               # from SIGTERM to SIGKILL of a replica
   relays: 2                    # data links; up to 4 on a large host
   transport: relay             # or {direct: {listen: "0.0.0.0:8443", url: "https://gpu7.example.com", tls: {cert: FILE, key: FILE}}}
+  reclaim: {cloud: auto}       # whose spot notices are watched: aws, gcp, azure, alibaba, none
   log: {level: info}           # debug, info, warn, error
+  metrics: {port: 9464}        # the agent's own, on loopback; off when absent
+  dcgm: {url: http://127.0.0.1:9400/metrics}   # in place of nvidia-smi
+  executors:                   # services with an image run only where this says so (docs/executors.md)
+    docker: {socket: /var/run/docker.sock, mounts: [/srv/models]}
+    limits: {memory: 64GiB}    # what each replica may use at most; no bounds
+    disk_free: 256MiB          # with less free, nothing is started
 
 Example:
   fairlead-agent run --config /etc/fairlead/agent.yaml`)
@@ -39,18 +53,32 @@ program
   .requiredOption("--token-file <file>", "file that holds the join token, or - for standard input")
   .option("--name <name>", "what people call this host (default: its hostname)")
   .option("--state <dir>", "where keys and identity are kept")
+  .option("--operator-key <file>", "public key of an operator whose signed services may run here; repeatable", (file: string, before?: string[]) => [...(before ?? []), file])
   .option("--config <file>", "the host's configuration")
   .addHelpText("after", `
 Examples:
   fairlead hosts invite | fairlead-agent join --control https://control.example.com --token-file -
   fairlead-agent join --control http://127.0.0.1:8788 --token-file token.txt --name gpu-7 --state ./state`)
-  .action(async ({ control, tokenFile, name, state, config }: { control: string; tokenFile: string; name?: string; state?: string; config?: string }) => {
+  .action(async ({ control, tokenFile, name, state, operatorKey, config }: { control: string; tokenFile: string; name?: string; state?: string; operatorKey?: string[]; config?: string }) => {
     const host = readConfig(config);
-    const identity = await join({ control, tokenFile, name: name ?? host.name, state: resolve(state ?? host.state) });
+    const identity = await join({ control, tokenFile, name: name ?? host.name, state: resolve(state ?? host.state), operatorKeys: operatorKey });
     console.log(`This host is now ${identity.host} ("${identity.name}") in region ${identity.region}.`);
-    if (host.trust === "templates") console.log(`It runs nothing yet: write "trust: unsigned" in ${host.trustPlace} to let it run what services say.`);
+    if (host.trust === "templates" && operatorKey !== undefined) console.log(`It runs nothing yet: write "trust: signed-specs" in ${host.trustPlace} to let it run what the operator signs.`);
+    else if (host.trust === "templates" && host.templates === undefined) console.log(`It runs nothing yet: write "trust: unsigned" in ${host.trustPlace} to let it run what services say.`);
     const asBefore = [config === undefined ? "" : ` --config ${config}`, state === undefined || resolve(state) === resolve(host.state) ? "" : `, with "state: ${resolve(state)}" in its configuration`].join("");
     console.log(`Next: fairlead-agent run${asBefore}`);
+  });
+
+program
+  .command("rotate")
+  .description("give this host new keys now; an agent does so by itself every 45 days, and need not be stopped")
+  .option("--control <url>", "address of the control API (default: the one it joined)")
+  .option("--state <dir>", "where keys and identity are kept")
+  .option("--config <file>", "the host's configuration")
+  .addHelpText("after", "\nExample:\n  fairlead-agent rotate --config /etc/fairlead/agent.yaml")
+  .action(async ({ control, state, config }: { control?: string; state?: string; config?: string }) => {
+    const until = await rotate(resolve(state ?? readConfig(config).state), control, systemClock);
+    console.log(`This host has new keys. The old one counts beside them until ${new Date(until).toISOString()}.`);
   });
 
 /** @throws ConfigError when a named file is missing, or any cannot be used */
@@ -70,7 +98,12 @@ function readConfig(named: string | undefined): Config {
 }
 
 async function serve(config: Config): Promise<void> {
-  const log = createLog({ level: config.logLevel, clock: systemClock, write: (line) => process.stderr.write(`${line}\n`) });
+  const [recent, scrubber] = [keepRecent(), createScrubber()];
+  const write = (line: string, fields: Fields): void => {
+    process.stderr.write(`${line}\n`);
+    recent.add(line, fields);
+  };
+  const log = createLog({ level: config.logLevel, clock: systemClock, scrub: (line) => scrubber.scrub(line), write });
   let agent: Agent | undefined;
   let stopping = false;
 
@@ -90,13 +123,15 @@ async function serve(config: Config): Promise<void> {
       (error: unknown) => die(log, error),
     );
   };
+  // what it says may go to a full disk, or to nobody
+  process.stderr.on("error", () => {});
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
   process.on("uncaughtException", (error) => die(log, error));
   process.on("unhandledRejection", (error) => die(log, error));
   // started by `fairlead-agent.mjs` in an older Node, whose end closes the channel
   process.once("disconnect", stopNow);
-  agent = await runAgent({ ...config, state: resolve(config.state) }, log, process.env);
+  agent = await runAgent({ ...config, state: resolve(config.state) }, log, process.env, { recent, scrubber });
 }
 
 /** The replicas' keepers end them when this process is gone. */

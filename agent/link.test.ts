@@ -138,6 +138,16 @@ describe("openLink()", () => {
     expect(sockets).toHaveLength(1);
   });
 
+  test("comes back at a moment of its own within the time that its hub said", async () => {
+    const waits: number[] = [];
+    const { sockets, beats, say } = await world({ random: () => 0.5, timers: { after: (ms, action) => (waits.push(ms), systemTimers.after(ms, action)) } });
+    await until(() => beats().length === 1);
+    say({ type: "welcome", protocol: 3, epoch: 1, heartbeatMs: 60_000, leaseMs: 180_000, relays: [], spreadMs: 8_000 });
+    await until(() => beats().length === 2);
+    sockets[0]?.close(1012, "restarting");
+    await until(() => waits.includes(4_000));
+  });
+
   test("takes a link for dead when nothing is heard", async () => {
     const { sockets, beats, pings } = await world({ times: { pingMs: 30, silentMs: 150 } });
     await until(() => pings.length >= 3);

@@ -15,8 +15,8 @@ export interface LinkOptions {
   host: string;
   region: string;
   agentVersion: string;
-  /** Ed25519 over the text, base64. */
-  sign: (text: string) => Promise<string>;
+  /** Ed25519 over the text, base64; and by the key before a rotation, while that one counts. */
+  sign: (text: string) => Promise<string | { signature: string; previousSignature?: string }>;
   /** The full state of this host, for the session of this number. */
   heartbeat: (epoch: number) => Heartbeat;
   onTickets: (relays: Welcome["relays"]) => void;
@@ -39,6 +39,8 @@ export interface Link {
   report(replica: ReplicaState): void;
   askTickets(): void;
   readonly up: boolean;
+  /** How often it has been up, the present time included. */
+  readonly sessions: number;
   /** Says goodbye where there is somebody to hear it, and closes for good. Resolves within a second. */
   close(): Promise<void>;
 }
@@ -68,13 +70,16 @@ export function openLink(options: LinkOptions): Link {
   let session: { socket: WebSocket; epoch: number } | undefined;
   let socket: WebSocket | undefined;
   let attempt = 0;
+  let sessions = 0;
   let closed = false;
   let cancelAgain: Cancel | undefined;
   let cancelBeat: Cancel | undefined;
   let cancelSoon: Cancel | undefined;
   let heartbeatMs: number = linkTimes.heartbeatMs;
+  /** This run of the agent, as its hub tells it from another with the same key. */
+  const instance = crypto.randomUUID();
   /** Over how long to come back, by the Hub's last word: it knows how many would come. */
-  let spreadMs = 0;
+  let spreadMs: number | undefined;
   /** The generation that was handed on last; survives the link. */
   let generation = Number.NEGATIVE_INFINITY;
 
@@ -98,8 +103,9 @@ export function openLink(options: LinkOptions): Link {
         break;
       case "welcome":
         session = { socket: from, epoch: message.epoch };
+        sessions++;
         heartbeatMs = Math.max(100, message.heartbeatMs);
-        spreadMs = message.spreadMs ?? 0;
+        spreadMs = message.spreadMs;
         if (message.gate) options.onGate?.(message.gate);
         log.info("link is up", { region, epoch: message.epoch, protocol: message.protocol });
         beat();
@@ -127,9 +133,13 @@ export function openLink(options: LinkOptions): Link {
     }
     if (challenge.protocolMin > protocol) log.error("this agent is too old for its hub: update it", { protocol, least: challenge.protocolMin });
     const nonce = toBase64(crypto.getRandomValues(new Uint8Array(32)));
-    const signature = await options.sign(helloText(challenge, { host: options.host, nonce, protocol }));
+    const proof = await options.sign(helloText(challenge, { host: options.host, nonce, protocol }));
     if (to.readyState !== WebSocket.OPEN) return;
-    const hello: AgentMessage = { type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature, ...(options.relays === undefined ? {} : { relays: options.relays }) };
+    const { signature, previousSignature } = typeof proof === "string" ? { signature: proof, previousSignature: undefined } : proof;
+    const hello: AgentMessage = {
+      type: "hello", host: options.host, region, protocol, agentVersion: options.agentVersion.slice(0, 32), nonce, signature, instance,
+      ...(previousSignature === undefined ? {} : { previousSignature }), ...(options.relays === undefined ? {} : { relays: options.relays }),
+    };
     to.send(JSON.stringify(hello));
   }
 
@@ -167,8 +177,9 @@ export function openLink(options: LinkOptions): Link {
       session = undefined;
       if (closed) return;
       if (upAt !== undefined && clock.now() - upAt >= stableMs) attempt = 0;
-      refused ||= code === closeCodes.unauthorized || code === closeCodes.superseded || code === closeCodes.upgradeRequired;
+      refused ||= code === closeCodes.unauthorized || code === closeCodes.superseded || code === closeCodes.upgradeRequired || code === closeCodes.quarantined;
       const ms = reconnectMs(attempt++, refused, random, spreadMs);
+      if (code === closeCodes.quarantined) log.error("this host is shut out: another agent has its key; see fairlead hosts list", { reason });
       log.warn("link is down", { region, code, reason, againMs: ms });
       cancelAgain = timers.after(ms, connect);
     };
@@ -235,6 +246,9 @@ export function openLink(options: LinkOptions): Link {
   return {
     get up() {
       return session !== undefined;
+    },
+    get sessions() {
+      return sessions;
     },
     changed() {
       if (session) cancelSoon ??= timers.after(at.coalesceMs, beat);

@@ -43,11 +43,12 @@ export async function probe(port: number, { path, timeoutMs, postBody, headers }
       if (url.origin !== origin) return { ok: false, detail: `${path} redirects to another place` };
     }
   } catch (error) {
-    return { ok: false, detail: describe(error, path, timeoutMs) };
+    return { ok: false, detail: unanswered(error, path, timeoutMs) };
   }
 }
 
-function describe(error: unknown, path: string, timeoutMs: number): string {
+/** Why a replica gave no answer, in words. */
+export function unanswered(error: unknown, path: string, timeoutMs: number): string {
   if (error instanceof Error && error.name === "TimeoutError") return `${path} did not answer within ${formatDuration(timeoutMs)}`;
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   if (code === "ECONNREFUSED") return "nothing listens on its port yet";

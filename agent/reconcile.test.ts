@@ -36,6 +36,19 @@ describe("reconcile()", () => {
     expect(reconcile(assign(wanted("a", { version: 2 })), [actual("a", "ready")], 0)).toEqual([{ do: "relabel", id: "a", version: 2 }]);
   });
 
+  test.each<[string, Phase, boolean | undefined, string | undefined]>([
+    ["puts one to sleep that should sleep and is ready", "ready", true, "sleep"],
+    ["wakes one that should be awake", "sleeping", undefined, "wake"],
+    ["wakes one that should not sleep any more", "sleeping", false, "wake"],
+    ["leaves one that sleeps as it should", "sleeping", true, undefined],
+    ["leaves one that is awake as it should be", "ready", false, undefined],
+    ["waits for one that should sleep and is not ready yet", "starting", true, undefined],
+    ["does not put one to sleep that drains", "draining", true, undefined],
+  ])("%s", (_, phase, sleeping, step) => {
+    const next = assign({ ...wanted("a"), ...(sleeping === undefined ? {} : { sleeping }) });
+    expect(reconcile(next, [actual("a", phase)], 0)).toEqual(step === undefined ? [] : [{ do: step, id: "a" }]);
+  });
+
   test("drains first and starts anew then when the digest changed", () => {
     const next = assign(wanted("a", { version: 2, digest: "d2" }));
     expect(reconcile(next, [actual("a", "ready")], 0)).toMatchObject([{ do: "drain", id: "a" }]);

@@ -35,6 +35,9 @@ function life(chance = 1 - 1e-9) {
     probed: (ok: boolean, detail = "/ answered 500") => world.tell({ type: "probed", start: replica.start, ok, detail }),
     ready: () => world.started().pass(500).probed(true),
     exited: (code: number, lastLine?: string) => world.tell({ type: "exited", start: replica.start, during: "run", code, lastLine }),
+    sleep: (drainMs = 30_000) => world.tell({ type: "sleep", drainMs, settleMs: 2_000 }),
+    slept: (problem?: string, awake?: boolean) => world.tell({ type: "slept", start: replica.start, problem, awake }),
+    asleep: () => world.ready().sleep().pass(2_000).slept(),
     wake: () => world.pass(Math.max(0, (replica.wakeAt ?? now) - now)),
   };
   return world;
@@ -53,6 +56,40 @@ describe("step()", () => {
     expect(one.replica.reason).toBe("waiting for its readiness probe: nothing listens on its port yet");
     one.pass(500).probed(true);
     expect(one.replica).toMatchObject({ phase: "ready", reason: undefined, wasReady: true, wakeAt: 11_000 });
+  });
+
+  test("is provisioning while what it needs is being got, and says how far that is", () => {
+    const one = life();
+    one.tell({ type: "tick" });
+    const told = (what: string) => one.tell({ type: "preparing", start: 1, what }).replica;
+    expect(told("pulling x:1: 12 %")).toMatchObject({ phase: "provisioning", reason: "pulling x:1: 12 %" });
+    expect(told("pulling x:1: 43 %")).toMatchObject({ phase: "provisioning", reason: "pulling x:1: 43 %", since: 0 });
+    one.tell({ type: "running", start: 1, stage: "run", port: 1000, pid: undefined });
+    expect(one.replica).toMatchObject({ phase: "starting", pid: undefined });
+    // at a later start it stays what it was
+    one.exited(1).wake();
+    one.tell({ type: "preparing", start: 2, what: "pulling x:1: 2 %" });
+    expect(one.replica).toMatchObject({ phase: "unhealthy", reason: "pulling x:1: 2 %" });
+
+    const refused = life();
+    refused.tell({ type: "tick" }).tell({ type: "preparing", start: 1, what: "pulling x:1" }).tell({ type: "refused", start: 1, reason: "no such image", wait: false });
+    expect(refused.replica).toMatchObject({ phase: "unhealthy", failedStarts: 1, reason: "no such image" });
+
+    const dropped = life();
+    dropped.tell({ type: "tick" }).tell({ type: "preparing", start: 1, what: "pulling x:1" }).effects();
+    dropped.tell({ type: "drain", reason: "it is no longer assigned to this host", drainMs: 1000 });
+    expect([dropped.replica.phase, dropped.effects()]).toEqual(["stopping", ["stop"]]);
+  });
+
+  test.each([
+    ["certain", "SIGKILL", "was killed by SIGKILL: out of memory: loading"],
+    ["likely", "SIGKILL", "was killed by SIGKILL (out of memory?): loading"],
+    [undefined, "SIGKILL", "was killed by SIGKILL: loading"],
+    ["certain", undefined, "exited with code 1: out of memory: loading"],
+  ] as const)("says of an end for want of memory (%s, %s) that it was one", (outOfMemory, signal, reason) => {
+    const one = life();
+    one.started().tell({ type: "exited", start: 1, during: "run", code: signal === undefined ? 1 : undefined, signal, lastLine: "loading", outOfMemory });
+    expect(one.replica.reason).toBe(reason);
   });
 
   test("gives up after three starts that failed, with the last line of the log", () => {
@@ -147,6 +184,74 @@ describe("step()", () => {
     expect(one.replica).toMatchObject({ phase: "stopping", reason: "2 requests were still in flight when its drain time was over" });
   });
 
+  test("sleeps when nothing is in flight any more, is not probed, and wakes when it has answered", () => {
+    const one = life();
+    one.ready().tell({ type: "carrying", inFlight: 1 }).sleep();
+    expect(one.replica).toMatchObject({ phase: "sleeping", reason: "it falls asleep when nothing is in flight" });
+    one.pass(5_000);
+    one.effects();
+    one.tell({ type: "carrying", inFlight: 0 });
+    expect(one.effects()).toEqual(["sleep"]);
+    one.slept();
+    expect(one.replica).toMatchObject({ phase: "sleeping", reason: "its weights are in the host's memory", wakeAt: undefined });
+    expect(one.pass(60_000).effects()).toEqual([]);
+    one.tell({ type: "wake" });
+    expect(one.replica).toMatchObject({ phase: "sleeping", reason: "it is waking" });
+    expect(one.tell({ type: "wake" }).effects()).toEqual(["wake"]);
+    one.tell({ type: "woken", start: one.replica.start });
+    expect(one.replica).toMatchObject({ phase: "ready", reason: undefined, restarts: 0, wakeAt: one.now + 10_000 });
+    expect(one.pass(10_000).effects()).toEqual(["probe"]);
+  });
+
+  test("takes what comes for two seconds before it sleeps, and sleeps when its drain time is over, though something is in flight", () => {
+    const one = life();
+    one.ready().effects();
+    expect(one.sleep().pass(1_999).effects()).toEqual([]);
+    one.tell({ type: "carrying", inFlight: 1 });
+    expect(one.pass(1).effects()).toEqual([]);
+    expect(one.pass(28_000).effects()).toEqual(["sleep"]);
+  });
+
+  test("is ready at once when it is wanted awake before it sleeps, and wakes right after when it is told while it falls asleep", () => {
+    const one = life();
+    one.ready().sleep().tell({ type: "wake" });
+    expect(one.replica).toMatchObject({ phase: "ready", reason: undefined });
+    one.effects();
+    one.sleep().pass(2_000).tell({ type: "wake" });
+    expect(one.effects()).toEqual(["sleep"]);
+    expect(one.slept().effects()).toEqual(["wake"]);
+  });
+
+  test("goes on as it was when its engine cannot sleep, says so, and is not asked again by this start", () => {
+    const one = life();
+    one.ready().sleep().pass(2_000).slept("/sleep answered 404", true);
+    expect(one.replica).toMatchObject({ phase: "ready", reason: "it cannot be put to sleep: /sleep answered 404" });
+    one.effects();
+    expect(one.sleep().pass(2_000).effects()).toEqual([]);
+    one.exited(1).wake().ready().effects();
+    expect(one.sleep().pass(2_000).effects()).toEqual(["sleep"]);
+  });
+
+  test.each([
+    ["nobody knows whether it sleeps", (one: ReturnType<typeof life>) => one.ready().sleep().pass(2_000).slept("/sleep answered 500", false), "it was told to sleep: /sleep answered 500"],
+    ["it does not answer after it woke", (one: ReturnType<typeof life>) => one.asleep().tell({ type: "wake" }).tell({ type: "woken", start: one.replica.start, problem: "its first answer failed with 500" }), "it was woken: its first answer failed with 500"],
+  ])("is started again when %s", (_, happen, reason) => {
+    const one = life();
+    happen(one);
+    expect(one.replica).toMatchObject({ phase: "unhealthy", processes: "ending", reason });
+    one.effects();
+    expect(one.tell({ type: "ended" }).wake().effects()).toEqual(["start"]);
+  });
+
+  test("is started again when it dies asleep, and stops at once when it is drained asleep", () => {
+    const died = life().asleep().exited(137);
+    expect(died.replica).toMatchObject({ phase: "unhealthy", reason: "exited with code 137" });
+    const drained = life().asleep().tell({ type: "drain", reason: "no longer assigned", drainMs: 30_000, settleMs: 2_000 });
+    expect(drained.replica).toMatchObject({ phase: "stopping", reason: "no longer assigned" });
+    const falling = life().ready().tell({ type: "carrying", inFlight: 1 }).sleep().tell({ type: "drain", reason: "no longer assigned", drainMs: 30_000 });
+    expect(falling.tell({ type: "carrying", inFlight: 0 }).replica).toMatchObject({ phase: "stopping" });
+  });
+
   test("fails when its processes would not end", () => {
     const one = life();
     one.ready().tell({ type: "drain", reason: "x", drainMs: 1 }).tell({ type: "ended", problem: "1 of its processes would not end, the first is 7" });
@@ -176,6 +281,10 @@ describe("step()", () => {
       start.map((n) => ({ type: "exited", start: n, during: "run", code: 1 })),
       fc.tuple(start, fc.boolean()).map(([n, ok]) => ({ type: "probed", start: n, ok })),
       fc.constant({ type: "drain", reason: "d", drainMs: 1000 }),
+      fc.constant({ type: "sleep", drainMs: 1000, settleMs: 100 }),
+      fc.constant({ type: "wake" }),
+      fc.tuple(start, fc.boolean(), fc.boolean()).map(([n, good, awake]) => ({ type: "slept", start: n, awake, ...(good ? {} : { problem: "p" }) })),
+      fc.tuple(start, fc.boolean()).map(([n, good]) => ({ type: "woken", start: n, ...(good ? {} : { problem: "p" }) })),
       fc.nat(2).map((inFlight) => ({ type: "carrying", inFlight })),
       fc.constant({ type: "ended" }),
       fc.constant({ type: "ended", problem: "p" }),

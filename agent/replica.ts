@@ -39,25 +39,40 @@ export interface Replica {
   wakeAt?: Now | undefined;
   /** Draining: not over before the first, at the latest at the second. */
   drain?: { settledAt: Now; until: Now } | undefined;
+  /** Asleep or on its way there: `settling` as a drain is, then told to sleep, asleep, told to wake. */
+  sleep?: { stage: "settling" | "falling" | "asleep" | "waking"; settledAt: Now; until: Now; /** It should wake as soon as it sleeps. */ wake?: boolean } | undefined;
+  /** Its present start cannot be put to sleep. */
+  sleepless?: boolean | undefined;
+  /** Its host is taken back: that is how it ends. */
+  reclaimed?: boolean;
   /** Why it was last started again. */
   trouble?: string | undefined;
 }
 
 export type Event =
   | { type: "tick" }
-  | { type: "running"; start: number; stage: "setup" | "run"; port: number; pid: number }
+  /** It cannot run yet, and what it needs is being got. */
+  | { type: "preparing"; start: number; what: string }
+  | { type: "running"; start: number; stage: "setup" | "run"; port: number; pid: number | undefined }
   /** The start was not possible. `wait`: for want of room, which is no failure of the replica. */
   | { type: "refused"; start: number; reason: string; wait: boolean }
   /** `setup` or `run` ended by itself; nothing of it is left. */
-  | { type: "exited"; start: number; during: "setup" | "run"; code?: number | undefined; signal?: string | undefined; lastLine?: string | undefined }
+  | { type: "exited"; start: number; during: "setup" | "run"; code?: number | undefined; signal?: string | undefined; lastLine?: string | undefined; outOfMemory?: "certain" | "likely" | undefined }
   | { type: "probed"; start: number; ok: boolean; detail?: string; lastLine?: string | undefined }
   /** `settleMs`: how long it goes on taking requests before it may stop, though nothing is in flight. */
-  | { type: "drain"; reason: string; drainMs: number; settleMs?: number }
+  | { type: "drain"; reason: string; drainMs: number; settleMs?: number; reclaimed?: boolean }
+  /** Take its weights off the GPU when nothing is in flight, as `drain` waits for it. */
+  | { type: "sleep"; drainMs: number; settleMs: number }
+  | { type: "wake" }
+  /** The answer to `sleep`. `awake`: it refused, and goes on as it was. */
+  | { type: "slept"; start: number; problem?: string | undefined; awake?: boolean | undefined }
+  /** The answer to `wake`: it has generated something, or there is a problem. */
+  | { type: "woken"; start: number; problem?: string | undefined }
   | { type: "carrying"; inFlight: number }
   /** The answer to `stop`: nothing is left of it, or (with a problem) something would not end. */
   | { type: "ended"; problem?: string };
 
-export type Effect = { do: "start"; start: number } | { do: "probe"; start: number } | { do: "stop" };
+export type Effect = { do: "start" | "probe" | "sleep" | "wake"; start: number } | { do: "stop" };
 
 export interface Rules {
   probe: Probe;
@@ -110,7 +125,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
   };
   const gone = (): void => {
     replica.processes = "none";
-    replica.port = replica.pid = replica.failingSince = undefined;
+    replica.port = replica.pid = replica.failingSince = replica.sleep = replica.sleepless = undefined;
     replica.probing = false;
     replica.wakeAt = undefined;
   };
@@ -145,7 +160,33 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
     }
     stop();
   };
+  /** Tell a replica to sleep when nothing holds it up; else wake when nothing does. What outlives the drain time is cut. */
+  const settled = (): void => {
+    const { sleep, inFlight } = replica;
+    if (sleep?.stage !== "settling") return;
+    if (now < sleep.until && (inFlight > 0 || now < sleep.settledAt)) {
+      replica.wakeAt = inFlight > 0 ? sleep.until : sleep.settledAt;
+      return;
+    }
+    replica.sleep = { ...sleep, stage: "falling" };
+    replica.wakeAt = undefined;
+    become("sleeping", "its weights are being taken off the GPU");
+    effects.push({ do: "sleep", start: replica.start });
+  };
+  const rouse = (): void => {
+    if (replica.sleep === undefined) return;
+    replica.sleep = { ...replica.sleep, stage: "waking" };
+    become("sleeping", "it is waking");
+    effects.push({ do: "wake", start: replica.start });
+  };
+  const beReady = (reason: string | undefined): void => {
+    replica.sleep = undefined;
+    become("ready", reason);
+    replica.wakeAt = now + probe.intervalMs;
+  };
+  const ended = (): Phase => (replica.reclaimed === true ? "reclaimed" : "stopped");
   const kill = (reason: string): void => {
+    replica.sleep = undefined;
     become("unhealthy", reason);
     stop();
   };
@@ -156,6 +197,8 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       replica.wakeAt = undefined;
       if (replica.phase === "draining") {
         drained();
+      } else if (replica.phase === "sleeping") {
+        settled();
       } else if (replica.processes === "none") {
         replica.processes = "asked";
         effects.push({ do: "start", start: ++replica.start });
@@ -163,6 +206,10 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
         replica.probing = true;
         effects.push({ do: "probe", start: replica.start });
       }
+      break;
+
+    case "preparing":
+      if (replica.processes === "asked") become(replica.phase === "pending" ? "provisioning" : replica.phase, event.what);
       break;
 
     case "running":
@@ -183,7 +230,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
         become(replica.phase, event.reason);
         replica.wakeAt = now + backoffMs(replica.attempt++, random, { baseMs: backoff.baseMs, capMs: roomMs });
       } else {
-        if (replica.phase === "pending") become("starting", event.reason);
+        if (replica.phase === "pending" || replica.phase === "provisioning") become("starting", event.reason);
         startAgain(event.reason);
       }
       break;
@@ -192,10 +239,11 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       if (replica.processes !== "setup" && replica.processes !== "run") break;
       const what = event.during === "setup" ? "setup " : "";
       let reason = what + (event.signal === undefined ? `exited with code ${event.code ?? "unknown"}` : `was killed by ${event.signal}`);
+      if (event.outOfMemory !== undefined) reason += event.outOfMemory === "certain" ? ": out of memory" : " (out of memory?)";
       if (replica.phase === "draining") {
         gone();
         become("stopping", reason);
-        become("stopped", reason);
+        become(ended(), reason);
         break;
       }
       if (replica.readyAt === undefined && event.lastLine) reason += `: ${event.lastLine}`;
@@ -206,7 +254,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
     case "probed":
       if (!replica.probing || replica.processes !== "run") break;
       replica.probing = false;
-      if (replica.phase === "draining") break;
+      if (replica.phase === "draining" || replica.phase === "sleeping") break;
       if (event.ok) {
         replica.readyAt ??= now;
         become("ready", replica.trouble !== undefined && now - replica.readyAt < troubleMs ? `started again: ${replica.trouble}` : undefined);
@@ -231,6 +279,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
       break;
 
     case "drain":
+      if (event.reclaimed === true) replica.reclaimed = true;
       if (replica.phase === "stopping") break;
       if (replica.phase === "draining") {
         // a second order can only make it sooner
@@ -238,6 +287,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
         drained();
         break;
       }
+      replica.sleep = undefined;
       if (replica.processes === "run" && (replica.inFlight > 0 || (replica.phase === "ready" && (event.settleMs ?? 0) > 0))) {
         become("draining", event.reason);
         replica.drain = { settledAt: now + Math.min(event.settleMs ?? 0, event.drainMs), until: now + event.drainMs };
@@ -251,6 +301,39 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
     case "carrying":
       replica.inFlight = event.inFlight;
       if (replica.phase === "draining") drained();
+      else if (replica.phase === "sleeping") settled();
+      break;
+
+    case "sleep":
+      if (replica.phase !== "ready" || replica.processes !== "run" || replica.sleepless === true) break;
+      replica.sleep = { stage: "settling", settledAt: now + Math.min(event.settleMs, event.drainMs), until: now + event.drainMs };
+      become("sleeping", "it falls asleep when nothing is in flight");
+      settled();
+      break;
+
+    case "wake":
+      if (replica.sleep?.stage === "settling") beReady(undefined);
+      else if (replica.sleep?.stage === "falling") replica.sleep = { ...replica.sleep, wake: true };
+      else if (replica.sleep?.stage === "asleep") rouse();
+      break;
+
+    case "slept":
+      if (replica.phase !== "sleeping" || replica.sleep?.stage !== "falling") break;
+      if (event.problem !== undefined && event.awake === true) {
+        replica.sleepless = true;
+        beReady(`it cannot be put to sleep: ${event.problem}`);
+      } else if (event.problem !== undefined) kill(`it was told to sleep: ${event.problem}`);
+      else if (replica.sleep.wake === true) rouse();
+      else {
+        replica.sleep = { ...replica.sleep, stage: "asleep" };
+        become("sleeping", "its weights are in the host's memory");
+      }
+      break;
+
+    case "woken":
+      if (replica.phase !== "sleeping" || replica.sleep?.stage !== "waking") break;
+      if (event.problem === undefined) beReady(undefined);
+      else kill(`it was woken: ${event.problem}`);
       break;
 
     case "ended":
@@ -260,7 +343,7 @@ export function step(before: Replica, event: Event, now: Now, random: Random, ru
         become("failed", event.problem);
       } else if (replica.phase === "stopping") {
         gone();
-        become("stopped", replica.reason);
+        become(ended(), replica.reason);
       } else startAgain(replica.reason ?? "it was ended");
       break;
   }

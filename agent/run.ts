@@ -1,19 +1,31 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { systemClock } from "../schema/clock.ts";
+import type { Readings } from "../schema/readings.ts";
+import type { Assign } from "../schema/protocol.ts";
 import type { Config } from "./config.ts";
 import { readLoads } from "./engine.ts";
-import { processExecutor } from "./executors/process.ts";
+import { hostExecutor } from "./executors/executors.ts";
+import { keepFacts } from "./facts.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
+import { serveMetrics } from "./metrics.ts";
+import { readHost } from "./readings/readings.ts";
+import { steady } from "./readings/steady.ts";
+import type { Recent } from "./recent.ts";
+import type { Scrubber } from "./scrub.ts";
 import { holdState } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { probe, withSecrets } from "./probe.ts";
 import { openGate } from "./gate.ts";
+import { heedReclaim } from "./reclaim.ts";
 import { openRelays } from "./relay.ts";
 import { keepReplicas } from "./replicas.ts";
+import { keepKeysFresh } from "./rotate.ts";
+import { putToSleep, wakeUp } from "./sleep.ts";
 import { systemTimers } from "./timers.ts";
+import { openTrust } from "./trust.ts";
 
 /** A running agent. */
 export interface Agent {
@@ -24,7 +36,7 @@ export interface Agent {
 }
 
 /** Puts the parts together and starts them. @throws IdentityError when this host has not joined or is in use */
-export async function runAgent(config: Config, log: Log, environment: Readonly<Record<string, string | undefined>>): Promise<Agent> {
+export async function runAgent(config: Config, log: Log, environment: Readonly<Record<string, string | undefined>>, { recent, scrubber }: { recent: Recent; scrubber: Scrubber }): Promise<Agent> {
   const [clock, timers, random] = [systemClock, systemTimers, Math.random];
   await mkdir(config.state, { recursive: true, mode: 0o700 });
   const state = await realpath(config.state);
@@ -37,28 +49,61 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   log.info("agent starts", { host: identity.host, name: config.name ?? identity.name, region: identity.region, fleet: url, version: agentVersion });
   if (config.trust === "unsigned") {
     log.warn(`trust is unsigned (${config.trustPlace}): whoever can change services, or the fleet's hubs, can run any command on this host as this user`);
-  } else log.info("trust is templates: this host runs only what its owner allows; it has no templates, so it runs nothing", { place: config.trustPlace });
+  }
+  /** What is opened on this host is known from then on: it does not leave with a log line. */
+  const openSecrets: typeof keys.openSecrets = async (task) => {
+    const opened = await keys.openSecrets(task);
+    scrubber.learn(Object.values(opened));
+    return opened;
+  };
+  let last: Assign | undefined;
+  let turn = Promise.resolve();
+  const judge = async (assign: Assign): Promise<void> => {
+    try {
+      // a log of an earlier run may hold them before a replica has been started again
+      for (const task of assign.tasks) if (task.sealedSecrets !== undefined) openSecrets(task).catch(() => undefined);
+      const judged = await trust.judge(assign);
+      generation = assign.generation;
+      replicas.apply(judged);
+      link.changed();
+    } catch (error) {
+      log.error("an assignment could not be judged, the one before stays", { problem: error instanceof Error ? error.message : String(error) });
+    }
+  };
+  /** One after another: judging reads files. */
+  const take = (assign: Assign): void => {
+    last = assign;
+    turn = turn.then(() => judge(assign));
+  };
+  const trust = await openTrust({ config, state, openSecrets, onChange: () => last && take(last), timers, log });
+  if (config.trust !== "unsigned") log.info(trust.says, { place: config.trustPlace });
 
-  const executor = await processExecutor({ state, environment, openSecrets: keys.openSecrets });
-  const facts = await executor.capacity();
+  const executor = await hostExecutor({ state, owner: `${identity.host}:${state}`, config: config.executors, environment, openSecrets: trust.openSecrets, log });
+  const facts = keepFacts({ executor, first: await executor.capacity(), freeBytesMin: config.executors.disk_free, timers, log });
   let generation = 0;
   let draining = false;
 
   const loads = readLoads({
-    timers,
-    ready: () => replicas.states().flatMap(({ id, port, phase }) => (phase === "ready" && port !== undefined ? [{ id, port }] : [])),
+    timers, log,
+    ready: () => replicas.states().flatMap(({ id, port, pid, phase }) => (phase === "ready" && port !== undefined ? [{ id, port, pid }] : [])),
   });
   const replicas = keepReplicas({
     executor, clock,
-    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await keys.openSecrets(task))),
-    timers, random, log,
-    loadOf: (id) => loads.of(id),
-    engineOf: (id) => loads.engineOf(id),
+    probe: async (port, task) => probe(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await trust.openSecrets(task))),
+    putToSleep,
+    wakeUp: async (port, task) => wakeUp(port, task.sealedSecrets === undefined ? task.probe : withSecrets(task.probe, await trust.openSecrets(task))),
+    timers, random, log, recent, scrubber,
+    toldBy: (id) => loads.of(id),
     killAfterMs: config.killAfterMs,
-    refusal: config.trust === "unsigned" ? undefined : `this host runs no unsigned service: write "trust: unsigned" in ${config.trustPlace} to allow it`,
+    gate: trust.gate,
     onChange: () => link.changed(),
     onPhase: (replica) => link.report(replica),
   });
+  const host = readHost({ state, dcgmUrl: config.dcgmUrl, clock, timers });
+  const steadyReadings = (): Readings | undefined => {
+    const read = host.latest();
+    return read && steady(read);
+  };
   const relays = openRelays({
     url, host: identity.host, count: config.relays, clock, timers, random, log,
     answererOf: (head) => replicas.answererOf(head),
@@ -67,17 +112,28 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   });
   const gate = config.direct === undefined ? undefined : await openGate({ ...config.direct, hostId: identity.host, answererOf: (head) => relays.answererOf(head), timers, log, monotonic: () => performance.now() });
   const link = openLink({
-    url, host: identity.host, region: identity.region, agentVersion, sign: keys.sign, clock, timers, random, log,
-    heartbeat: (epoch) => heartbeat({ epoch, generation, relays: relays.open, draining, replicas: replicas.states(), facts, ...(gate === undefined ? {} : { direct: { url: gate.url } }) }),
+    url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
+    heartbeat: (epoch) => heartbeat({
+      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now, trust: config.trust,
+      readings: steadyReadings(), ...(gate === undefined ? {} : { direct: { url: gate.url } }),
+    }),
     relays: config.relays,
     onTickets: (tickets) => relays.tickets(tickets),
     onGate: (given) => gate?.admit(given),
-    onAssign(assign) {
-      generation = assign.generation;
-      replicas.apply(assign);
-      link.changed();
-    },
+    onAssign: take,
   });
+
+  const metrics = config.metricsPort === undefined ? undefined : await serveMetrics({
+    port: config.metricsPort, agentVersion, log,
+    linkUp: () => link.up, sessions: () => link.sessions, relays: () => relays.open.length,
+    replicas: () => replicas.states(), carried: () => replicas.carried, readings: () => host.latest(), linesDropped: () => recent.dropped,
+  }).catch((error: Error) => {
+    // a port that is taken is no reason to serve nobody
+    log.error("the agent's metrics are not served", { problem: error.message });
+    return undefined;
+  });
+  const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
+  const freshness = keepKeysFresh({ state, clock, timers, random, log });
 
   return {
     async stop() {
@@ -85,7 +141,14 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       log.info("agent drains", { atMostMs: config.drainMs });
       link.changed();
       await replicas.leave(config.drainMs);
+      await executor.killAll();
+      reclaim.close();
       loads.close();
+      host.close();
+      await metrics?.close();
+      facts.close();
+      trust.close();
+      freshness.close();
       await link.close();
       gate?.close();
       relays.close();

@@ -5,7 +5,7 @@ import { sql } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { DecisionRecord } from "../schema/decision.ts";
 import { keyDigest, keyId, newKey, pepperKey } from "../schema/key.ts";
-import { enrolText } from "../schema/protocol.ts";
+import { enrolText, rotateText } from "../schema/protocol.ts";
 import { toBase64 } from "../schema/seal.ts";
 import type { StatusReplica } from "../schema/snapshot.ts";
 import { createApp } from "./app.ts";
@@ -237,6 +237,22 @@ describe("enrolment", () => {
     expect(edge.bundles.at(-1)?.fleet.hosts).toMatchObject([{ id: body.host, revoked: true }]);
   });
 
+  test("wants a host empty, and no longer; the edge is told, and hears nothing new of what it knows", async () => {
+    const { body: { host } } = await enrol(await (await agent()).request((await invite()).token));
+    const drain = (draining: boolean, id: unknown = host) => call("PUT", `/v1/hosts/${String(id)}/draining`, { draining });
+    expect((await drain(true)).body).toEqual({ id: host, name: "box", draining: true, published: true });
+    expect(edge.bundles.at(-1)?.fleet.hosts).toMatchObject([{ id: host, draining: true }]);
+    const since = (await call("GET", "/v1/hosts")).body.hosts;
+    now += 60_000;
+    await drain(true);
+    expect((await call("GET", "/v1/hosts")).body.hosts).toEqual(since);
+    expect((await drain(false)).body).toMatchObject({ draining: false });
+    expect(edge.bundles.at(-1)?.fleet.hosts[0]).not.toHaveProperty("draining");
+    expect((await drain(true, "none")).body.error.message).toBe('Cannot drain host "none": there is no such host, or it is revoked');
+    await call("DELETE", `/v1/hosts/${String(host)}`);
+    expect((await drain(true)).status).toBe(404);
+  });
+
   test("of ten with one token takes exactly one", async () => {
     const { token } = await invite();
     const requests = await Promise.all(Array.from({ length: 10 }, async () => (await agent()).request(token)));
@@ -354,5 +370,88 @@ describe("replicas", () => {
     hubWith(replica(1));
     expect(await call("GET", "/v1/services/chat/logs")).toMatchObject({ status: 502, body: { error: { message: expect.stringContaining("no log of chat.local.1") } } });
     expect((await call("GET", "/v1/services/none/logs")).status).toBe(404);
+  });
+});
+
+describe("what an operator signed", () => {
+  const task = { run: "serve --port $PORT", envs: {}, drainMs: 120_000, gpus: 0, gate: "openai", probe: { path: "/", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } };
+  const jws = (payload: unknown, header: object = { alg: "EdDSA", typ: "fairlead-spec+jws", kid: "k" }): string => [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".").concat(".c2ln");
+  const spec = (more: object = {}): object => ({ service: "chat", version: 1, signedAt: 1, replicasMax: 1, task, ...more });
+  const put = (payload: object, header?: object) => call("PUT", "/v1/services/chat", { yaml, signed: { jws: jws(payload, header) } });
+
+  test.each<[string, object, object | undefined, string]>([
+    ["another service's", spec({ service: "other" }), undefined, "the file says something else of name"],
+    ["of another command", spec({ task: { ...task, run: "other" } }), undefined, "the file says something else of run"],
+    ["of more replicas", spec({ replicasMax: 2 }), undefined, "the file says something else of replicas"],
+    ["of secrets that it has not", spec({ secrets: "x" }), undefined, "the file says something else of secrets"],
+    ["with a field of another version", spec({ more: 1 }), undefined, "of different versions"],
+    ["of another type", spec(), { alg: "EdDSA", typ: "JWT", kid: "k" }, "it is no signed spec"],
+  ])("is refused when it is %s", async (_, payload, header, message) => {
+    const answer = await put(payload, header);
+    expect([answer.status, answer.body.error.message]).toEqual([400, expect.stringContaining(message)]);
+  });
+
+  test("is refused when the version has moved on meanwhile, and the next one is told", async () => {
+    expect((await put(spec())).status).toBe(201);
+    expect((await call("GET", "/v1/services/chat/signing")).body).toEqual({ next: 2, signed: true });
+    const late = await call("PUT", "/v1/services/chat", { yaml: yaml.replace("m}", "n}"), signed: { jws: jws(spec()) } });
+    expect([late.status, late.body.error.message]).toEqual([409, expect.stringContaining("it is version 1, and version 1 is there already; sign it again")]);
+  });
+});
+
+describe("a host's keys", () => {
+  const pair = async () => {
+    const made = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
+    const sign = async (text: string) => toBase64(new Uint8Array(await crypto.subtle.sign("Ed25519", made.privateKey, new TextEncoder().encode(text))));
+    return { publicKey: toBase64(new Uint8Array((await crypto.subtle.exportKey("raw", made.publicKey)) as ArrayBuffer)), sign };
+  };
+  const sealKey = toBase64(new Uint8Array(32).fill(9));
+  type Pair = Awaited<ReturnType<typeof pair>>;
+  const hostOf = (id: string) => edge.bundles.at(-1)?.fleet.hosts.find((one) => one.id === id);
+
+  async function enrolled(): Promise<{ host: string; old: Pair }> {
+    const old = await pair();
+    const { token } = (await call("POST", "/v1/hosts/invites", {})).body as { token: string };
+    const signature = await old.sign(enrolText(keyId(token, "flj") ?? "", old.publicKey, sealKey));
+    return { host: (await call("POST", "/v1/enrol", { token, name: "box", publicKey: old.publicKey, sealKey, signature })).body.host as string, old };
+  }
+  const rotateTo = async (host: string, old: Pair, next: Pair, { onFile = old.publicKey } = {}) => {
+    const text = rotateText(host, onFile, next.publicKey, sealKey);
+    return call("POST", "/v1/enrol/rotate", { host, publicKey: next.publicKey, sealKey, signature: await next.sign(text), previousSignature: await old.sign(text) }, {});
+  };
+
+  test("are replaced by ones that both prove, overlap for a day, and a repeated call changes nothing", async () => {
+    const { host, old } = await enrolled();
+    const next = await pair();
+    const first = await rotateTo(host, old, next);
+    expect([first.status, first.body]).toEqual([200, { previousUntil: now + 86_400_000 }]);
+    await edge.bundle((sent) => sent.fleet.hosts.some((one) => one.previousKey !== undefined));
+    expect(hostOf(host)).toMatchObject({ publicKey: next.publicKey, previousKey: { publicKey: old.publicKey, until: now + 86_400_000 } });
+    now += 1_000;
+    expect((await rotateTo(host, old, next)).body).toEqual(first.body);
+    // the old key is for the links of a day, not for making yet another one
+    expect((await rotateTo(host, old, await pair())).status).toBe(403);
+    expect((await rotateTo(host, next, await pair())).status).toBe(200);
+  });
+
+  test("are not replaced without the old one, without the new one, or of a revoked host", async () => {
+    const { host, old } = await enrolled();
+    const [thief, next] = [await pair(), await pair()];
+    expect((await rotateTo(host, thief, next, { onFile: old.publicKey })).status).toBe(403);
+    expect((await rotateTo(host, old, { ...next, sign: thief.sign })).status).toBe(403);
+    expect((await rotateTo("host_nobody", old, next)).status).toBe(403);
+    await call("DELETE", `/v1/hosts/${host}`);
+    expect((await rotateTo(host, old, next)).status).toBe(403);
+    expect(hostOf(host)).toMatchObject({ publicKey: old.publicKey, revoked: true });
+  });
+
+  test("a host that was shut out is let back in by a number that its hub compares, and a revoked one is not", async () => {
+    const { host } = await enrolled();
+    for (const releases of [1, 2]) {
+      expect((await call("POST", `/v1/hosts/${host}/release`)).status).toBe(200);
+      expect(hostOf(host)?.releases).toBe(releases);
+    }
+    await call("DELETE", `/v1/hosts/${host}`);
+    expect((await call("POST", `/v1/hosts/${host}/release`)).status).toBe(404);
   });
 });

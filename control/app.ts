@@ -9,7 +9,7 @@ import { enrolRoutes } from "./routes/enrol.ts";
 import { explainRoutes } from "./routes/explain.ts";
 import { hostRoutes } from "./routes/hosts.ts";
 import { keyRoutes } from "./routes/keys.ts";
-import { logRoutes } from "./routes/logs.ts";
+import { hostLogRoutes, logRoutes } from "./routes/logs.ts";
 import { replicaRoutes } from "./routes/replicas.ts";
 import { serviceRoutes } from "./routes/services.ts";
 import { statusRoutes } from "./routes/status.ts";
@@ -44,6 +44,7 @@ export function createApp(context: Context): Hono {
   app.route("/v1/explain", explainRoutes(context));
   app.route("/v1/keys", keyRoutes(context));
   app.route("/v1/hosts", hostRoutes(context));
+  app.route("/v1/hosts", hostLogRoutes(context));
   app.route("/v1/validate", validateRoutes());
 
   app.notFound((c) => errorResponse(new FairleadError("not_found", `Cannot ${c.req.method} ${c.req.path}: there is no such path`)));

@@ -10,11 +10,11 @@ import type { SealedService } from "./secrets.ts";
 function service(yaml: string, name = "chat"): ServiceRow {
   const { service: spec, problems } = parseService(yaml, { name });
   if (spec === undefined) throw new Error(JSON.stringify(problems));
-  return { name, version: 3, yaml, spec, secrets: "", createdAt: 5, updatedAt: 6, deletedAt: null };
+  return { name, version: 3, yaml, spec, secrets: "", signed: null, createdAt: 5, updatedAt: 6, deletedAt: null };
 }
 
 function host(id: string, region: Region, revokedAt: number | null = null): HostRow {
-  return { id, name: `name-${id}`, region, publicKey: "p", sealKey: "s", createdAt: 1, revokedAt };
+  return { id, name: `name-${id}`, region, publicKey: "p", sealKey: "s", rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 1, revokedAt, drainingAt: null };
 }
 
 function compiled(published: Partial<Published>, sealed: Record<string, SealedService> = {}, regions: Region[] = ["weur", "enam"]) {
@@ -35,7 +35,7 @@ test("compile() resolves a service for the edge and for the hubs", () => {
     services: [
       {
         name: "chat", version: 3, models: ["m"], listed: true, createdAt: 5, selfHosted: true, timeouts: { ttftMs: 120_000, idleMs: 15_000, totalMs: 600_000 }, bodyBytesMax: 20_971_520,
-        routing: { strategy: "availability_first", fallbackChain: [], attempts: 3, onStreamLoss: "continue" },
+        routing: { strategy: "availability_first", fallbackChain: [], attempts: 3, onStreamLoss: "continue", contextWindowFallback: false },
         replicas: { name: "g", weight: 1, fallback: false },
         providers: [{ name: "p", endpoint: "https://a.example/v1", dialect: "openai", weight: 1, fallback: false, continuation: "none", headers: {}, sealedApiKey: "locked", sealedHeaders: "locked too" }],
       },

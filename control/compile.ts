@@ -1,4 +1,4 @@
-import type { Bundle, FleetService, RouteService } from "../schema/bundle.ts";
+import type { Bundle, FleetHost, FleetService, RouteService } from "../schema/bundle.ts";
 import type { Now } from "../schema/clock.ts";
 import type { Region } from "../schema/region.ts";
 import type { ServiceSpec } from "../schema/serviceSpec.ts";
@@ -25,10 +25,20 @@ export function compile(published: Published, sealed: ReadonlyMap<string, Sealed
       })),
     },
     fleet: {
-      hosts: hosts.map(({ id, name, region, publicKey, revokedAt }) => ({ id, name, region, publicKey, revoked: revokedAt !== null })),
+      hosts: hosts.map((host) => fleetHost(host)),
       services: services.flatMap((row) => fleetService(row, sealed.get(row.name), homes)),
       removed,
     },
+  };
+}
+
+function fleetHost({ id, name, region, publicKey, previousKey, previousUntil, releases, revokedAt, drainingAt }: HostRow): FleetHost {
+  return {
+    id, name, region, publicKey,
+    ...(previousKey === null || previousUntil === null ? {} : { previousKey: { publicKey: previousKey, until: previousUntil } }),
+    ...(releases === 0 ? {} : { releases }),
+    revoked: revokedAt !== null,
+    ...(drainingAt === null ? {} : { draining: true }),
   };
 }
 
@@ -57,9 +67,9 @@ export function isListed({ hasModel, providers, task }: ServiceSpec): boolean {
   return hasModel || providers.length > 0 || (task?.probe.path.startsWith("/v1") ?? false);
 }
 
-function fleetService({ name, version, spec }: ServiceRow, sealed: SealedService | undefined, homes: readonly Region[]): FleetService[] {
+function fleetService({ name, version, spec, signed }: ServiceRow, sealed: SealedService | undefined, homes: readonly Region[]): FleetService[] {
   if (spec.task === undefined || sealed?.digest === undefined) return [];
-  return [{ task: { ...spec.task, service: name, version, digest: sealed.digest }, replicas: spread(spec.replicas.min, homes), sealedSecrets: sealed.hosts }];
+  return [{ task: { ...spec.task, service: name, version, digest: sealed.digest, ...(signed === null ? {} : { signed }) }, replicas: spread(spec.replicas.min, homes), sealedSecrets: sealed.hosts }];
 }
 
 /** Where replicas may be: regions with hosts, the one that had a host first coming first; the operator's first region when there are no hosts yet. */

@@ -2,6 +2,7 @@ import { bundleBytesMax, type Bundle } from "../schema/bundle.ts";
 import type { DecisionRecord, DryRun, DryRunAnswer } from "../schema/decision.ts";
 import { errorCodes, FairleadError, type ErrorCode } from "../schema/errors.ts";
 import type { RegionStatus } from "../schema/snapshot.ts";
+import type { ToldKind, ToldLines } from "../schema/told.ts";
 
 /** What the edge said to a new bundle. */
 export type PutAnswer =
@@ -18,13 +19,25 @@ export interface Edge {
   /** @throws Error in words when there is no answer within the time, in ms */
   status(timeoutMs: number): Promise<RegionStatus[]>;
   /** The log of a replica as a stream of bytes. @throws Error in words */
-  logs(host: string, replica: string, options: { tail: number; follow: boolean; signal: AbortSignal }): Promise<ReadableStream<Uint8Array>>;
+  logs(host: string, replica: string, options: LogOptions): Promise<ReadableStream<Uint8Array>>;
+  /** An agent's own log, of one service where it is named. @throws Error in words */
+  agentLog(host: string, service: string | undefined, options: LogOptions): Promise<ReadableStream<Uint8Array>>;
+  /** What Hubs remember of a service after a place; from the beginning where that is empty. @throws Error in words */
+  told(kind: ToldKind, service: string, after: string, tail: number): Promise<ToldLines>;
   /** Why it would not call each of these endpoints; null for one that it would. @throws Error in words */
   refusals(endpoints: readonly string[]): Promise<(string | null)[]>;
   /** What became of a request. @throws FairleadError: the edge's own, or `not_ready` when it does not answer */
   explain(requestId: string): Promise<DecisionRecord>;
   /** What would become of one. @throws FairleadError as `explain` */
   dryRun(request: DryRun): Promise<DryRunAnswer>;
+}
+
+export interface LogOptions {
+  tail: number;
+  follow: boolean;
+  /** Terminal escapes stay. */
+  raw?: boolean;
+  signal: AbortSignal;
 }
 
 /** How long the edge is given for a question, in ms. */
@@ -53,10 +66,12 @@ export function connectEdge(url: string, token: string): Edge {
       const answer = await reach(`${base}/internal/status`, { headers, signal: AbortSignal.timeout(timeoutMs) });
       return ((await answer.json()) as { regions: RegionStatus[] }).regions;
     },
-    async logs(host, replica, { tail, follow, signal }) {
-      const query = new URLSearchParams({ tail: String(tail), follow: follow ? "1" : "0" });
-      const answer = await reach(`${base}/internal/logs/${encodeURIComponent(host)}/${encodeURIComponent(replica)}?${query.toString()}`, { headers, signal });
-      return answer.body ?? new Blob([]).stream();
+    logs: (host, replica, options) => streamed(`${encodeURIComponent(host)}/${encodeURIComponent(replica)}`, options, {}),
+    agentLog: (host, service, options) => streamed(encodeURIComponent(host), options, service === undefined ? {} : { service }),
+    async told(kind, service, after, tail) {
+      const query = new URLSearchParams({ kind, after, tail: String(tail) });
+      const answer = await reach(`${base}/internal/told/${encodeURIComponent(service)}?${query.toString()}`, { headers, signal: AbortSignal.timeout(askMs) });
+      return (await answer.json()) as ToldLines;
     },
     async refusals(endpoints) {
       const answer = await reach(`${base}/internal/endpoints`, { method: "POST", headers, body: JSON.stringify({ endpoints }), signal: AbortSignal.timeout(askMs) });
@@ -65,6 +80,12 @@ export function connectEdge(url: string, token: string): Edge {
     explain: (requestId) => ask<DecisionRecord>("GET", `/internal/explain/${encodeURIComponent(requestId)}`),
     dryRun: (request) => ask<DryRunAnswer>("POST", "/internal/explain", request),
   };
+
+  async function streamed(of: string, { tail, follow, raw = false, signal }: LogOptions, more: Record<string, string>): Promise<ReadableStream<Uint8Array>> {
+    const query = new URLSearchParams({ ...more, tail: String(tail), follow: follow ? "1" : "0", ...(raw ? { raw: "1" } : {}) });
+    const answer = await reach(`${base}/internal/logs/${of}?${query.toString()}`, { headers, signal });
+    return answer.body ?? new Blob([]).stream();
+  }
 
   /** A question whose errors are the asker's to read as they are. */
   async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {

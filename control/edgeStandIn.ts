@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import { bundleSchema, type Bundle } from "../schema/bundle.ts";
 import type { DecisionRecord, DryRunAnswer } from "../schema/decision.ts";
 import type { RegionStatus } from "../schema/snapshot.ts";
+import type { ToldLine, ToldLines } from "../schema/told.ts";
 
 /** A real HTTP server that stands in for the edge in tests, and keeps what it was sent. */
 export interface EdgeStandIn {
@@ -12,6 +13,10 @@ export interface EdgeStandIn {
   regions: RegionStatus[] | (() => RegionStatus[]) | undefined;
   /** Log text by replica id; each is streamed as one piece, and held open when followed. */
   logs: Map<string, string>;
+  /** The agents' own logs, by host: as text that holds only what is asked for. */
+  agentLogs: Map<string, string>;
+  /** What Hubs remember, by kind and service; each line's place is its number. */
+  told: Map<string, ToldLine[]>;
   /** What `/internal/explain` knows, by request id; and what it answers to a request that is weighed only. */
   decisions: Map<string, DecisionRecord>;
   dryRun: (request: unknown) => DryRunAnswer;
@@ -45,6 +50,8 @@ export async function startEdge(token: string): Promise<EdgeStandIn> {
     bundles: [],
     regions: [],
     logs: new Map(),
+    agentLogs: new Map(),
+    told: new Map(),
     decisions: new Map(),
     dryRun: () => ({ service: "chat", model: "m", account: "default", strategy: "availability_first", saturated: false, candidates: [], filtered: {} }),
     refused: new Map(),
@@ -75,10 +82,15 @@ export async function startEdge(token: string): Promise<EdgeStandIn> {
       const regions = typeof edge.regions === "function" ? edge.regions() : edge.regions;
       return regions === undefined ? undefined : answer(response, 200, { regions });
     }
-    const log = /^\/internal\/logs\/[^/]+\/([^/]+)$/.exec(url.pathname)?.[1];
-    if (log !== undefined) {
-      const text = edge.logs.get(log);
-      if (text === undefined) return answer(response, 503, { error: { message: `no log of ${log}` } });
+    const told = /^\/internal\/told\/([^/]+)$/.exec(url.pathname)?.[1];
+    if (told !== undefined) {
+      const lines = edge.told.get(`${url.searchParams.get("kind") ?? ""} ${told}`) ?? [];
+      return answer(response, 200, { lines: lines.slice(Number(url.searchParams.get("after") ?? 0)).slice(-Number(url.searchParams.get("tail"))), next: String(lines.length) } satisfies ToldLines);
+    }
+    const [, host, log] = /^\/internal\/logs\/([^/]+)(?:\/([^/]+))?$/.exec(url.pathname) ?? [];
+    if (host !== undefined) {
+      const text = log === undefined ? edge.agentLogs.get(host) : edge.logs.get(log);
+      if (text === undefined) return answer(response, 503, { error: { message: `no log of ${log ?? host}` } });
       response.writeHead(200, { "content-type": "text/plain" }).write(text);
       if (url.searchParams.get("follow") !== "1") response.end();
       return;

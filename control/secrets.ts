@@ -2,6 +2,7 @@ import { keyDigest, pepperKey } from "../schema/key.ts";
 import { decrypt, encrypt, sealTo, sharedKey } from "../schema/seal.ts";
 import type { ServiceSecrets } from "../schema/service.ts";
 import type { ServiceSpec } from "../schema/serviceSpec.ts";
+import { saltName } from "../schema/signedSpec.ts";
 import type { HostRow, ServiceRow } from "../schema/tables.ts";
 
 /** Control's keys, each derived from FAIRLEAD_SHARED_KEY for one use. */
@@ -49,8 +50,12 @@ export interface SealedService {
  * restarts. Keyed, so that nobody can try out secrets on it.
  */
 export function taskDigest(vault: Vault, task: NonNullable<ServiceSpec["task"]>, secrets: Readonly<Record<string, string>>): Promise<string> {
-  const sorted = (record: Readonly<Record<string, string>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
-  const what = [task.setup ?? null, task.run, task.workdir ?? null, sorted(task.envs), sorted(secrets), task.fixedPort ?? null, task.gpus];
+  const sorted = (record: Readonly<Record<string, unknown>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+  const what: unknown[] = [task.setup ?? null, task.run, task.workdir ?? null, sorted(task.envs), sorted(secrets), task.fixedPort ?? null, task.gpus];
+  // only where they are given: services of before go on under their digests
+  const { template, image, mounts, limits } = task;
+  if (template !== undefined) what.push(template.name, sorted(template.parameters));
+  if (image !== undefined || limits !== undefined) what.push([image ?? null, sorted(mounts ?? {}), limits ?? null]);
   return keyDigest(JSON.stringify(what), vault.digest);
 }
 
@@ -64,7 +69,8 @@ export async function sealService(vault: Vault, row: ServiceRow, hosts: readonly
   if (task === undefined) return sealed;
   sealed.digest = await taskDigest(vault, task, secrets.replica);
   if (Object.keys(secrets.replica).length === 0) return sealed;
-  const text = JSON.stringify(secrets.replica);
+  // what was signed binds the secrets by a salt, which only the hosts may know
+  const text = JSON.stringify(secrets.salt === undefined ? secrets.replica : { ...secrets.replica, [saltName]: secrets.salt });
   for (const host of hosts) if (host.revokedAt === null) sealed.hosts[host.id] = await sealTo(host.sealKey, `secrets:${row.name}`, text);
   return sealed;
 }

@@ -60,11 +60,18 @@ test("compileStatus() keeps showing a service that was taken down until its repl
 });
 
 test("compileStatus() tells the states of hosts apart", () => {
-  const host = (id: string, revokedAt: number | null = null): HostRow => ({ id, name: id, region: "local", publicKey: "", sealKey: "", createdAt: 0, revokedAt });
+  const host = (id: string, revokedAt: number | null = null): HostRow => ({ id, name: id, region: "local", publicKey: "", sealKey: "", rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 0, revokedAt, drainingAt: id === "drained" ? 5 : null });
   const seen = (id: string, linkUp: boolean, draining = false) => ({ id, name: id, region: "local" as const, relays: [], heardAt: 5000, linkUp, draining, generation: 1, appliedGeneration: 1 });
-  const hosts = [host("up"), host("leaving"), host("lost"), host("new"), host("gone", 5)];
-  const edge = { reachable: true as const, regions: [{ ...region, hosts: [seen("up", true), seen("leaving", true, true), seen("lost", false)] }] };
-  expect(compileStatus({ ...facts, hosts, edge }).hosts.map(({ state }) => state)).toEqual(["up", "draining", "lost", "never seen", "revoked"]);
+  const hosts = [host("up"), host("leaving"), host("lost"), host("new"), host("gone", 5), host("drained")];
+  const edge = { reachable: true as const, regions: [{ ...region, hosts: [seen("up", true), seen("leaving", true, true), seen("lost", false), seen("drained", true)] }] };
+  expect(compileStatus({ ...facts, hosts, edge }).hosts.map(({ state }) => state)).toEqual(["up", "draining", "lost", "never seen", "revoked", "draining"]);
+});
+
+test("compileStatus() passes on what a host read of itself, and what runs on it", () => {
+  const hosts: HostRow[] = [{ id: "box", name: "box", region: "local", publicKey: "", sealKey: "", rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 0, revokedAt: null, drainingAt: null }];
+  const readings = { ageMs: 10, gpus: [{ index: 0, utilisation: 0.5 }] };
+  const seen = { id: "box", name: "box", region: "local" as const, relays: [0], heardAt: 5000, linkUp: true, draining: false, generation: 3, appliedGeneration: 2, agentVersion: "1.2.3", protocol: 3, readings };
+  expect(compileStatus({ ...facts, hosts, edge: { reachable: true, regions: [{ ...region, hosts: [seen] }] } }).hosts).toEqual([{ id: "box", name: "box", region: "local", state: "up", linkUp: true, relays: [0], heardAt: 5000, generation: 3, appliedGeneration: 2, agentVersion: "1.2.3", protocol: 3, readings }]);
 });
 
 test("foldFailed() shows the living and the last three that ended", () => {

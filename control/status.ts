@@ -1,8 +1,10 @@
 import type { Now } from "../schema/clock.ts";
+import type { Readings } from "../schema/readings.ts";
 import { isAlive } from "../schema/replica.ts";
 import type { RegionStatus, StatusReplica } from "../schema/snapshot.ts";
 import type { HostRow, ServiceRow } from "../schema/tables.ts";
 import { isListed } from "./compile.ts";
+import { trafficOf, type TrafficView } from "./traffic.ts";
 
 /**
  * - `READY`: it answers: a replica is ready, or it has providers only
@@ -32,18 +34,31 @@ export interface ServiceView {
   readySince?: number;
   endpoint: string;
   replicas: StatusReplica[];
+  /** Of the last minute, by upstream; empty where none came, or the edge cannot be asked. */
+  traffic?: TrafficView[];
 }
 
 export interface HostView {
   id: string;
   name: string;
   region: string;
-  state: "up" | "draining" | "lost" | "never seen" | "revoked" | "unknown";
+  state: "up" | "draining" | "lost" | "never seen" | "revoked" | "quarantined" | "unknown";
+  /** Why it is shut out, or draining. */
+  reason?: string;
+  /** What its agent takes for its word on what to run. */
+  trust?: string;
   /** Whether its control link is open, and which data links are. */
   linkUp: boolean;
   relays: number[];
   /** When its hub last heard from it (ms since the epoch). */
   heardAt?: number;
+  agentVersion?: string;
+  protocol?: number;
+  /** What it was last told, and what it says it has taken over. */
+  generation?: number;
+  appliedGeneration?: number;
+  /** What it read of itself lately, with its age; absent when there is nothing fresh. */
+  readings?: Readings;
 }
 
 /** What the edge said, or why it said nothing. */
@@ -102,6 +117,7 @@ function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publ
     ...(ready.length === 0 ? {} : { readySince: Math.min(...ready.map(({ since }) => since)) }),
     endpoint: isListed(spec) ? `${publicUrl}/v1` : `${publicUrl}/s/${name}/`,
     replicas,
+    traffic: trafficOf(name, regions),
   };
 }
 
@@ -118,14 +134,21 @@ function viewLeaving(name: string, all: readonly StatusReplica[], publicUrl: str
   return { name, version, activeVersions: [], status: "SHUTTING_DOWN", models: [], selfHosted: true, desired: 0, ready: 0, endpoint: `${publicUrl}/s/${name}/`, replicas };
 }
 
-function viewHost({ id, name, region, revokedAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
+function viewHost({ id, name, region, revokedAt, drainingAt }: HostRow, edge: EdgeStatus, now: Now): HostView {
   const seen = edge.reachable ? edge.regions.flatMap((status) => status.hosts).find((host) => host.id === id) : undefined;
-  const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [] };
+  const view = { id, name, region, linkUp: seen?.linkUp ?? false, relays: seen?.relays ?? [], ...(seen?.trust === undefined ? {} : { trust: seen.trust }) };
   if (revokedAt !== null) return { ...view, state: "revoked" };
   if (!edge.reachable) return { ...view, state: "unknown" };
+  if (seen?.quarantine !== undefined) return { ...view, state: "quarantined", reason: `${seen.quarantine.reason}; fairlead hosts release lets it back in, revoke and invite give it a new identity`, heardAt: Math.min(seen.heardAt, now) };
   if (seen === undefined || (seen.heardAt === 0 && !seen.linkUp)) return { ...view, state: "never seen" };
   // a hub's clock may be a little ahead of ours
-  return { ...view, state: seen.linkUp ? (seen.draining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now) };
+  const isDraining = seen.linkUp && (seen.draining || drainingAt !== null);
+  const reason = isDraining ? (seen.reason ?? (drainingAt === null ? undefined : "its operator drains it")) : undefined;
+  const { generation, appliedGeneration, agentVersion, protocol, readings } = seen;
+  return {
+    ...view, generation, appliedGeneration, state: seen.linkUp ? (isDraining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now),
+    ...(reason === undefined ? {} : { reason }), ...(agentVersion === undefined ? {} : { agentVersion }), ...(protocol === undefined ? {} : { protocol }), ...(readings === undefined ? {} : { readings }),
+  };
 }
 
 /** The replicas worth a line: the living, and the last few that failed; `folded` counts the other failed ones. */

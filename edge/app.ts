@@ -6,6 +6,8 @@ import { metrics } from "./http/metrics.ts";
 import { listModels, showModel } from "./http/models.ts";
 import { service } from "./http/service.ts";
 import { getView } from "./view.ts";
+import { tellSoon } from "./decisions.ts";
+import { sawRefused } from "./telemetry/telemetry.ts";
 import { requestIdOf, type RouterContext, type RouterRequest } from "./http/context.ts";
 
 /** The paths that carry the load; `router.ts` takes them without asking Hono. */
@@ -42,6 +44,10 @@ export function answerError(error: unknown, c: RouterRequest, bundleVersion: str
   const known = error instanceof FairleadError ? error : new FairleadError("internal", "Cannot serve the request: internal error", { cause: error });
   // 499 is for the log only: nobody is there to read it
   if (known.code === "internal") console.error(JSON.stringify({ message: "internal error", requestId: requestIdOf(c), path: c.req.path, error: String(error), stack: error instanceof Error ? error.stack : undefined }));
+  if (/^\/(?:v1|s)\//.test(c.req.path)) {
+    sawRefused(known.status);
+    tellSoon(c.env, c.req.raw, (work) => c.executionCtx.waitUntil(work), Date.now());
+  }
   return errorResponse(known, { "x-request-id": requestIdOf(c), ...(bundleVersion === null ? {} : { "x-fairlead-bundle-version": bundleVersion }) });
 }
 

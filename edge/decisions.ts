@@ -1,9 +1,10 @@
 import { candidatesToldMax, type DecisionRecord, type Weighed } from "../schema/decision.ts";
 import type { RouterEnv } from "./env.ts";
 import type { Decision } from "./route/route.ts";
+import { drainTold } from "./telemetry/telemetry.ts";
 import { nearestHub } from "./view.ts";
 
-/** Decisions go out together, one call a second at most, however many requests there are. */
+/** Decisions and counts go out together, one call a second at most, however many requests there are. */
 const batchMs = 1_000;
 /** Kept between two calls; what comes when there are so many is not noted. */
 const pendingMax = 200;
@@ -36,7 +37,11 @@ export function weighed({ strategy, saturated, candidates, filtered, scores }: D
  */
 export function noteDecision(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void, record: () => DecisionRecord): void {
   if (pending.length < pendingMax) pending.push(record());
-  const now = Date.now();
+  tellSoon(env, request, waitUntil, Date.now());
+}
+
+/** What this isolate has counted and decided is to be told to its Hub, with what comes within a second. */
+export function tellSoon(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void, now: number): void {
   if (waitingSince > 0 && now - waitingSince < lostMs) return;
   waitingSince = now;
   waitUntil(sendSoon(env, request, now));
@@ -49,11 +54,13 @@ async function sendSoon(env: RouterEnv, request: Request, since: number): Promis
   const batch = pending;
   pending = [];
   waitingSince = 0;
-  if (batch.length === 0) return;
+  const told = drainTold(Date.now());
+  if (batch.length === 0 && told === undefined) return;
   try {
-    await nearestHub(env, request).record(batch);
+    await nearestHub(env, request).record(batch, told);
   } catch (error) {
-    console.warn(JSON.stringify({ message: "decisions were not kept", decisions: batch.length, error: String(error) }));
+    // it may have heard all the same: what is told twice would be counted twice
+    console.warn(JSON.stringify({ message: "decisions were not kept", decisions: batch.length, cells: told?.cells.length ?? 0, error: String(error) }));
   }
 }
 

@@ -14,6 +14,8 @@ export const putServiceSchema = z.strictObject({
   secrets: z.record(z.string(), z.string()).default({}),
   /** Values from the environment of whoever runs `fairlead up`, for names that nothing else gives: only the places that name them get them. */
   environment: z.record(z.string(), z.string()).default({}),
+  /** What the operator signed of it (`schema/signedSpec.ts`), and the salt by which that binds the secrets. */
+  signed: z.strictObject({ jws: z.string().max(400_000), salt: z.string().max(64).optional() }).optional(),
 });
 export type PutService = z.input<typeof putServiceSchema>;
 
@@ -31,6 +33,9 @@ export const inviteSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
 });
 export type Invite = z.input<typeof inviteSchema>;
+
+export const drainSchema = z.strictObject({ draining: z.boolean() });
+export type Drain = z.input<typeof drainSchema>;
 
 /** What an agent sends to `POST /v1/enrol`. Keys are raw, base64. */
 export const enrolSchema = z.object({
@@ -52,3 +57,19 @@ export const enrolledSchema = z.object({
   fleetUrl: z.url(),
 });
 export type Enrolled = z.infer<typeof enrolledSchema>;
+
+/** What an agent sends to `POST /v1/enrol/rotate`: its new keys, as in `enrolSchema`. */
+export const rotateSchema = z.object({
+  host: z.string().max(64),
+  publicKey: z.string().max(64),
+  sealKey: z.string().max(64),
+  /** `rotateText`, by the new key and by the one that control has. */
+  signature: z.string().max(128),
+  previousSignature: z.string().max(128),
+});
+export type Rotate = z.infer<typeof rotateSchema>;
+
+export const rotatedSchema = z.object({
+  /** Until when the old key counts beside the new one (ms since the epoch). */
+  previousUntil: z.number(),
+});

@@ -33,6 +33,8 @@ export const providerSchema = z.object({
   /** Used only when those that are no fallback cannot answer. */
   fallback: z.boolean().default(false),
   price: priceSchema.optional(),
+  /** The longest prompt and answer together that it takes, in tokens; absent: not known. */
+  contextWindow: z.number().int().positive().optional(),
   continuation: continuationSchema.default("none"),
   /** Sent with every request, beside the credential. */
   headers: z.record(z.string(), z.string()).default({}),
@@ -59,6 +61,8 @@ export const routingSchema = z.object({
   onStreamLoss: z.enum(["exact", "continue", "error"]).default("continue"),
   /** A second attempt when the first has said nothing for so long; off when absent. */
   hedgeAfterMs: z.number().positive().optional(),
+  /** A request that is too long for one upstream goes to one with a larger context window. */
+  contextWindowFallback: z.boolean().default(false),
 });
 export type Routing = z.infer<typeof routingSchema>;
 
@@ -69,6 +73,7 @@ export const ownReplicasSchema = z.object({
   weight: z.number().nonnegative().default(1),
   fallback: z.boolean().default(false),
   price: priceSchema.optional(),
+  contextWindow: z.number().int().positive().optional(),
   /** Absent: what the engine of each replica can. */
   continuation: continuationSchema.optional(),
 });
@@ -123,7 +128,13 @@ export const fleetHostSchema = z.object({
   region: regionSchema,
   /** Ed25519, raw, base64. */
   publicKey: z.string(),
+  /** The key that it had before a rotation, good until then (ms since the epoch). */
+  previousKey: z.object({ publicKey: z.string(), until: z.number() }).optional(),
+  /** How often it was let back in after a quarantine; absent: never. */
+  releases: z.number().int().positive().optional(),
   revoked: z.boolean(),
+  /** Its operator wants it empty: what it has is moved, and nothing new is placed there. */
+  draining: z.boolean().optional(),
 });
 export type FleetHost = z.infer<typeof fleetHostSchema>;
 

@@ -15,6 +15,8 @@ export const triedSchema = z.object({
   midway: z.boolean().optional(),
   /** How it was to go on with an answer that another had begun. */
   method: z.enum(methods).optional(),
+  /** It was begun because another one was silent. */
+  hedge: z.boolean().optional(),
 });
 
 /** Of all candidates a record names the first ones, in the order in which they were to be tried. */

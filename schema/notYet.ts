@@ -1,5 +1,5 @@
 import type { Path, Report } from "./problem.ts";
-import { alternatives, gpuCounts } from "./resources.ts";
+import { alternatives, gpuCounts, imageOf } from "./resources.ts";
 import { isExternal } from "./serviceRules.ts";
 import type { ServiceYaml } from "./serviceYaml.ts";
 import type { TaskYaml } from "./taskYaml.ts";
@@ -78,10 +78,14 @@ function warnTask(task: TaskYaml, warn: Warn): void {
   const ignored = placing.filter((field) => machines.some((machine) => machine[field] != null));
   if (ignored.length > 0) warn(["resources"], `${ignored.join(", ")}: not acted on yet, a replica goes to any host of the fleet with enough GPUs`);
   if (machines.some((machine) => machine.use_spot === true)) warn(["resources", "use_spot"], "is not acted on yet: replicas run on the hosts that have enrolled");
-  if (machines.some((machine) => machine.image_id != null)) warn(["resources", "image_id"], "is not acted on yet: setup and run are processes on the host");
+  const images = new Set(machines.map((machine) => imageOf(machine)));
+  if (machines.some((machine) => machine.image_id != null && imageOf(machine) === undefined)) warn(["resources", "image_id"], "is not acted on: of images, those of containers are, as in docker:vllm/vllm-openai:latest");
+  else if (images.size > 1) warn(["resources", "image_id"], `is not the same for all machines; ${[...images].find((image) => image !== undefined)} is used on each host`);
   const counts = machines.flatMap((machine) => gpuCounts(machine.accelerators));
   if (new Set(counts).size > 1) warn(["resources", "accelerators"], `name machines with different numbers of GPUs; the first, ${counts[0]}, is used: hosts are told apart by number only`);
   if ((task.num_nodes ?? 1) > 1) warn(["num_nodes"], "is not acted on yet: a replica is one host");
   if (typeof task.workdir === "object" && task.workdir !== null) warn(["workdir"], "from a repository is not acted on yet: use a folder on the host");
-  for (const field of ["file_mounts", "volumes"] as const) if (task[field] != null && Object.keys(task[field]).length > 0) warn([field], "is not acted on yet: have the files on the host");
+  if (task.file_mounts != null && Object.keys(task.file_mounts).length > 0) warn(["file_mounts"], "is not acted on yet: have the files on the host");
+  const unmounted = Object.values(task.volumes ?? {}).filter((source) => typeof source !== "string" || !source.startsWith("/"));
+  if (unmounted.length > 0 || (Object.keys(task.volumes ?? {}).length > 0 && images.has(undefined))) warn(["volumes"], "is acted on for folders of the host and services with an image only: have the files on the host");
 }

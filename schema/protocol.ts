@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { readingsSchema } from "./readings.ts";
 import { phaseSchema } from "./replica.ts";
 import { taskSchema } from "./task.ts";
 
@@ -10,6 +11,16 @@ import { taskSchema } from "./task.ts";
  * - 2 (2026-11-21): a request's head may name its attempt, whose answer the agent keeps for `parkMs` after its link is lost, and another
  *   link may go on with it (`attempt`, target `attach`); reset `gone`. An agent of 1 keeps nothing and refuses that target.
  * - 2 (2026-11-21): a replica's state names its engine, where the agent knows it.
+ * - 3 (2026-11-21): more engines have names; a state says its engine's version and why its load is unknown; a load tells its prefix
+ *   cache, its running adapters and whether its engine sleeps. An assigned replica may be `sleeping`; an agent of 2 keeps it awake.
+ * - 3 (2026-11-21): a heartbeat may hold `readings` of GPUs and host, and a replica's state how many `requests` it was given; the agent
+ *   answers `/log` with its own lines.
+ * - 3 (2026-11-21): a task may name an image with mounts, and limits; an agent of 2 would run such a task on the host itself. A host's facts say
+ *   how full its disk is.
+ * - 3 (2026-11-21): a task may name a `template`, carry what its operator `signed`, and say its `gate`; `hello` may name the agent's
+ *   `instance` and prove the key before a rotation too; close code 4403.
+ * - 3 (2026-11-21): a heartbeat may say that the cloud takes the host back (`reclaim`): it still serves, and takes nothing new when it
+ *   says `draining`, as before. A welcome may say over how long those that lost their Hub come back (`spreadMs`).
  * - 3 (2026-11-21): a hello says how many data links are wanted; a welcome says over how long lost links are to be opened again, and the
  *   key and time of the host's gate; a heartbeat says where that gate is. An agent of 2 has two links and no gate.
  */
@@ -48,11 +59,16 @@ export const closeCodes = {
   tryAgainLater: 1013,
   /** The host's key is unknown, revoked or its proof is wrong: wait 60 s or more before trying again. */
   unauthorized: 4401,
+  /** The host's identity was seen twice at once, and is quarantined until an operator lets it back in: wait 60 s or more. */
+  quarantined: 4403,
   /** A newer connection of the same host has taken over. */
   superseded: 4409,
   /** The agent's protocol is too old. */
   upgradeRequired: 4426,
 } as const;
+
+/** Names of running LoRA adapters in one load; vLLM runs `--max-loras` at once, which is 1 unless it is told otherwise. */
+export const adaptersMax = 64;
 
 /** What a replica's engine says of itself; absent when it could not be read, which never means idle. */
 export const loadSchema = z.object({
@@ -60,11 +76,18 @@ export const loadSchema = z.object({
   queueDepth: z.number().nonnegative(),
   /** A fraction 0..1. */
   kvUsage: z.number().min(0).max(1).optional(),
+  /** Tokens of prompts that were looked up in the engine's prefix cache since its start, and those found there. */
+  prefixTokensQueried: z.number().nonnegative().optional().catch(undefined),
+  prefixTokensHit: z.number().nonnegative().optional().catch(undefined),
+  /** LoRA adapters that requests are running with. */
+  adapters: z.array(z.string().max(256)).max(adaptersMax).optional().catch(undefined),
+  /** Its weights are off the GPU, by whomever's order. */
+  sleeping: z.boolean().optional().catch(undefined),
 });
 export type Load = z.infer<typeof loadSchema>;
 
-/** Engines that the edge asks for more than OpenAI's API has. A name that is not known here counts as none. */
-export const engineSchema = z.enum(["vllm"]);
+/** Engines that more is known of than OpenAI's API has. A name that is not known here counts as none. */
+export const engineSchema = z.enum(["vllm", "sglang", "llamacpp", "tgi", "trtllm", "triton", "ollama"]);
 export type Engine = z.infer<typeof engineSchema>;
 
 export const replicaStateSchema = z.object({
@@ -86,9 +109,14 @@ export const replicaStateSchema = z.object({
   pid: z.number().int().optional(),
   /** Requests the agent is carrying to it. */
   inFlight: z.number().int().nonnegative(),
+  /** Requests that were carried to it since its agent began; a smaller number than before: the agent began anew. */
+  requests: z.number().int().nonnegative().optional().catch(undefined),
   load: loadSchema.optional(),
-  /** What runs it, by its own metrics. */
+  /** What runs it, by its own metrics or its list of models. */
   engine: engineSchema.optional().catch(undefined),
+  engineVersion: z.string().max(64).optional().catch(undefined),
+  /** Why its load is unknown though its engine is known, in words a person reads. */
+  loadProblem: z.string().max(500).optional().catch(undefined),
 });
 export type ReplicaState = z.infer<typeof replicaStateSchema>;
 
@@ -115,6 +143,10 @@ export const helloSchema = z.object({
   nonce: z.string().max(64),
   /** Ed25519 over `helloText`, base64. */
   signature: z.string().max(128),
+  /** The same by the key before a rotation, for a hub that has not heard of the new one yet. */
+  previousSignature: z.string().max(128).optional(),
+  /** Random, one for each run of an agent: two that take turns are two agents with one key. */
+  instance: z.string().max(64).optional(),
   /** Data links that are wanted; absent: two. */
   relays: z.number().int().min(1).max(16).optional(),
 });
@@ -128,11 +160,21 @@ export const welcomeSchema = z.object({
   leaseMs: z.number(),
   /** One ticket per data link to open: a short-lived token for `/agents/relay/<host>/<index>`. */
   relays: z.array(z.object({ index: z.number().int(), ticket: z.string() })),
-  /** Over how long this link is to be opened again when it is lost, so that a whole fleet does not come at once. */
-  spreadMs: z.number().nonnegative().optional(),
+  /** So many agents are here that, when this link is lost, they had better come back over this time. */
+  spreadMs: z.number().nonnegative().max(60_000).optional().catch(undefined),
   /** What the host's gate judges passes by (schema/gate.ts): base64, and the Hub's time (ms since the epoch). */
   gate: z.object({ key: z.string(), now: z.number() }).optional(),
 });
+
+/** The host will be taken back by its cloud. */
+export const reclaimSchema = z.object({
+  /** When (ms since the epoch, by the cloud's clock); absent: nobody says. */
+  at: z.number().optional(),
+  /** Which cloud says so. */
+  source: z.string().max(32),
+  reason: z.string().max(reasonMax),
+});
+export type ReclaimNotice = z.infer<typeof reclaimSchema>;
 
 export const heartbeatSchema = z.object({
   type: z.literal("heartbeat"),
@@ -142,9 +184,14 @@ export const heartbeatSchema = z.object({
   /** Data links that are open. */
   relays: z.array(z.number().int()).max(16),
   draining: z.boolean(),
+  reclaim: reclaimSchema.optional(),
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
-  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number() }).optional(),
+  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional() }).optional(),
+  /** What it read of itself lately. One that cannot be understood is as none: it must not cost the host its link. */
+  readings: readingsSchema.optional().catch(undefined),
+  /** What it takes for its word on what to run; for people to see. */
+  trust: z.enum(["templates", "signed-specs", "unsigned"]).optional().catch(undefined),
   /** Where the edge reaches this host's gate, while it listens: an origin. */
   direct: z.object({ url: z.url({ protocol: /^https?$/ }).max(255) }).optional(),
 });
@@ -169,6 +216,8 @@ export const assignedReplicaSchema = z.object({
   number: z.number().int().nonnegative(),
   version: z.number().int().positive(),
   digest: z.string(),
+  /** Its weights should be off the GPU, ready to be woken. Where its engine cannot sleep it stays ready and says why. */
+  sleeping: z.boolean().optional(),
 });
 export type AssignedReplica = z.infer<typeof assignedReplicaSchema>;
 
@@ -206,6 +255,14 @@ export function helloText(challenge: Pick<Challenge, "nonce" | "protocol" | "pro
 export function enrolText(tokenId: string, publicKey: string, sealKey: string): string {
   return ["fairlead-enrol", tokenId, publicKey, sealKey].join("\n");
 }
+
+/** The text that an agent signs with its old key and its new ones, to put the new in the old one's place. */
+export function rotateText(host: string, oldPublicKey: string, publicKey: string, sealKey: string): string {
+  return ["fairlead-rotate", host, oldPublicKey, publicKey, sealKey].join("\n");
+}
+
+/** A host's keys (facts/failures.md §2 and §4): renewed at half of their 90 days, and the old one counts for a day beside the new. */
+export const keyTimes = { renewMs: 45 * 86_400_000, overlapMs: 86_400_000 } as const;
 
 /** Answered by the platform itself without waking the Hub. */
 export const ping = "ping";

@@ -36,3 +36,50 @@ function count(accelerator: string): number {
   const [name = "", amount = "1"] = accelerator.split(":");
   return /^tpu/i.test(name.trim()) ? 0 : Math.max(0, Math.ceil(Number(amount) || 0));
 }
+
+/** The image that a machine's `image_id` names as `docker:IMAGE`, by itself or by region; undefined for none, and for images of clouds. */
+export function imageOf({ image_id: id }: Pick<ResourceYaml, "image_id">): string | undefined {
+  const names: unknown[] = typeof id === "object" && id !== null ? Object.values(id) : [id];
+  const found = names.find((name): name is string => typeof name === "string" && name.startsWith("docker:"));
+  return found?.slice("docker:".length);
+}
+
+/**
+ * What one replica may use at most: `cpus` and `memory` as given without a plus sign, the largest where there are several
+ * machines to choose from. With one they are the least that is wanted, and bound nothing.
+ *
+ * @example limitsOf([{ cpus: "4", memory: "16" }]) // {cpus: 4, memoryBytes: 17179869184}
+ */
+export function limitsOf(machines: readonly Pick<ResourceYaml, "cpus" | "memory">[]): { cpus?: number; memoryBytes?: number } {
+  const cpus = machines.map((machine) => exactly(machine.cpus));
+  const memory = machines.map((machine) => parseBytes(textOf(machine.memory), "gib"));
+  return {
+    ...(cpus.every((count) => count !== undefined) ? { cpus: Math.max(...cpus) } : {}),
+    ...(memory.every((bytes) => bytes !== undefined) ? { memoryBytes: Math.max(...memory) } : {}),
+  };
+}
+
+function exactly(amount: unknown): number | undefined {
+  const text = textOf(amount).trim();
+  return /^\d+(\.\d+)?$/.test(text) && Number(text) > 0 ? Number(text) : undefined;
+}
+
+/** What a file gives as a number or as text; nothing for anything else. */
+function textOf(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
+}
+
+const bytesPer: Readonly<Record<string, number>> = { b: 1, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40 };
+
+/**
+ * A size as people write it, in bytes, or undefined when it is none.
+ *
+ * @param unit what a bare number is in; without it a unit must be given
+ * @example parseBytes("512MiB") // 536870912
+ */
+export function parseBytes(text: string, unit = ""): number | undefined {
+  const [, amount, given = ""] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(text.trim().toLowerCase()) ?? [];
+  const each = bytesPer[given === "" ? unit : given];
+  const bytes = amount === undefined || each === undefined ? 0 : Math.floor(Number(amount) * each);
+  return bytes > 0 ? bytes : undefined;
+}

@@ -118,6 +118,7 @@ test.each(Object.entries(shapes))("parseService() accepts SkyServe's shape: %s",
 describe("parseService() reads", () => {
   const cases: [string, string, ParseOptions, unknown][] = [
     ["the defaults", withService("{}"), {}, { name: "chat", models: ["chat"], hasModel: false, replicas: { min: 1, max: 1 }, providers: [], timeouts: { ttftMs: 120_000, idleMs: 15_000, totalMs: 600_000 }, routing: { strategy: "availability_first", fallbackChain: [], attempts: 3, onStreamLoss: "continue" }, own: { name: "replicas", weight: 1, fallback: false }, bodyBytesMax: 20_971_520 }],
+    ["context windows, the replicas' own too", withService("{providers: [{name: a, endpoint: 'https://a.example', context_window: 131072}, {type: self-hosted, name: gpus, context_window: 8192}], routing: {context_window_fallback: true}}"), {}, { providers: [{ name: "a", contextWindow: 131_072 }], own: { contextWindow: 8_192 }, routing: { contextWindowFallback: true } }],
     ["a chain that names its replicas by default", withService("{routing: {fallback_chain: [replicas]}}"), {}, { routing: { fallbackChain: ["replicas"] } }],
     ["a price that says nothing as none", withProviders("{name: p, endpoint: 'https://a.example', price: {}}"), {}, { providers: [{ name: "p", price: undefined }] }],
     ["SkyServe's probe defaults", withService("{readiness_probe: /up}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } } }],
@@ -206,6 +207,7 @@ describe("parseService() refuses", () => {
     ["a password in an endpoint", withService("{providers: [{name: p, endpoint: 'https://u:p@a.example'}]}"), "must not hold a password"],
     ["a chain of unknown names", withService("{providers: [{name: p, endpoint: 'https://a.example'}], routing: {fallback_chain: [q]}}"), 'service.routing.fallback_chain[0]: "q" is none of the providers: p'],
     ["a chain with a typing error", withProviders("{name: vendor, endpoint: 'https://a.example'}, {name: gpus, type: self-hosted}", "routing: {fallback_chain: [gpus, vender]}"), '2 error service.routing.fallback_chain[1]: "vender" is none of the providers: vendor, gpus; did you mean vendor?'],
+    ["one context window to fall back among", withProviders("{name: p, endpoint: 'https://a.example', context_window: 8192}", "routing: {context_window_fallback: true}"), "service.routing.context_window_fallback: needs providers of different context_window"],
     ["a chain that names one twice", withProviders("{name: p, endpoint: 'https://a.example'}", "routing: {fallback_chain: [p, p]}"), 'service.routing.fallback_chain[1]: "p" is named twice'],
     ["a chain of a service without providers", withService("{routing: {fallback_chain: [gpus]}}"), '"gpus" is none of the providers: replicas'],
     ["a header with a name that is none", withProviders("{name: p, endpoint: 'https://a.example', headers: {'a b': c}}"), "providers[0].headers.a b: is not the name of a header"],

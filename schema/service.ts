@@ -19,6 +19,8 @@ export interface ServiceSecrets {
   apiKeys: Record<string, string>;
   /** Headers that hold a credential, by provider name; absent where an earlier version stored them. */
   headers?: Record<string, Record<string, string>>;
+  /** Of the commitment to `replica` that the service's operator signed (`schema/signedSpec.ts`). */
+  salt?: string;
 }
 
 export interface ParseOptions {

@@ -17,6 +17,7 @@ export function checkRules(task: TaskYaml, strict: boolean, report: Report): voi
     checkPool(task.service, report);
     checkProviders(task.service, report);
     checkPostData(task.service, report);
+    checkTemplate(task, task.service, report);
     if (strict) for (const field of fairleadFields) if (Object.hasOwn(task.service, field)) report("error", ["service", field], "is Fairlead's, SkyServe does not know it");
   }
   if (task.pool != null) checkPoolSizes(task.pool, ["pool"], report);
@@ -78,6 +79,10 @@ function checkProviders({ providers, routing }: ServiceYaml, report: Report): vo
     checkHeaders(provider.headers ?? {}, [...at, "headers"], report);
     if (!isExternal(provider) && provider.endpoint != null) report("error", [...at, "endpoint"], "belongs to external providers; this one is self-hosted");
   });
+  const windows = new Set((providers ?? []).flatMap(({ context_window: tokens }) => (tokens == null ? [] : [tokens])));
+  if (routing?.context_window_fallback === true && windows.size < 2) {
+    report("error", ["service", "routing", "context_window_fallback"], "needs providers of different context_window: a request that is too long for one goes to a larger one");
+  }
   const chain = routing?.fallback_chain ?? [];
   // replicas that no entry names go by this one
   const known = names.length > 0 ? names : [ownReplicasSchema.parse({}).name];
@@ -113,6 +118,14 @@ function checkPostData({ readiness_probe: probe }: ServiceYaml, report: Report):
   } catch {
     report("error", ["service", "readiness_probe", "post_data"], "is not JSON; write it as a YAML group of fields, or as JSON text");
   }
+}
+
+/** What a template's service cannot say itself: it is the hosts' owner's to say. */
+function checkTemplate(task: TaskYaml, { template, ports }: ServiceYaml, report: Report): void {
+  if (template == null) return;
+  const why = "cannot stand beside service.template: the host's template says it";
+  for (const field of ["run", "setup", "workdir"] as const) if (task[field] != null && task[field] !== "") report("error", [field], why);
+  if (ports != null) report("error", ["service", "ports"], why);
 }
 
 function checkMachines(task: TaskYaml, lenient: "error" | "warning", report: Report): void {

@@ -2,10 +2,10 @@ import { z } from "zod";
 import { ownReplicasSchema, providerSchema, routingSchema, timeoutsSchema, type Price } from "./bundle.ts";
 import { mentionsPort, namesIn, own, type Environment } from "./environment.ts";
 import type { Report } from "./problem.ts";
-import { alternatives, gpuCounts, portsOf } from "./resources.ts";
+import { alternatives, gpuCounts, imageOf, limitsOf, portsOf } from "./resources.ts";
 import { isExternal, isPool } from "./serviceRules.ts";
 import type { ServiceYaml } from "./serviceYaml.ts";
-import { taskSchema, type Probe } from "./task.ts";
+import { imagePattern, taskSchema, type Probe } from "./task.ts";
 import type { TaskYaml } from "./taskYaml.ts";
 
 /** A service as control keeps it: what its file says, resolved, without any secret. */
@@ -15,7 +15,7 @@ export const serviceSpecSchema = z.object({
   /** Whether the file names a model: /v1/models lists the service then. */
   hasModel: z.boolean(),
   /** What a replica runs; absent for a service of external providers only. */
-  task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true }).optional(),
+  task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true, signed: true }).optional(),
   /** `max` above `min` is where an autoscaler may go. */
   replicas: z.object({ min: z.number().int().nonnegative(), max: z.number().int().nonnegative() }),
   /** What of them is secret is in `ServiceSecrets`. */
@@ -79,6 +79,7 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
       attempts: service.routing?.retries?.attempts ?? undefined,
       onStreamLoss: service.routing?.on_stream_loss ?? undefined,
       hedgeAfterMs: service.routing?.hedge?.after ?? undefined,
+      contextWindowFallback: service.routing?.context_window_fallback ?? undefined,
     }),
     own: buildOwn(service),
     bodyBytesMax: service.limits?.max_body_bytes ?? defaults.bodyBytesMax,
@@ -86,26 +87,50 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
 }
 
 function buildTask(task: TaskYaml, service: ServiceYaml, { resolved, purpose, report }: SpecOptions): SpecTask | undefined {
-  if (task.run == null || task.run.trim() === "") {
-    report("error", ["run"], "is missing: a service with replicas needs a command to run");
+  const { template } = service;
+  if (template == null && (task.run == null || task.run.trim() === "")) {
+    report("error", ["run"], "is missing: a service with replicas needs a command to run, or service.template");
     return undefined;
   }
   const workdir = typeof task.workdir === "string" && task.workdir !== "" ? task.workdir : undefined;
   if (purpose === "up" && workdir !== undefined && !workdir.startsWith("/")) {
     report("error", ["workdir"], `is "${workdir}", relative to nowhere: give the whole path (fairlead up does)`);
   }
-  const port = choosePort(task, service, resolved, report);
+  // a template listens where its host's owner wrote down
+  const port = template == null ? choosePort(task, service, resolved, report) : "any";
   if (port === undefined) return undefined;
+  const probe = buildProbe(service.readiness_probe);
+  const machines = alternatives(task.resources);
+  const image = machines.map((machine) => imageOf(machine)).find((name) => name !== undefined);
+  if (image !== undefined && !imagePattern.test(image)) report("error", ["resources", "image_id"], `"docker:${image}" names no image; write docker:registry/name:tag`);
+  const mounts = image === undefined ? {} : buildMounts(task.volumes, report);
+  const limits = limitsOf(machines);
   return {
     ...(task.setup == null ? {} : { setup: task.setup }),
-    run: task.run,
+    run: template == null ? (task.run ?? "") : "",
+    ...(template == null ? {} : { template: { name: template.name, parameters: template.parameters ?? {} } }),
+    gate: service.model != null || probe.path.startsWith("/v1") ? "openai" : "any",
     ...(workdir === undefined ? {} : { workdir }),
     envs: resolved.envs,
     ...(port === "any" ? {} : { fixedPort: port }),
-    probe: buildProbe(service.readiness_probe),
+    probe,
     drainMs: defaults.drainMs,
-    gpus: alternatives(task.resources).flatMap((machine) => gpuCounts(machine.accelerators))[0] ?? 0,
+    gpus: machines.flatMap((machine) => gpuCounts(machine.accelerators))[0] ?? 0,
+    ...(image === undefined ? {} : { image }),
+    ...(Object.keys(mounts).length === 0 ? {} : { mounts }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
   };
+}
+
+/** Folders of the host that a container sees: entries of `volumes` whose value is a whole path. */
+function buildMounts(volumes: TaskYaml["volumes"], report: Report): Record<string, string> {
+  const mounts: Record<string, string> = {};
+  for (const [target, source] of Object.entries(volumes ?? {})) {
+    if (typeof source !== "string" || !source.startsWith("/")) continue;
+    if (!target.startsWith("/")) report("error", ["volumes", target], "must be a whole path in the container, as in /models");
+    else mounts[target] = source;
+  }
+  return mounts;
 }
 
 /** The port that `run` insists on, or `any` when it listens where `$PORT` says; undefined after an error was reported. */
@@ -151,7 +176,7 @@ function buildPrice(price: NonNullable<ServiceYaml["providers"]>[number]["price"
 /** The service's own replicas, as the entry of type self-hosted says. */
 function buildOwn(service: ServiceYaml): ServiceSpec["own"] {
   const entry = (service.providers ?? []).find((provider) => !isExternal(provider));
-  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), continuation: entry?.supports?.continuation ?? undefined });
+  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), contextWindow: entry?.context_window ?? undefined, continuation: entry?.supports?.continuation ?? undefined });
 }
 
 /** External providers in the order in which they are tried: the fallback chain's, then the file's. */
@@ -180,6 +205,7 @@ function buildProviders(service: ServiceYaml, { headers, purpose, report }: Spec
         weight: provider.weight ?? undefined,
         fallback: provider.fallback ?? undefined,
         price: buildPrice(provider.price),
+        contextWindow: provider.context_window ?? undefined,
         continuation: provider.supports?.continuation ?? undefined,
         headers: own(headers, provider.name),
       }),

@@ -58,6 +58,7 @@ const providerSchema = z.strictObject({
   api_key: z.string().nullish(),
   dialect: z.enum(["openai", "anthropic"]).nullish(),
   model: z.string().min(1).nullish(),
+  context_window: z.number().int().positive().nullish(),
   price: z.strictObject({ input: amount, cached_input: amount, output: amount }).nullish(),
   weight: amount,
   fallback: z.boolean().nullish(),
@@ -74,6 +75,7 @@ const routingSchema = z.strictObject({
   retries: z.strictObject({ attempts: z.number().int().min(1).max(10).nullish() }).nullish(),
   on_stream_loss: z.enum(["exact", "continue", "error"]).nullish(),
   hedge: z.strictObject({ after: durationSchema }).nullish(),
+  context_window_fallback: z.boolean().nullish(),
 });
 
 const modelName = z.string().min(1).max(200);
@@ -87,6 +89,8 @@ const fairlead = {
   limits: z.strictObject({ rpm: limit, tpm: limit, max_concurrency: limit, max_body_bytes: limit }).nullish(),
   scale_from_zero: z.strictObject({ hold: durationSchema.nullish(), fallback: z.boolean().nullish() }).nullish(),
   rollout: z.looseObject({}).nullish(),
+  /** A template that the hosts' owner wrote down, in place of `run` (docs/trust.md). */
+  template: z.strictObject({ name: z.string().min(1).max(64), parameters: z.record(z.string(), z.union([z.string().max(4096), z.number(), z.boolean()])).nullish() }).nullish(),
 };
 export const fairleadFields = Object.keys(fairlead);
 

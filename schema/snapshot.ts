@@ -1,7 +1,9 @@
-import type { Engine, Load } from "./protocol.ts";
+import type { Engine, Heartbeat, Load } from "./protocol.ts";
 import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
+import type { Readings } from "./readings.ts";
 import type { Region } from "./region.ts";
+import type { TrafficRow } from "./telemetry.ts";
 
 /** A replica as the edge weighs it. */
 export interface SnapshotReplica {
@@ -77,6 +79,9 @@ export interface StatusReplica extends SnapshotReplica {
   reason?: string;
   restarts: number;
   hostName: string;
+  engineVersion?: string;
+  /** Why its load is unknown though its engine is known. */
+  loadProblem?: string;
 }
 
 export interface StatusHost extends SnapshotHost {
@@ -85,6 +90,17 @@ export interface StatusHost extends SnapshotHost {
   /** The generation it was last told, and the one it says it has taken over. */
   generation: number;
   appliedGeneration: number;
+  /** Whose word it takes on what to run (docs/trust.md); absent: it has not said. */
+  trust?: Heartbeat["trust"];
+  /** As it said when it connected; absent for one that was not heard since its Hub knows of these. */
+  agentVersion?: string;
+  protocol?: number;
+  /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
+  readings?: Readings;
+  /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
+  quarantine?: { since: number; reason: string };
+  /** Why it is draining: here that is from when its replicas are being moved. */
+  reason?: string;
 }
 
 /** What a Hub knows, for `fairlead status`. */
@@ -96,6 +112,10 @@ export interface RegionStatus {
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
   unplaced: { service: string; count: number; reason: string }[];
+  /** Requests of the last minute, as isolates near this Hub told of them. */
+  traffic?: TrafficRow[];
+  /** Why nothing is moved although hosts are lost; absent when it is. */
+  braked?: string;
 }
 
 /** What an isolate is given: the parts that it lacks. */

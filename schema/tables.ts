@@ -20,6 +20,8 @@ export const services = sqliteTable("services", {
   spec: spec().notNull(),
   /** `ServiceSecrets` as JSON, encrypted. */
   secrets: text().notNull(),
+  /** What the operator signed, a compact JWS (`schema/signedSpec.ts`); absent: nothing. */
+  signed: text(),
   createdAt: integer().notNull(),
   updatedAt: integer().notNull(),
   deletedAt: integer(),
@@ -55,8 +57,17 @@ export const hosts = sqliteTable("hosts", {
   publicKey: text().notNull(),
   /** X25519, raw, base64. */
   sealKey: text().notNull(),
+  /** Since when it has these keys; absent: since it joined. */
+  rotatedAt: integer(),
+  /** The key that it had before, as `publicKey`, and until when that one counts as well. */
+  previousKey: text(),
+  previousUntil: integer(),
+  /** How often an operator has let it back in after its identity was seen twice at once. */
+  releases: integer().notNull().default(0),
   createdAt: integer().notNull(),
   revokedAt: integer(),
+  /** Since when its operator wants it empty. */
+  drainingAt: integer(),
 });
 export type HostRow = typeof hosts.$inferSelect;
 

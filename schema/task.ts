@@ -16,6 +16,16 @@ export const probeSchema = z.object({
 });
 export type Probe = z.infer<typeof probeSchema>;
 
+/** A template of the host's own, named by a service that runs it with these parameters (docs/trust.md). */
+export const templateUseSchema = z.object({
+  name: z.string().min(1).max(64),
+  parameters: z.record(z.string(), z.union([z.string().max(4096), z.number(), z.boolean()])).default({}),
+});
+export type TemplateUse = z.infer<typeof templateUseSchema>;
+
+/** An image as engines know it: registry, path, tag and digest (the reference grammar of the distribution project, loosely). */
+export const imagePattern = /^[A-Za-z0-9][A-Za-z0-9._\-/:]*(@sha256:[0-9a-f]{64})?$/;
+
 /** What an agent needs to run one replica of one service version. */
 export const taskSchema = z.object({
   service: z.string(),
@@ -35,5 +45,17 @@ export const taskSchema = z.object({
   drainMs: z.number().nonnegative(),
   /** GPUs per replica; 0 for none. */
   gpus: z.number().int().nonnegative(),
+  /** In place of `run`, which is empty then: the host's own template. */
+  template: templateUseSchema.optional(),
+  /** `openai`: only inference paths are let through to it; `any`: all. Absent where an earlier version wrote it: by its probe. */
+  gate: z.enum(["openai", "any"]).optional(),
+  /** What the operator signed (`schema/signedSpec.ts`), a compact JWS. */
+  signed: z.string().max(400_000).optional(),
+  /** A container image that `setup` and `run` run in; on the host itself when absent. */
+  image: z.string().regex(imagePattern).optional(),
+  /** Folders of the host that its container sees, by their path in it. */
+  mounts: z.record(z.string().startsWith("/"), z.string().startsWith("/")).optional(),
+  /** What one replica may use at most. */
+  limits: z.object({ memoryBytes: z.number().int().positive().optional(), cpus: z.number().positive().optional() }).optional(),
 });
 export type Task = z.infer<typeof taskSchema>;

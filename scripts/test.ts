@@ -17,7 +17,10 @@ Usage: scripts/test [SUITE]… [--verbose]
   worker        the edge in workerd
   e2e           whole worlds of real processes
   chaos         whole worlds, with parts killed and cut off
-  engines       against real engines, where the machine has them
+  engines       one suite against every real engine that is found; installs llama-cpp-python and llm-d-inference-sim into
+                ~/.cache/fairlead-engines (docs/engines.md)
+  docker        the docker executor against a real engine, where one answers
+  network       hosts cut off and on lossy links, in network namespaces (root and nftables; skipped without)
   bench-smoke   the benchmark of the edge, its shortest run
   smoke         a fresh clone: scripts/up, one streamed answer, stop (takes what is committed)
 
@@ -104,6 +107,7 @@ async function main({ chosen, verbose }: Options, folder: string): Promise<Count
     total = add(total, counts);
     if (counts.failed > 0 && !verbose) await pipeline(createReadStream(output), process.stdout, { end: false });
     console.log(`${counts.failed > 0 ? "✗" : "✓"} ${step.name} (${((Date.now() - since) / 1000).toFixed(1)} s): ${summary(counts)}`);
+    for (const name of step.skipped?.() ?? []) console.log(`  ${name}`);
   }
   return total;
 }

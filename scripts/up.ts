@@ -99,7 +99,7 @@ function parts({ options, secrets, urls }: World, workers: Awaited<ReturnType<ty
 
 /** The agent's own configuration. `trust: unsigned` is written here, for a world on one machine, and nowhere else. */
 function writeAgentConfig({ options: { state }, urls }: World): void {
-  const lines = [`state: ${JSON.stringify(join(state, "agent"))}`, `fleet_url: ${urls.fleet}`, "trust: unsigned", "drain: 2s"];
+  const lines = [`state: ${JSON.stringify(join(state, "agent"))}`, `fleet_url: ${urls.fleet}`, "trust: unsigned", "drain: 2s", "reclaim: {cloud: none}"];
   writeFileSync(join(state, "agent.yaml"), `${lines.join("\n")}\n`);
 }
 

@@ -12,7 +12,7 @@ const imports: Import[] = [...sources.filter((path) => path !== self).flatMap((p
 // ——— the parts, and within them what is pure and what is a door ———
 
 /** Folders in which every file is pure, the one named like its folder too. */
-const pureFolders = ["edge/route/", "edge/scale/", "edge/provider/", "agent/engines/"];
+const pureFolders = ["edge/route/", "edge/scale/", "edge/provider/", "agent/engines/", "agent/reclaim/"];
 
 /** Files that do I/O, read the clock or hold state, beside those that are named like their folder. */
 const doors = new Set([
@@ -21,7 +21,7 @@ const doors = new Set([
   // an isolate's memory, the platform's bindings, a socket's end
   "edge/view.ts", "edge/decisions.ts", "edge/quarantine.ts", "edge/regions.ts", "edge/env.ts", "edge/closeQuietly.ts",
   // fetch and streams
-  "edge/forward/attempt.ts", "edge/forward/carriage.ts", "edge/forward/direct.ts", "edge/forward/stream.ts", "edge/forward/handThrough.ts", "edge/forward/memory.ts", "edge/relay/carried.ts",
+  "edge/forward/attempt.ts", "edge/forward/carriage.ts", "edge/forward/direct.ts", "edge/forward/sendToProvider.ts", "edge/forward/stream.ts", "edge/forward/handThrough.ts", "edge/forward/memory.ts", "edge/relay/carried.ts",
   // a Durable Object in a folder of pure files
   "edge/scale/scaler.ts",
 ]);
@@ -29,6 +29,8 @@ const doors = new Set([
 /** The pure files of parts that are not laid out in folders with a door each. */
 const pureByName = new Set([
   "agent/heartbeat.ts", "agent/headers.ts", "agent/mux.ts", "agent/reconcile.ts", "agent/reconnect.ts", "agent/replay.ts",
+  "agent/readings/amd.ts", "agent/readings/dcgm.ts", "agent/readings/host.ts", "agent/readings/nvidia.ts", "agent/readings/steady.ts", "agent/scrub.ts", "agent/lines.ts",
+  "agent/gatePaths.ts", "agent/override.ts", "agent/templates.ts",
   "control/redact.ts", "control/replicaName.ts", "control/same.ts", "control/cli/changes.ts",
 ]);
 

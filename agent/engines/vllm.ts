@@ -1,34 +1,44 @@
-import type { Load } from "../../schema/protocol.ts";
+import { adaptersMax, type Load } from "../../schema/protocol.ts";
+import { find, type Dialect } from "./dialect.ts";
+import type { Metrics } from "./prometheus.ts";
 
 /**
- * vLLM's load from its Prometheus text: requests summed over the `engine` label (data parallel ranks), the fullest KV cache.
- *
- * Undefined when one of the two request gauges is missing: an unknown load never looks like an idle engine.
+ * vLLM. Its gauges are summed over the `engine` label (data parallel ranks), its fullest KV cache counts; counters have `_total`
+ * at their end or not, by the version of its Prometheus client.
  */
-export function vllmLoad(metrics: string): Load | undefined {
-  const running = sum(gauge(metrics, "vllm:num_requests_running"));
-  const queueDepth = sum(gauge(metrics, "vllm:num_requests_waiting"));
-  if (running === undefined || queueDepth === undefined) return undefined;
-  // the second is the name before vLLM 0.10; both are fractions in spite of "_perc" (facts/engines.md)
-  const usage = [...gauge(metrics, "vllm:kv_cache_usage_perc"), ...gauge(metrics, "vllm:gpu_cache_usage_perc")].filter((value) => value <= 1);
-  return usage.length === 0 ? { running, queueDepth } : { running, queueDepth, kvUsage: Math.max(...usage) };
+export const vllm: Dialect = {
+  engine: "vllm",
+  name: "vLLM",
+  prefixes: ["vllm:", "vllm_"],
+  ownedBy: "vllm",
+  load: {
+    running: { names: ["vllm:num_requests_running"] },
+    queueDepth: { names: ["vllm:num_requests_waiting"] },
+    // the second is the name before 0.10; both are fractions in spite of "_perc"
+    kvUsage: { names: ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"] },
+    // the last two are of before 0.10
+    prefixTokensQueried: { names: ["vllm:prefix_cache_queries_total", "vllm:prefix_cache_queries", "vllm:gpu_prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries"] },
+    prefixTokensHit: { names: ["vllm:prefix_cache_hits_total", "vllm:prefix_cache_hits", "vllm:gpu_prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits"] },
+  },
+  more: (metrics) => ({ ...adapters(metrics), ...sleeping(metrics) }),
+  version: { path: "/version", members: ["version"] },
+  // what runs is waited for by the agent: `abort` ends what outlived its drain time. Level 1 keeps the weights in the host's memory.
+  sleep: {
+    fall: { method: "POST", path: "/sleep?level=1&mode=abort" },
+    wake: { method: "POST", path: "/wake_up" },
+    isAsleep: { method: "GET", path: "/is_sleeping", member: "is_sleeping" },
+    by: "--enable-sleep-mode and VLLM_SERVER_DEV_MODE=1 in its environment",
+  },
+};
+
+/** Only after the first adapter is there such a series, and each change of the adapters begins another: its value is its time. */
+function adapters(metrics: Metrics): Partial<Load> {
+  const latest = find(metrics, { names: ["vllm:lora_requests_info"] }).toSorted((a, b) => b.value - a.value)[0];
+  const running = latest?.labels["running_lora_adapters"];
+  return running === undefined ? {} : { adapters: running.split(",").filter((name) => name !== "").slice(0, adaptersMax) };
 }
 
-/** Every sample of a gauge, whatever its labels; values that are no count (NaN, Inf, negative) are left out. */
-function gauge(metrics: string, name: string): number[] {
-  const values: number[] = [];
-  for (let at = metrics.indexOf(name); at >= 0; at = metrics.indexOf(name, at + name.length)) {
-    if (at > 0 && metrics[at - 1] !== "\n") continue;
-    const end = metrics.indexOf("\n", at);
-    const rest = metrics.slice(at + name.length, end < 0 ? undefined : end);
-    // a label's value may hold any character, escaped quotes included
-    const match = /^(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?[ \t]+(\S+)/.exec(rest);
-    const value = match ? Number(match[1]) : Number.NaN;
-    if (Number.isFinite(value) && value >= 0) values.push(value);
-  }
-  return values;
-}
-
-function sum(values: number[]): number | undefined {
-  return values.length === 0 ? undefined : values.reduce((a, b) => a + b, 0);
+function sleeping(metrics: Metrics): Partial<Load> {
+  const awake = find(metrics, { names: ["vllm:engine_sleep_state"], labels: { sleep_state: "awake" } });
+  return awake.length === 0 ? {} : { sleeping: awake.some(({ value }) => value === 0) };
 }

@@ -11,26 +11,29 @@ export interface EnvironmentOptions {
   id: string;
   number: number;
   port: number;
-  state: string;
+  /** The agent's state folder, which marks a process as its own; absent for what runs elsewhere. */
+  state?: string;
+  /** Where it should listen, if it listens where it is told to. */
+  host?: string;
 }
 
 /**
  * What a replica's scripts find in their environment: the agent's own without its secrets, the service's `envs` and `secrets`,
  * and the names by which SkyServe's and Fairlead's scripts know where they run. The last win.
  */
-export function replicaEnvironment({ own, task, secrets, id, number, port, state }: EnvironmentOptions): Record<string, string> {
+export function replicaEnvironment({ own, task, secrets, id, number, port, state, host = "127.0.0.1" }: EnvironmentOptions): Record<string, string> {
   const environment: Record<string, string> = { PYTHONUNBUFFERED: "1" };
   for (const [name, value] of Object.entries(own)) if (value !== undefined && !privateName.test(name)) environment[name] = value;
   return {
     ...environment,
-    HOST: "127.0.0.1",
+    HOST: host,
     ...task.envs,
     ...secrets,
     PORT: String(port),
     FAIRLEAD_PORT: String(port),
     FAIRLEAD_REPLICA: id,
     FAIRLEAD_SERVICE: task.service,
-    FAIRLEAD_STATE: state,
+    ...(state === undefined ? {} : { FAIRLEAD_STATE: state }),
     SKYPILOT_SERVICE_NAME: task.service,
     SKYPILOT_SERVE_REPLICA_ID: String(number),
     SKYPILOT_NUM_GPUS_PER_NODE: String(task.gpus),

@@ -1,13 +1,19 @@
 #!/bin/sh
 # Runs one script of a replica and outlives nobody: leader of the replica's session and process group.
 #
-#   keeper.sh SHELL SCRIPT      with a pipe at descriptor 3 whose other end only the agent holds
+#   keeper.sh SHELL SCRIPT [DATA_KIB] [CGROUP_PROCS]      with a pipe at descriptor 3 whose other end only the agent holds
 #
+# DATA_KIB bounds the data of each process (RLIMIT_DATA), CGROUP_PROCS names the control group to run in.
 # It exits as the script does (128+n for a signal). When the pipe closes, the agent has died in whatever way: the whole group
 # is ended, and on Linux whatever left the group but still carries the replica's name in its environment.
 shell=$1
 script=$2
 leader=$$
+
+[ -z "${4-}" ] || echo "$leader" > "$4" || echo "[fairlead] its limits could not be applied: $4 cannot be written" >&2
+[ -z "${3-}" ] || ulimit -d "$3"
+# Without memory the kernel takes a replica before the agent, whose unit has -500 (systemd: OOMScoreAdjust). Rising is allowed to all.
+{ echo 500 > /proc/self/oom_score_adj; } 2>/dev/null
 
 # Signals what has left this group. A replica's name alone is not enough: another agent's may be called the same.
 signal_strays() {

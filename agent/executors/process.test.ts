@@ -6,8 +6,11 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Task } from "../../schema/task.ts";
 import { StartError, type Executor, type Exit } from "../executor.ts";
+import type { Gpu } from "../gpu.ts";
+import { keepPlaces, type Places } from "./places.ts";
 import { replicaEnvironment } from "./environment.ts";
-import { exitOf, processExecutor } from "./process.ts";
+import { exitOf } from "./exit.ts";
+import { processExecutor } from "./process.ts";
 import { findMarked, signal } from "./strays.ts";
 
 let state: string;
@@ -38,12 +41,17 @@ const task = (run: string, more: Partial<Task> = {}): Task => ({
 
 const id = "chat.local.1";
 
+/** What a process never tells. */
+const untold = { onPreparing() {}, onRefused() {} };
+const gpus: Gpu[] = [0, 1, 2, 3].map((index) => ({ vendor: "nvidia", index, uuid: `GPU-${index}` }));
+const places = (): Places => keepPlaces({ listGpus: async () => gpus });
+
 /** Starts a replica and collects what is heard of it. */
 async function start(run: string, more: Partial<Task> = {}, name = id) {
-  executor = await processExecutor({ state, environment: process.env, openSecrets: async () => ({ SECRET_WORD: "hunter2-secret" }) });
+  executor = await processExecutor({ state, environment: process.env, openSecrets: async () => ({ SECRET_WORD: "hunter2-secret" }), places: places() });
   const stages: [string, number][] = [];
   const exits: Exit[] = [];
-  await executor.start({ id: name, number: 1, task: task(run, more), onStage: (stage, port) => stages.push([stage, port]), onExit: (exit) => exits.push(exit) });
+  await executor.start({ id: name, number: 1, task: task(run, more), ...untold, onStage: (stage, port) => stages.push([stage, port]), onExit: (exit) => exits.push(exit) });
   return { stages, exits, exit: async () => (await until(() => exits.length > 0), exits[0]) };
 }
 
@@ -72,7 +80,7 @@ describe("processExecutor()", () => {
     expect(first.stages.map(([stage]) => stage)).toEqual(["setup", "run"]);
     const exits: Exit[] = [];
     const stages: string[] = [];
-    await executor.start({ id, number: 1, task: task("true", { setup: "echo preparing" }), onStage: (stage) => stages.push(stage), onExit: (exit) => exits.push(exit) });
+    await executor.start({ id, number: 1, task: task("true", { setup: "echo preparing" }), ...untold, onStage: (stage) => stages.push(stage), onExit: (exit) => exits.push(exit) });
     await until(() => exits.length > 0);
     expect(stages).toEqual(["run"]);
     expect(await (await start("true", { setup: "exit 9" }, "chat.local.2")).exit()).toMatchObject({ during: "setup", code: 9 });
@@ -141,8 +149,8 @@ describe("processExecutor()", () => {
     const program = `
       import { processExecutor } from ${JSON.stringify(new URL("process.ts", import.meta.url).href)};
       const executor = await processExecutor({ state: ${JSON.stringify(state)}, environment: process.env, openSecrets: async () => ({}) });
-      await executor.start({ id: ${JSON.stringify(id)}, number: 1, onStage() {}, onExit() {}, task: ${JSON.stringify(
-        task("trap '' TERM; setsid sh -c 'trap \"\" TERM; echo stray=$$; while :; do sleep 0.05; done' & echo self=$$; while :; do sleep 0.05; done"),
+      await executor.start({ id: ${JSON.stringify(id)}, number: 1, onPreparing() {}, onRefused() {}, onStage() {}, onExit() {}, task: ${JSON.stringify(
+        task("trap '' TERM; setsid sh -c 'trap \"\" TERM; echo stray=$$; while :; do sleep 0.05; done' & echo self=$$; while :; do sleep 0.05; done", { gpus: 0 }),
       )} });
       setInterval(() => {}, 1000);
     `;
@@ -158,6 +166,42 @@ describe("processExecutor()", () => {
     await gone(self);
     await gone(stray);
     await until(async () => (await alive()).length === 0);
+  });
+
+  test("shows each replica its own GPUs and those to no other, and gives them back at its end", async () => {
+    const own = places();
+    executor = await processExecutor({ state, environment: process.env, openSecrets: async () => ({}), places: own });
+    const begin = (name: string, count: number, run = "echo \"sees=$CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER\"; sleep 300"): Promise<void> =>
+      executor.start({ id: name, number: 1, task: task(run, { gpus: count }), ...untold, onStage() {}, onExit() {} });
+    const seen = async (name: string): Promise<string> => {
+      await until(async () => (await executor.logs.tail(name, 100)).includes("sees="));
+      return /^sees=(.*)$/m.exec(await executor.logs.tail(name, 100))?.[1] ?? "";
+    };
+    await begin("a.local.1", 2);
+    await begin("b.local.1", 1);
+    await begin("c.local.1", 0);
+    expect([await seen("a.local.1"), await seen("b.local.1"), await seen("c.local.1")]).toEqual(["0,1 PCI_BUS_ID", "2 PCI_BUS_ID", "-1 PCI_BUS_ID"]);
+    await expect(begin("d.local.1", 2)).rejects.toMatchObject({ wait: true, message: "it needs 2 GPUs, and of this host's 4 one is free; a.local.1, b.local.1 have the others" });
+    await executor.stop("a.local.1", 100);
+    await begin("d.local.1", 3);
+    expect(await seen("d.local.1")).toBe("0,1,3 PCI_BUS_ID");
+    for (const name of ["b.local.1", "c.local.1", "d.local.1"]) await executor.stop(name, 100);
+  });
+
+  test("bounds a process's data where it may use so much memory only", async () => {
+    executor = await processExecutor({ state, environment: process.env, openSecrets: async () => ({}), limits: { memoryBytes: 512 * 1024 * 1024 } });
+    const exits: Exit[] = [];
+    const hog = `${JSON.stringify(process.execPath)} -e 'const all = []; for (;;) all.push(Buffer.alloc(1 << 24, 1))'`;
+    const run = `echo "data=$(ulimit -d) score=$(cat /proc/self/oom_score_adj)"; ${hog} 2>/dev/null || echo "hog ended"`;
+    await executor.start({ id, number: 1, task: task(run, { gpus: 0, limits: { memoryBytes: 256 * 1024 * 1024 } }), ...untold, onStage() {}, onExit: (exit) => exits.push(exit) });
+    await until(() => exits.length > 0);
+    expect(await log()).toContain(`data=${256 * 1024} score=500\n`);
+    expect(exits[0]).toMatchObject({ code: 0, lastLine: "hog ended" });
+  });
+
+  test("refuses a task with an image, and says what would run it", async () => {
+    await expect(start("true", { image: "vllm/vllm-openai:v1" })).rejects.toMatchObject({ wait: false, message: expect.stringContaining("it needs the image vllm/vllm-openai:v1, and this host runs no containers") });
+    expect(executor.refusal(task("true"))).toBeUndefined();
   });
 
   test("does not start on a port that is in use, and names it", async () => {

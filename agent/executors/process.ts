@@ -1,15 +1,20 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync } from "node:fs";
 import { access, mkdir, rm, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import { availableParallelism, constants, totalmem } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Task } from "../../schema/task.ts";
-import { StartError, type Capacity, type Executor, type Exit, type StartOrder } from "../executor.ts";
-import { countGpus } from "../gpu.ts";
+import { StartError, type Executor, type StartOrder } from "../executor.ts";
+import { listGpus, visibleDevices } from "../gpu.ts";
+import { hostCapacity } from "./capacity.ts";
+import type { Cgroup, Cgroups } from "./cgroup.ts";
+import { asStartError } from "./disk.ts";
 import { replicaEnvironment } from "./environment.ts";
-import { logFiles } from "./logs.ts";
+import { describeExit, exitOf } from "./exit.ts";
+import { limitsOf, type Limits } from "./limits.ts";
+import { logFiles, type LogFiles } from "./logs.ts";
+import { outOfMemoryKills, wasForMemory } from "./memory.ts";
+import { keepPlaces, type Place, type Places } from "./places.ts";
 import { endAll, signal } from "./strays.ts";
 
 export interface ProcessExecutorOptions {
@@ -19,12 +24,23 @@ export interface ProcessExecutorOptions {
   environment: Readonly<Record<string, string | undefined>>;
   /** Opens a task's sealed secrets. */
   openSecrets: (task: Task) => Promise<Record<string, string>>;
+  /** Shared by the executors of a host. */
+  logs?: LogFiles;
+  places?: Places;
+  /** What the host's owner allows each replica. */
+  limits?: Limits;
+  /** Where limits hold for all of a replica's processes together. */
+  cgroups?: Cgroups | undefined;
 }
 
 /** A replica's processes, from the start of its `setup` or `run` until nothing of them is left. */
 interface Running {
   order: StartOrder;
-  port: number;
+  place: Place;
+  limits: Limits;
+  cgroup: Cgroup | undefined;
+  /** The kernel's kills for want of memory when the stage began. */
+  killsBefore?: number | undefined;
   environment: Record<string, string>;
   folder: string;
   stage: "setup" | "run";
@@ -39,54 +55,33 @@ const keeper = fileURLToPath(new URL("keeper.sh", import.meta.url));
  * Runs replicas as local commands: `setup` once, then `run`, each by a shell keeper that leads its own session and ends
  * everything when the agent is gone (`keeper.sh`).
  */
-export async function processExecutor({ state, environment, openSecrets }: ProcessExecutorOptions): Promise<Executor> {
+export async function processExecutor({ state, environment, openSecrets, limits = {}, cgroups, ...shared }: ProcessExecutorOptions): Promise<Executor> {
   const folders = { logs: join(state, "logs"), replicas: join(state, "replicas"), scripts: join(state, "scripts") };
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
-  const logs = logFiles(folders.logs);
+  const { logs = logFiles(folders.logs), places = keepPlaces({ listGpus: () => listGpus(environment) }) } = shared;
   const running = new Map<string, Running>();
-  /** Known values that must not leave the host by way of a log line in a reason. */
-  const secretsOf = new Map<string, string[]>();
   /** The digest whose `setup` has succeeded, by replica: it is not run again at a restart. */
   const setupDone = new Map<string, string>();
-  /** Who has which port, from before its start until after its end. */
-  const ports = new Map<number, string>();
   const bash = await findProgram("bash", environment["PATH"] ?? "");
 
   // what an agent that was killed left behind, and its keepers have not ended yet
   await endAll({ mark: { state }, graceMs: 0 });
 
-  async function place(id: string, task: Task): Promise<{ port: number; folder: string }> {
-    let folder = join(folders.replicas, id);
-    if (task.workdir === undefined) await mkdir(folder, { recursive: true, mode: 0o700 });
-    else {
-      folder = task.workdir;
-      const found = await stat(folder).catch(() => undefined);
-      if (!found?.isDirectory()) throw new StartError(`its workdir ${folder} is no folder on this host, and files are not copied to hosts`);
+  async function folderOf(id: string, { workdir }: Task): Promise<string> {
+    if (workdir === undefined) {
+      const folder = join(folders.replicas, id);
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      return folder;
     }
-    if (task.fixedPort === undefined) {
-      for (;;) {
-        const port = await listenOnce(0);
-        if (ports.has(port)) continue;
-        ports.set(port, id);
-        return { port, folder };
-      }
-    }
-    const other = ports.get(task.fixedPort);
-    if (other !== undefined) throw new StartError(`port ${task.fixedPort} is in use by replica ${other}`, { wait: true });
-    ports.set(task.fixedPort, id);
-    try {
-      await listenOnce(task.fixedPort);
-    } catch (error) {
-      const code = error instanceof Error && "code" in error ? error.code : undefined;
-      if (code === "EADDRINUSE") throw new StartError(`port ${task.fixedPort} is in use by another program on this host`, { wait: true });
-      throw new StartError(`port ${task.fixedPort} cannot be used: ${String(code ?? error)}`);
-    }
-    return { port: task.fixedPort, folder };
+    const found = await stat(workdir).catch(() => undefined);
+    if (!found?.isDirectory()) throw new StartError(`its workdir ${workdir} is no folder on this host, and files are not copied to hosts`);
+    return workdir;
   }
 
   function leave(id: string): void {
+    void running.get(id)?.cgroup?.close();
     running.delete(id);
-    for (const [port, holder] of ports) if (holder === id) ports.delete(port);
+    places.give(id);
   }
 
   async function launch(entry: Running): Promise<void> {
@@ -95,9 +90,12 @@ export async function processExecutor({ state, environment, openSecrets }: Proce
     const script = join(folders.scripts, `${order.id}.${stage}`);
     await writeFile(script, `${text ?? ""}\n`, { mode: 0o600 });
     if (entry.stopping) return;
-    logs.note(order.id, `${stage} of version ${order.task.version} begins, port ${entry.port}`);
+    logs.note(order.id, `${stage} of version ${order.task.version} begins, port ${entry.place.port}`);
+    entry.killsBefore = await outOfMemoryKills();
     const out = logs.open(order.id);
-    const child = spawn("/bin/sh", [keeper, bash ?? "sh", script], {
+    // a group of its own bounds all of a replica together; what a process can be bounded by alone is its data
+    const dataKiB = entry.cgroup === undefined && entry.limits.memoryBytes !== undefined ? String(Math.floor(entry.limits.memoryBytes / 1024)) : "";
+    const child = spawn("/bin/sh", [keeper, bash ?? "sh", script, dataKiB, entry.cgroup?.procs ?? ""], {
       cwd: entry.folder,
       env: entry.environment,
       detached: true,
@@ -106,20 +104,27 @@ export async function processExecutor({ state, environment, openSecrets }: Proce
     closeSync(out);
     if (child.pid === undefined) {
       const problem = await new Promise<Error>((resolve) => child.once("error", resolve));
-      throw new StartError(`its shell could not be started: ${problem.message}`);
+      // EAGAIN, ENOMEM: too many processes, or no memory for one more
+      throw new StartError(`its shell could not be started: ${problem.message}`, { wait: /EAGAIN|ENOMEM/.test(problem.message) });
     }
     child.on("error", () => {});
     // only held open: its end tells the keeper that the agent is gone
     child.stdio[3]?.on("error", () => {});
     entry.child = child;
-    child.once("exit", (code, name) => void ended(entry, child, code, name));
-    order.onStage(stage, entry.port, child.pid);
+    child.once("exit", (code, name) => {
+      ended(entry, child, code, name).catch((error: unknown) => {
+        leave(order.id);
+        order.onExit({ during: entry.stage, code: code ?? undefined, signal: name ?? undefined, lastLine: error instanceof Error ? error.message : undefined });
+      });
+    });
+    order.onStage(stage, entry.place.port, child.pid);
   }
 
   async function ended(entry: Running, child: ChildProcess, code: number | null, name: NodeJS.Signals | null): Promise<void> {
     const { order, stage } = entry;
     const exit = exitOf(code, name);
-    logs.note(order.id, `${stage} ${exit.signal === undefined ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`}`);
+    const outOfMemory = (await entry.cgroup?.killedForMemory()) === true ? "certain" : wasForMemory(exit.signal, entry.killsBefore, await outOfMemoryKills());
+    logs.note(order.id, describeExit(stage, exit));
     // while it is being stopped, `stop` ends the rest with patience
     if (!entry.stopping) await endAll({ group: child.pid, mark: { state, replica: order.id }, graceMs: 0 });
     child.stdio[3]?.destroy();
@@ -136,30 +141,41 @@ export async function processExecutor({ state, environment, openSecrets }: Proce
       return;
     }
     leave(order.id);
-    order.onExit({ ...exit, during: stage, lastLine: await executor.logs.lastLine(order.id) });
+    order.onExit({ ...exit, during: stage, lastLine: await logs.lastLine(order.id), ...(outOfMemory === undefined ? {} : { outOfMemory }) });
   }
 
   const executor: Executor = {
+    refusal: ({ image }) => (image === undefined ? undefined : `it needs the image ${image}, and this host runs no containers: its owner can allow them under "executors:" in the agent's configuration`),
+
     async start(order) {
       const { id, task } = order;
+      const refusal = executor.refusal(task);
+      if (refusal !== undefined) throw new StartError(refusal);
       if (running.has(id)) throw new StartError("it is running already");
       try {
-        const { port, folder } = await place(id, task);
-        const secrets = await openSecrets(task).catch(() => {
+        const folder = await folderOf(id, task);
+        const place = await places.take(id, task);
+        const secrets = await openSecrets(task).catch((error: unknown) => {
+          if (error instanceof StartError) throw error;
           // the cause is not told: its text could hold what it was about
           throw new StartError("its secrets could not be opened: they are sealed to another key than this host's");
         });
-        secretsOf.set(id, Object.values(secrets).filter((value) => value.length >= 4));
+        logs.conceal(id, Object.values(secrets));
         const stage = task.setup !== undefined && setupDone.get(id) !== task.digest ? "setup" : "run";
+        const bounds = limitsOf(task, limits);
+        const cgroup = Object.values(bounds).every((bound) => bound === undefined) ? undefined : await cgroups?.open(id, bounds);
         const entry: Running = {
-          order, port, folder, stage, stopping: false,
-          environment: replicaEnvironment({ own: environment, task, secrets, id, number: order.number, port, state }),
+          order, place, folder, stage, stopping: false, limits: bounds, cgroup,
+          environment: {
+            ...replicaEnvironment({ own: environment, task, secrets, id, number: order.number, port: place.port, state }),
+            ...visibleDevices(place.gpus, await places.vendor()),
+          },
         };
         running.set(id, entry);
         await launch(entry);
       } catch (error) {
         leave(id);
-        throw error;
+        throw asStartError(error);
       }
     },
 
@@ -176,16 +192,7 @@ export async function processExecutor({ state, environment, openSecrets }: Proce
       return entry === undefined ? "absent" : entry.stopping ? "ending" : entry.stage;
     },
 
-    logs: {
-      tail: (id, lines) => logs.tail(id, lines),
-      follow: (id, lines, isOver, stop) => logs.follow(id, lines, isOver, stop),
-      trim: (id) => logs.trim(id),
-      async lastLine(id) {
-        let line = await logs.lastLine(id);
-        for (const secret of secretsOf.get(id) ?? []) line = line?.replaceAll(secret, "***");
-        return line;
-      },
-    },
+    logs,
 
     async killAll() {
       for (const entry of running.values()) {
@@ -196,26 +203,16 @@ export async function processExecutor({ state, environment, openSecrets }: Proce
     },
 
     async forget(id) {
-      secretsOf.delete(id);
+      logs.conceal(id, []);
       setupDone.delete(id);
       await rm(join(folders.replicas, id), { recursive: true, force: true });
       for (const stage of ["setup", "run"]) await rm(join(folders.scripts, `${id}.${stage}`), { force: true });
-      await logs.prune(new Set(running.keys()));
+      await logs.prune(places.holders());
     },
 
-    async capacity(): Promise<Capacity> {
-      return { gpus: await countGpus(), cpus: availableParallelism(), memoryBytes: totalmem() };
-    },
+    capacity: () => hostCapacity(state, places),
   };
   return executor;
-}
-
-/** The exit of a script as its keeper passes it on: 128+n says that signal n ended it. */
-export function exitOf(code: number | null, name: NodeJS.Signals | null): Pick<Exit, "code" | "signal"> {
-  if (name !== null) return { code: undefined, signal: name };
-  const number = (code ?? 0) - 128;
-  const known = number > 0 ? Object.entries(constants.signals).find(([, value]) => value === number)?.[0] : undefined;
-  return known === undefined ? { code: code ?? 0, signal: undefined } : { code: undefined, signal: known };
 }
 
 async function findProgram(name: string, path: string): Promise<string | undefined> {
@@ -225,16 +222,4 @@ async function findProgram(name: string, path: string): Promise<string | undefin
     if (await access(file, 1).then(() => true, () => false)) return file;
   }
   return undefined;
-}
-
-/** Listens on a loopback port and lets it go: proof that it is free. @returns the port, chosen by the system for 0 */
-function listenOnce(port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : port));
-    });
-  });
 }

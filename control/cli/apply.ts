@@ -11,6 +11,7 @@ import { Failure } from "./failure.ts";
 import { startProgress } from "./progress.ts";
 import { watchRollout, type Goal } from "./rolloutWatch.ts";
 import { showProblems, withWholeWorkdir } from "./serviceFile.ts";
+import { readSignKey, signService } from "./signing.ts";
 import { readText } from "./textFile.ts";
 import { gatherValues, type ValueFlags } from "./values.ts";
 
@@ -21,6 +22,8 @@ export interface ApplyOptions extends ValueFlags {
   yes?: boolean;
   async?: boolean;
   timeout: string;
+  signKey?: string;
+  signVersion?: number;
 }
 
 interface PutAnswer {
@@ -41,7 +44,8 @@ export async function applyFile(client: Client, file: string, name: string | und
   if (timeoutMs === undefined) throw new Failure(`Cannot use --timeout ${options.timeout}: write a duration such as 90s or 20m`, 2);
   const text = withWholeWorkdir(await readText(file), process.cwd());
   const values = await gatherValues(text, options, process.env);
-  const { service: spec, problems } = parseService(text, { name, file, ...values, purpose: "up" });
+  const signKey = await readSignKey(options.signKey ?? process.env["FAIRLEAD_SIGN_KEY"]);
+  const { service: spec, secrets, problems } = parseService(text, { name, file, ...values, purpose: "up" });
   const errors = showProblems(problems, file);
   if (spec === undefined) throw new Failure(`Cannot use ${file}: ${errors} error${errors === 1 ? "" : "s"}`);
 
@@ -50,7 +54,8 @@ export async function applyFile(client: Client, file: string, name: string | und
   if (mustExist && before === undefined) throw new Failure(`Cannot update service "${spec.name}": there is no such service; fairlead up creates it`);
   for (const line of describeChanges(spec.name, before?.spec, spec)) console.error(line);
   await confirm("Go on?", options.yes);
-  const answer = await client.call<PutAnswer>("PUT", path, { yaml: text, ...values } satisfies PutService);
+  const signed = signKey === undefined || secrets === undefined ? undefined : await signService(client, signKey, spec, secrets, options.signVersion);
+  const answer = await client.call<PutAnswer>("PUT", path, { yaml: text, ...values, ...(signed === undefined ? {} : { signed }) } satisfies PutService);
   if (answer.refused === true) throw new Failure(`${answer.reason ?? "Cannot publish the configuration: the edge refuses it"}. Version ${answer.version} of ${spec.name} is kept, and the edge goes on with what it had`);
   if (!answer.published) console.error(`The change is kept, and has not reached the edge yet: ${answer.reason ?? "it does not answer"}`);
   const version = `version ${answer.version}`;

@@ -15,11 +15,12 @@ export function describeChanges(name: string, old: ServiceSpec | undefined, spec
   compare("strategy", old.routing.strategy, spec.routing.strategy);
   compare("fallback chain", old.routing.fallbackChain, spec.routing.fallbackChain);
   compare("attempts", old.routing.attempts, spec.routing.attempts);
+  compare("context window fallback", String(old.routing.contextWindowFallback), String(spec.routing.contextWindowFallback));
   compare("hedge after", lasting(old.routing.hedgeAfterMs), lasting(spec.routing.hedgeAfterMs));
   compare("on stream loss", old.routing.onStreamLoss, spec.routing.onStreamLoss);
   compare("timeouts", timeouts(old), timeouts(spec));
   compare("readiness probe", old.task?.probe, spec.task?.probe);
-  const replaced = (["setup", "run", "workdir", "envs", "fixedPort", "gpus"] as const).filter((field) => !same(old.task?.[field], spec.task?.[field]));
+  const replaced = (["setup", "run", "template", "workdir", "envs", "fixedPort", "gpus"] as const).filter((field) => !same(old.task?.[field], spec.task?.[field]));
   if (replaced.length > 0) lines.push(`  ${replaced.join(", ")} changed: replicas are replaced one after another`);
   if (lines.length === 0 && !same(old, spec)) lines.push("  settings that restart nothing");
   if (lines.length === 0) return [`Service ${name} stays as it is, unless a secret has changed.`];

@@ -3,10 +3,13 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compactVerify, importSPKI } from "jose";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { DecisionRecord } from "../../schema/decision.ts";
 import { keyId, newKey } from "../../schema/key.ts";
+import type { SignedSpec } from "../../schema/signedSpec.ts";
 import type { RegionStatus, StatusReplica } from "../../schema/snapshot.ts";
+import type { TrafficRow } from "../../schema/telemetry.ts";
 import { refuse, startEdge, type EdgeStandIn } from "../edgeStandIn.ts";
 import { readEnvironment } from "../environment.ts";
 import { startControl, type Control } from "../start.ts";
@@ -19,6 +22,7 @@ let folder: string;
 let edge: EdgeStandIn;
 let control: Control;
 /** How the stand-in's hub reports each replica that the last bundle asks for. */
+let traffic: TrafficRow[] = [];
 let phaseOf: (replica: Pick<StatusReplica, "service" | "number">) => Partial<StatusReplica>;
 
 beforeAll(async () => {
@@ -29,6 +33,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(root, "case-"));
   await writeFile(join(folder, "chat.yaml"), yaml);
   phaseOf = () => ({});
+  traffic = [];
   edge = await startEdge("a token for control");
   edge.regions = () => {
     const bundle = edge.bundles.at(-1);
@@ -38,7 +43,7 @@ beforeEach(async () => {
         return { id: `${task.service}.local.${number}`, service: task.service, number, version: task.version, phase: "ready", host: "h1", hostName: "box", since: Date.now() - 65_000, inFlight: 0, region: "local", restarts: 0, ...phaseOf({ service: task.service, number }) };
       }),
     );
-    return [{ region: "local", takenAt: Date.now(), bundleVersion: bundle?.route.version ?? 0, hosts: [], replicas, unplaced: [] } satisfies RegionStatus];
+    return [{ region: "local", takenAt: Date.now(), bundleVersion: bundle?.route.version ?? 0, hosts: [], replicas, unplaced: [], traffic } satisfies RegionStatus];
   };
   control = await startControl(
     readEnvironment({
@@ -79,6 +84,41 @@ function fairlead(args: string[], variables: Record<string, string> = { FAIRLEAD
     child.stdin?.end();
   });
 }
+
+describe("fairlead up --sign-key", () => {
+  const signedOf = () => edge.bundles.at(-1)?.fleet.services[0]?.task.signed ?? "";
+
+  test("signs what runs with the version to come; what says the same stays signed, and nothing unsigned takes its place", async () => {
+    expect((await fairlead(["operator", "keygen", "operator.key"])).code).toBe(0);
+    expect(await fairlead(["operator", "keygen", "operator.key"])).toMatchObject({ code: 1, err: expect.stringContaining("a key is never overwritten") as string });
+    const key = await importSPKI(await readFile(join(folder, "operator.key.pub"), "utf8"), "EdDSA");
+    await writeFile(join(folder, "chat.yaml"), `${yaml}secrets: {TOKEN: whisper}\n`);
+    const signed = await fairlead(["up", "chat.yaml", "-y", "--async", "--sign-key", "operator.key"]);
+    expect([signed.code, signed.err]).toEqual([0, expect.stringContaining("Created chat, version 1.")]);
+    const first = signedOf();
+    const { payload } = await compactVerify(first, key);
+    const spec = JSON.parse(new TextDecoder().decode(payload)) as SignedSpec;
+    expect(spec).toMatchObject({ service: "chat", version: 1, replicasMax: 1, task: { run: "serve --port $PORT" } });
+    expect(new TextDecoder().decode(payload)).not.toContain("whisper");
+
+    await writeFile(join(folder, "chat.yaml"), `${yaml.replace("model: m", "model: m, routing: {retries: {attempts: 2}}")}secrets: {TOKEN: whisper}\n`);
+    expect((await fairlead(["up", "chat.yaml", "-y", "--async"])).err).toContain("Updated chat to version 2");
+    expect(signedOf()).toBe(first);
+    await writeFile(join(folder, "chat.yaml"), `${yaml.replace("serve", "serve2")}secrets: {TOKEN: whisper}\n`);
+    expect(await fairlead(["up", "chat.yaml", "-y", "--async"])).toMatchObject({ code: 1, err: expect.stringContaining("its operator signed it, and this changes run; sign it with --sign-key") as string });
+    expect(await fairlead(["up", "chat.yaml", "-y", "--async", "--secret", "TOKEN=shout", "--sign-key", "operator.key", "--sign-version", "9"])).toMatchObject({ code: 0, err: expect.stringContaining("Updated chat to version 9") as string });
+    expect((await fairlead(["up", "chat.yaml", "-y", "--async", "--secret", "TOKEN=shout", "--sign-key", "operator.key"])).err).toContain("unchanged at version 9");
+  });
+
+  test.each([
+    ["others can read", "-----BEGIN PRIVATE KEY-----", 0o644, "others than its owner can read it"],
+    ["is none", "nonsense", 0o600, "it is no Ed25519 private key in PEM"],
+  ])("takes no key that %s", async (_, text, mode, message) => {
+    await writeFile(join(folder, "operator.key"), text, { mode });
+    expect(await fairlead(["up", "chat.yaml", "-y", "--sign-key", "operator.key"])).toMatchObject({ code: 1, err: expect.stringContaining(message) as string });
+    expect(edge.bundles.at(-1)?.fleet.services).toEqual([]);
+  });
+});
 
 describe("fairlead up", () => {
   test("creates a service, waits for it, and says how to reach it", async () => {
@@ -163,6 +203,18 @@ describe("fairlead status", () => {
     expect(await fairlead(["status", "none"])).toMatchObject({ code: 1, err: 'fairlead: Cannot show service "none": there is no such service\n' });
   });
 
+  test("-v shows loads, the requests of the last minute, and a dash for what is not known", async () => {
+    await fairlead(["up", "chat.yaml", "-y"]);
+    phaseOf = () => ({ inFlight: 3, engine: "vllm", load: { running: 2, queueDepth: 1, kvUsage: 0.42 } });
+    traffic = [{ service: "chat", upstream: "replicas", windowMs: 60_000, requests: 120, errors: 6, ttft: [0, 0, 0, 0, 0, 0, 0, 120] }, { service: "chat", upstream: "", windowMs: 5_000, requests: 0, errors: 0, ttft: [] }];
+    const { out } = await fairlead(["status", "-v"]);
+    expect(out).toMatch(/^SERVICE +ID +VERSION +PHASE +SINCE +RESTARTS +ENGINE +IN FLIGHT +RUNNING +QUEUED +KV +HOST +REASON\nchat +local\.10 +1 +ready +1m \d+s +0 +vllm +3 +2 +1 +42% +box$/m);
+    expect(out).toMatch(/^SERVICE +UPSTREAM +REQUESTS\/S +ERRORS +TTFT P50 +TTFT P95\nchat +replicas +2\.00 +5\.0% +90ms +99ms\nchat +none +0\.00 +- +- +-$/m);
+    phaseOf = () => ({});
+    expect((await fairlead(["status", "-v"])).out).toMatch(/^chat +local\.10 .* 0 +- +0 +- +- +- +box$/m);
+    expect(JSON.parse((await fairlead(["status", "-v", "--json"])).out)).toMatchObject({ services: [{ traffic: [{ upstream: "replicas", errorRate: 0.05 }, { requestsPerSecond: 0 }] }] });
+  });
+
   test("says that there is nothing", async () => {
     expect((await fairlead(["status"])).out).toContain("No existing services.");
   });
@@ -181,6 +233,30 @@ test("fairlead logs shows one log as it is and several by name", async () => {
   expect((await fairlead(["logs", "chat", "10", "--no-follow"])).out).toBe("one\n");
   expect((await fairlead(["logs", "chat", "--no-follow"])).out.split("\n").toSorted()).toEqual(["", "chat.local.10 | one", "chat.local.11 | two"]);
   expect((await fairlead(["logs", "none", "--no-follow"])).err).toContain('fairlead: Cannot show the logs of service "none"');
+});
+
+test("fairlead logs shows what was done about a service, and its requests", async () => {
+  await fairlead(["up", "chat.yaml", "-y"]);
+  edge.agentLogs.set("h1", "2026-11-21T08:00:02.000Z info replica is ready replica=chat.local.10\n");
+  edge.told.set("journal chat", [{ at: 1, text: "2026-11-21T08:00:01.000Z hub place: chat.local.10 of version 1 is placed on box" }, { at: 3, text: "2026-11-21T08:00:03.000Z hub withdraw: it" }]);
+  edge.told.set("requests chat", [{ at: 1, text: "req_1 status=200" }, { at: 2, text: "req_2 status=502" }]);
+  const { out } = await fairlead(["logs", "chat", "--controller", "--no-follow"]);
+  expect(out.split("\n").map((line) => line.replace(/^(\w+) +\| \S+/, "$1"))).toEqual(["hub hub place: chat.local.10 of version 1 is placed on box", "box info replica is ready replica=chat.local.10", "hub hub withdraw: it", ""]);
+  expect((await fairlead(["logs", "chat", "--load-balancer", "--no-follow", "--tail", "1"])).out).toBe("req_2 status=502\n");
+  expect(await fairlead(["logs", "chat", "1", "--controller"])).toMatchObject({ code: 2, err: "fairlead: Cannot use --controller with a replica: it is the whole service's\n" });
+  expect((await fairlead(["logs", "chat", "--controller", "--load-balancer"])).code).toBe(2);
+  expect((await fairlead(["logs", "none", "--load-balancer", "--no-follow"])).err).toContain('Cannot show the logs of service "none": there is no such service');
+});
+
+test("fairlead logs --load-balancer goes on with what comes", async () => {
+  await fairlead(["up", "chat.yaml", "-y"]);
+  edge.told.set("requests chat", [{ at: 1, text: "req_1" }]);
+  const child = spawn(process.execPath, [bin, "logs", "chat", "--load-balancer"], { cwd: folder, env: { FAIRLEAD_CONTROL_URL: control.url, FAIRLEAD_ADMIN_KEY: adminKey } });
+  const read = async (): Promise<string> => String(await new Promise<Buffer>((resolve) => child.stdout.once("data", resolve)));
+  expect(await read()).toBe("req_1\n");
+  edge.told.get("requests chat")?.push({ at: 2, text: "req_2" });
+  expect(await read()).toBe("req_2\n");
+  child.kill("SIGTERM");
 });
 
 test("fairlead logs follows until it is stopped, or control is", async () => {
@@ -220,6 +296,7 @@ test("fairlead hosts invites and lists", async () => {
   expect(keyId(out.trim(), "flj")).toBeDefined();
   expect(err).toContain("within 14m");
   expect((await fairlead(["hosts", "list"])).out).toBe("No existing hosts.\n");
+  expect((await fairlead(["hosts", "drain", "box"])).err).toBe('fairlead: Cannot drain host "box": there is no such host; see fairlead hosts list\n');
   expect((await fairlead(["hosts", "invite", "--region", "weur"])).err).toContain("this fleet's regions are local");
 });
 
@@ -354,12 +431,12 @@ describe("where fairlead finds control", () => {
 });
 
 test("a command that is used wrongly says so and exits with 2", async () => {
-  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"]];
+  const wrong = [["up"], ["nothing"], ["status", "--wrong"], ["keys", "create"], ["down"], ["up", "chat.yaml", "--timeout", "soon"], ["logs", "chat", "--tail", "all"], ["explain"], ["explain", "req_1", "--dry-run", "a.json"], ["explain", "req_1", "--account", "a"], ["hosts", "drain"], ["hosts", "drain", "box", "--timeout", "soon"]];
   for (const { code, err } of await Promise.all(wrong.map((args) => fairlead(args)))) expect([code, err]).toEqual([2, expect.stringMatching(/^fairlead: /)]);
 });
 
 test("every command's --help gives examples", async () => {
-  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts revoke"];
+  const commands = ["up", "update", "status", "logs", "down", "explain", "validate", "keys", "keys create", "keys list", "keys revoke", "keys admin", "hosts", "hosts invite", "hosts list", "hosts logs", "hosts drain", "hosts revoke"];
   for (const { code, out } of await Promise.all(commands.map((name) => fairlead([...name.split(" "), "--help"], {})))) expect([code, out]).toEqual([0, expect.stringMatching(/Examples?:\n {2}/)]);
 });
 

@@ -3,7 +3,9 @@ import { formatDuration } from "../../schema/units.ts";
 import type { StatusAnswer } from "../routes/status.ts";
 import { confirm } from "./ask.ts";
 import { connect } from "./client.ts";
-import { table } from "./table.ts";
+import { drainCommand } from "./drain.ts";
+import { hostsTable } from "./hostsTable.ts";
+import { lines, showLog } from "./logs.ts";
 
 interface Invited {
   token: string;
@@ -13,7 +15,7 @@ interface Invited {
 }
 
 export function hostsCommand(program: Command): void {
-  const hosts = program.command("hosts").description("machines that run replicas").addHelpText("after", "\nExamples:\n  fairlead hosts invite --region weur\n  fairlead hosts list\n  fairlead hosts revoke host_01…");
+  const hosts = program.command("hosts").description("machines that run replicas").addHelpText("after", "\nExamples:\n  fairlead hosts invite --region weur\n  fairlead hosts list\n  fairlead hosts drain rack-7\n  fairlead hosts revoke host_01…");
 
   hosts
     .command("invite")
@@ -32,15 +34,42 @@ export function hostsCommand(program: Command): void {
 
   hosts
     .command("list")
-    .description("show hosts, and whether they are connected")
+    .description("show hosts: whether they are connected, their GPUs, load, memory and disk")
     .option("--json", "as JSON")
     .addHelpText("after", "\nExample:\n  fairlead hosts list")
     .action(async ({ json }: { json?: boolean }, command: Command) => {
       const { hosts: rows, takenAt } = await (await connect(command)).call<StatusAnswer>("GET", "/v1/status");
       if (json === true) console.log(JSON.stringify(rows, undefined, 2));
       else if (rows.length === 0) console.log("No existing hosts.");
-      else console.log(table(["ID", "NAME", "REGION", "STATE", "HEARD"], rows.map(({ id, name, region, state, heardAt }) => [id, name, region, state, heardAt ? `${formatDuration(takenAt - heardAt)} ago` : "-"])));
+      else console.log(hostsTable(rows, takenAt));
     });
+
+  hosts
+    .command("logs")
+    .description("show what a host's agent says of itself")
+    .argument("<HOST>", "the host's id, or its name")
+    .option("--follow", "go on as it comes; the default")
+    .option("--no-follow", "stop at the end")
+    .option("--tail <N>", "begin with so many last lines", "200")
+    .addHelpText("after", "\nExample:\n  fairlead hosts logs rack-7 --no-follow")
+    .action(async (host: string, { follow = true, tail }: { follow?: boolean; tail: string }, command: Command) => {
+      await showLog(command, `/v1/hosts/${encodeURIComponent(host)}/logs?${new URLSearchParams({ tail: lines(tail), follow: follow ? "1" : "0" }).toString()}`, `the log of host ${host}`);
+    });
+
+  hosts
+    .command("release")
+    .description("let a host back in that was shut out because its identity was seen in two places")
+    .argument("<ID>", "the host's id")
+    .option("-y, --yes", "do not ask")
+    .addHelpText("after", "\nWhoever has a copy of the host's key may use it again. If you do not know where the copy is, revoke the host and invite it anew.\n\nExample:\n  fairlead hosts release host_01k9… -y")
+    .action(async (id: string, { yes }: { yes?: boolean }, command: Command) => {
+      const client = await connect(command);
+      await confirm(`Let host ${id} back in?`, yes);
+      const { published, reason } = await client.call<{ published: boolean; reason?: string }>("POST", `/v1/hosts/${encodeURIComponent(id)}/release`);
+      console.log(published ? `${id}: released` : `${id}: released, and the edge does not know it yet: ${reason ?? "it does not answer"}`);
+    });
+
+  drainCommand(hosts);
 
   hosts
     .command("revoke")

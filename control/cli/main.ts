@@ -6,6 +6,7 @@ import { Failure } from "./failure.ts";
 import { hostsCommand } from "./hosts.ts";
 import { keysCommand } from "./keys.ts";
 import { logsCommand } from "./logs.ts";
+import { operatorCommand } from "./operator.ts";
 import { statusCommand } from "./status.ts";
 import { upCommand } from "./up.ts";
 import { updateCommand } from "./update.ts";
@@ -31,6 +32,7 @@ downCommand(program);
 validateCommand(program);
 keysCommand(program);
 hostsCommand(program);
+operatorCommand(program);
 
 try {
   await program.parseAsync();

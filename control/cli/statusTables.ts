@@ -4,32 +4,30 @@ import type { StatusReplica } from "../../schema/snapshot.ts";
 import { formatDuration } from "../../schema/units.ts";
 import type { StatusAnswer } from "../routes/status.ts";
 import { foldFailed, type ServiceView } from "../status.ts";
+import { coloured, hostsTable, percent } from "./hostsTable.ts";
 import { table } from "./table.ts";
-
-const colours: Record<string, "green" | "red" | "yellow" | "dim"> = {
-  READY: "green", ready: "green", up: "green", FAILED: "red", failed: "red", lost: "red", UNHEALTHY: "yellow", unhealthy: "yellow", STARTING: "yellow", starting: "yellow",
-  pending: "yellow", provisioning: "yellow", draining: "yellow", UNKNOWN: "dim", unknown: "dim", revoked: "dim", "never seen": "dim",
-};
-
-function coloured(state: string): string {
-  const colour = colours[state];
-  return colour === undefined ? state : styleText(colour, state, { stream: process.stdout });
-}
 
 function since(ms: number | undefined, now: Now): string {
   return ms === undefined ? "-" : formatDuration(Math.max(0, now - ms));
 }
 
-/** SkyServe's two tables, as text. `verbose` adds models, reasons, hosts and every replica that ever failed. */
-export function statusTables({ services, hosts, takenAt, edge }: StatusAnswer, verbose: boolean): string {
+const columns = ["SERVICE", "ID", "VERSION", "PHASE", "SINCE", "RESTARTS"];
+/** What `-v` adds. */
+const more = ["ENGINE", "IN FLIGHT", "RUNNING", "QUEUED", "KV"];
+
+/** SkyServe's two tables, as text. `verbose` adds models, reasons, loads, traffic, hosts and every replica that ever failed. */
+export function statusTables({ services, hosts, takenAt, edge, braked = [] }: StatusAnswer, verbose: boolean): string {
   const parts: string[] = [];
   if (!edge.reachable) parts.push(`The edge cannot be asked: ${edge.reason}. What follows is what control knows.`);
+  for (const { region, reason } of braked) parts.push(`${region}: ${reason}.`);
   parts.push(`${heading("Services")}\n${services.length === 0 ? "No existing services." : servicesTable(services, takenAt, verbose)}`);
   const replicas = services.flatMap((service) => replicaRows(service, takenAt, verbose));
-  if (services.length > 0) parts.push(`${heading("Service Replicas")}\n${replicas.length === 0 ? "No existing replicas." : table(["SERVICE", "ID", "VERSION", "PHASE", "SINCE", "RESTARTS", "HOST", "REASON"], replicas)}`);
+  if (services.length > 0) parts.push(`${heading("Service Replicas")}\n${replicas.length === 0 ? "No existing replicas." : table(verbose ? [...columns, ...more, "HOST", "REASON"] : [...columns, "HOST", "REASON"], replicas)}`);
+  const traffic = verbose ? services.flatMap(trafficRows) : [];
+  if (traffic.length > 0) parts.push(`${heading("Requests of the last minute")}\n${table(["SERVICE", "UPSTREAM", "REQUESTS/S", "ERRORS", "TTFT P50", "TTFT P95"], traffic)}`);
   const folded = services.map(({ name, replicas: all }) => [name, foldFailed(all).folded] as const).filter(([, count]) => count > 0);
   if (!verbose) for (const [name, count] of folded) parts.push(`${name}: ${count} older failed replica${count === 1 ? "" : "s"} not shown; -v shows all.`);
-  if (verbose && hosts.length > 0) parts.push(`${heading("Hosts")}\n${table(["ID", "NAME", "REGION", "STATE", "HEARD"], hosts.map((host) => [host.id, host.name, host.region, coloured(host.state), host.heardAt ? `${since(host.heardAt, takenAt)} ago` : "-"]))}`);
+  if (verbose && hosts.length > 0) parts.push(`${heading("Hosts")}\n${hostsTable(hosts, takenAt)}`);
   return parts.join("\n\n");
 }
 
@@ -54,7 +52,17 @@ function servicesTable(services: readonly ServiceView[], now: Now, verbose: bool
 
 function replicaRows(service: ServiceView, now: Now, verbose: boolean): (string | number)[][] {
   const shown = verbose ? service.replicas : foldFailed(service.replicas).replicas;
-  return shown.toSorted((a, b) => a.number - b.number).map((replica) => [service.name, shortId(replica), replica.version, coloured(replica.phase), since(replica.since, now), replica.restarts, replica.hostName, replica.reason ?? ""]);
+  return shown.toSorted((a, b) => a.number - b.number).map((replica) => [service.name, shortId(replica), replica.version, coloured(replica.phase), since(replica.since, now), replica.restarts, ...(verbose ? loadCells(replica) : []), replica.hostName, replica.reason ?? ""]);
+}
+
+/** What a replica carries, by its agent and by its engine; what is not known is a dash. */
+function loadCells({ engine, inFlight, load }: StatusReplica): (string | number)[] {
+  return [engine ?? "-", inFlight, load?.running ?? "-", load?.queueDepth ?? "-", percent(load?.kvUsage)];
+}
+
+function trafficRows({ name, traffic = [] }: ServiceView): string[][] {
+  const ms = (value: number | undefined): string => (value === undefined ? "-" : formatDuration(value));
+  return traffic.map(({ upstream = "none", requestsPerSecond, errorRate, ttftP50Ms, ttftP95Ms }) => [name, upstream, requestsPerSecond.toFixed(2), errorRate === undefined ? "-" : `${(errorRate * 100).toFixed(1)}%`, ms(ttftP50Ms), ms(ttftP95Ms)]);
 }
 
 /** A replica within its service, as every command takes it: `region.number`. */

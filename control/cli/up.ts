@@ -1,8 +1,13 @@
-import type { Command } from "commander";
+import { InvalidArgumentError, type Command } from "commander";
 import { applyFile, type ApplyOptions } from "./apply.ts";
 import { connect } from "./client.ts";
 
 const collect = (value: string, before: string[] = []) => [...before, value];
+
+function readVersion(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("Write a whole number.");
+  return Number(text);
+}
 
 /** The options that `up` and `update` share. */
 export function applyOptions(command: Command): Command {
@@ -11,6 +16,8 @@ export function applyOptions(command: Command): Command {
     .option("--env <NAME=VALUE>", "a value for envs, and for $NAME in service; NAME alone takes it from your environment; repeatable", collect)
     .option("--secret <NAME=VALUE>", "the same for secrets: it is stored encrypted and sealed to each host", collect)
     .option("--env-file <FILE>", "values for envs from a .env file")
+    .option("--sign-key <FILE>", "sign it with this operator key, for hosts that run signed services only; else FAIRLEAD_SIGN_KEY")
+    .option("--sign-version <N>", "the version to sign, where control has forgotten one that hosts have seen", readVersion)
     .option("--async", "do not wait until replicas are ready")
     .option("--timeout <DURATION>", "how long to wait", "20m");
 }

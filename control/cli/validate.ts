@@ -15,7 +15,7 @@ export function validateCommand(program: Command): void {
     .action(async (files: string[], { json = false, strict = false }: { json?: boolean; strict?: boolean }) => {
       const results = [];
       for (const file of files) {
-        const { problems, service } = parseService(await readText(file), { file, strict });
+        const { problems, service } = parseService(await readText(file), { file, strict, environment: process.env });
         const valid = problems.every(({ level }) => level !== "error");
         results.push({ file, valid, ...(service === undefined ? {} : { name: service.name }), problems });
         if (json) continue;

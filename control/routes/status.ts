@@ -19,6 +19,8 @@ export interface StatusAnswer {
   services: ServiceView[];
   hosts: HostView[];
   unplaced: { service: string; region: string; count: number; reason: string }[];
+  /** Regions where nothing is moved although hosts are lost, and why. */
+  braked?: { region: string; reason: string }[];
 }
 
 export function statusRoutes({ db, edge, clock, publicUrl }: Context): Hono {
@@ -37,6 +39,7 @@ export function statusRoutes({ db, edge, clock, publicUrl }: Context): Hono {
       services: wanted === undefined || wanted.length === 0 ? views.services : views.services.filter(({ name }) => wanted.includes(name)),
       hosts: views.hosts,
       unplaced: regions.flatMap((region) => region.unplaced.map((lack) => ({ ...lack, region: region.region }))),
+      braked: regions.flatMap(({ region, braked }) => (braked === undefined ? [] : [{ region, reason: braked }])),
     } satisfies StatusAnswer);
   });
   return routes;

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { FairleadError } from "../../schema/errors.ts";
 import { providerSchema } from "../../schema/bundle.ts";
 import { seeded } from "../../schema/clock.ts";
+import { replicaRow } from "../../test/replicaRow.ts";
 import { providerCandidate, type Candidate } from "../route/candidates.ts";
 import { Observed } from "../route/observed.ts";
 import { Flights } from "./flights.ts";
@@ -17,12 +18,12 @@ const lost: Failure = { kind: "lost", why: "reset" };
 const unsent: Failure = { kind: "unsent", why: "no_agent" };
 const good: Outcome<string> = { kind: "answer", answer: "good" };
 
-function provider(name: string, fallback = false): Candidate {
-  return providerCandidate(providerSchema.parse({ name, endpoint: "https://vendor.test/v1", dialect: "openai", fallback }));
+function provider(name: string, fallback = false, contextWindow?: number): Candidate {
+  return providerCandidate(providerSchema.parse({ name, endpoint: "https://vendor.test/v1", dialect: "openai", fallback, contextWindow }));
 }
 
 function replica(id: string): Candidate {
-  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", version: 1, host: "h", relays: [0], load: 0 };
+  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, contextWindow: undefined, continuation: "none", version: 1, host: "h", relays: [0], load: 0 };
 }
 
 /** A world of upstreams that answer after a time, on virtual time. */
@@ -66,7 +67,7 @@ class Vendors {
     return {
       candidates: this.candidates,
       pool: {
-        replicas: this.candidates.flatMap(({ kind, id }) => (kind === "replica" ? [{ replica: { id } }] : [])),
+        replicas: this.candidates.flatMap(({ kind, id }) => (kind === "replica" ? [replicaRow(id)] : [])),
         providers: this.candidates.flatMap(({ kind, id }) => (kind === "provider" ? [{ name: id }] : [])),
       },
       path: "/v1/chat/completions",
@@ -76,6 +77,7 @@ class Vendors {
       ttftMs: 1_000,
       endsAt: this.now + 60_000,
       hedgeAfterMs: undefined,
+      largerContext: false,
       remembered: this.remembered,
       now: () => this.now,
       random: this.#random,
@@ -126,6 +128,21 @@ describe("attemptInTurn(): what goes elsewhere", () => {
     const world = vendors(two, { a: [{ kind, error } as Failure] });
     expect(await world.ask()).toMatchObject({ failure: { kind }, attempts: [{ id: "a", outcome: kind }] });
     expect(world.asked).toEqual(["a"]);
+  });
+
+  const tooLong: Failure = { kind: "context_length", error };
+  test.each<[string, Candidate[], boolean, string[], boolean]>([
+    ["to one with a larger window, past one with the same", [provider("a", false, 8_192), provider("b", false, 8_192), provider("c", true, 131_072)], true, ["a", "c"], true],
+    ["to nobody whose window is not known", [provider("a", false, 8_192), provider("b")], true, ["a"], false],
+    ["nowhere when it is not known how large the first is", [provider("a"), provider("c", false, 131_072)], true, ["a"], false],
+    ["nowhere without the policy", [provider("a", false, 8_192), provider("c", false, 131_072)], false, ["a"], false],
+    ["to ever larger ones", [provider("a", false, 8_192), provider("b", false, 32_768), provider("c", true, 131_072)], true, ["a", "b", "c"], true],
+  ])("what is too long goes %s", async (_, candidates, largerContext, asked, answered) => {
+    const world = vendors(candidates, { a: [tooLong], b: [tooLong] });
+    const budget = world.remembered.budget.left;
+    expect(await world.ask({ largerContext })).toMatchObject(answered ? { candidate: { id: "c" } } : { failure: tooLong });
+    expect(world.asked).toEqual(asked);
+    expect(world.remembered.budget.left).toBe(budget);
   });
 
   test("what cannot be repeated goes elsewhere only when it cannot have begun", async () => {
@@ -245,7 +262,7 @@ describe("attemptInTurn(): a second attempt beside a silent first", () => {
 
   test("the first good answer wins, the other is given up and counts as an attempt", async () => {
     const world = slow({ a: 500 });
-    expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "b" }, attempts: [{ id: "a", outcome: "abandoned" }, { id: "b", outcome: "answer" }] });
+    expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "b" }, attempts: [{ id: "a", outcome: "abandoned" }, { id: "b", outcome: "answer", hedge: true }] });
     expect(world.abandoned).toEqual(["a"]);
     expect(world.remembered.standings.survey(world.course().pool, "", world.now)).toBeUndefined();
   });
@@ -277,7 +294,7 @@ describe("attemptInTurn(): over a minute", () => {
     for (const end = world.now + 60_000; world.now < end; requests++) {
       const at = world.now;
       const survey = world.remembered.standings.survey(world.course().pool, "/v1/chat/completions", at);
-      const candidates = world.candidates.filter(({ id }) => survey?.blocked(id) === undefined);
+      const candidates = world.candidates.filter(({ id }) => survey?.blocked.has(id) !== true);
       if ("answer" in (await world.ask({ candidates }))) answered++;
       world.now = Math.max(world.now, at + 1000 / perSecond);
     }

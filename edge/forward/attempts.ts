@@ -30,6 +30,8 @@ export interface Tried {
   midway?: boolean;
   /** How it was to go on with an answer that another had begun. */
   method?: Method;
+  /** It was begun because another one was silent. */
+  hedge?: boolean;
 }
 
 /** What answered is lost in the middle. */
@@ -65,6 +67,8 @@ export interface Course<Answer> {
   ttftMs: number;
   endsAt: Now;
   hedgeAfterMs: number | undefined;
+  /** What is too long for one upstream may go to one whose context window is known to be larger. */
+  largerContext: boolean;
   remembered: Remembered;
   now: () => Now;
   random: Random;
@@ -95,6 +99,7 @@ interface Begun<Answer> extends Run<Outcome<Answer>> {
   candidate: Candidate;
   at: Now;
   flight: Flight;
+  hedge?: boolean;
 }
 
 function costOf(failure: Failure): number {
@@ -127,6 +132,8 @@ class Turn<Answer> {
   #repeatedThrottled = false;
   #askedAgain = false;
   failure: Failure | undefined;
+  /** The largest context window that was too small, in tokens. */
+  #windowOver = 0;
 
   constructor(course: Course<Answer>) {
     this.#course = course;
@@ -139,9 +146,9 @@ class Turn<Answer> {
     const survey = standings.untroubled ? undefined : standings.survey(pool, path, now());
     let last: Candidate | undefined;
     for (const candidate of this.#candidates) {
-      if (this.#used.includes(candidate.id)) continue;
+      if (this.#used.includes(candidate.id) || (this.#windowOver > 0 && (candidate.contextWindow ?? 0) <= this.#windowOver)) continue;
       if (survey === undefined) return candidate;
-      if (survey.blocked(candidate.id) !== undefined) continue;
+      if (survey.blocked.has(candidate.id)) continue;
       if (!survey.lastResort(candidate.id)) return candidate;
       last ??= candidate;
     }
@@ -157,7 +164,10 @@ class Turn<Answer> {
   async next(): Promise<Candidate | undefined> {
     const { failure } = this;
     const { repeatable, remembered, wait, again } = this.#course;
-    if (failure === undefined || !mayGoElsewhere(failure, repeatable) || this.#spent) return undefined;
+    if (failure === undefined || this.#spent) return undefined;
+    // the upstream did its work: a larger one is asked at no cost to the budget
+    if (failure.kind === "context_length") return this.#larger();
+    if (!mayGoElsewhere(failure, repeatable)) return undefined;
     const sameInMs = this.#sameInMs(failure);
     if (sameInMs !== undefined) {
       if (!remembered.budget.take(costOf(failure))) return undefined;
@@ -172,6 +182,15 @@ class Turn<Answer> {
       next = this.pick();
     }
     return next !== undefined && remembered.budget.take(costOf(failure)) ? next : undefined;
+  }
+
+  /** Who may have room for what is too long for the last one. */
+  #larger(): Candidate | undefined {
+    const { largerContext, repeatable } = this.#course;
+    const window = this.#last?.contextWindow;
+    if (!largerContext || !repeatable || window === undefined) return undefined;
+    this.#windowOver = Math.max(this.#windowOver, window);
+    return this.pick();
   }
 
   /** Whether a failure says that what was known of the replicas is out of date. */
@@ -209,11 +228,13 @@ class Turn<Answer> {
     return { candidate, at, flight, result: run.result, abandon: run.abandon };
   }
 
-  #settle({ candidate, at, flight }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
+  #settle({ candidate, at, flight, hedge }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
     const { remembered, path, now, random, stream, blame } = this.#course;
     const { budget, standings, observed, flights } = remembered;
     const settledAt = now();
-    this.attempts.push({ id: candidate.id, outcome: outcome.kind, ms: settledAt - at });
+    const entry: Tried = { id: candidate.id, outcome: outcome.kind, ms: settledAt - at };
+    if (hedge === true) entry.hedge = true;
+    this.attempts.push(entry);
     if (outcome.kind === "answer") {
       budget.succeeded();
       standings.answered(candidate.id, settledAt, at);
@@ -242,7 +263,7 @@ class Turn<Answer> {
     if (early !== undefined) return this.#settle(begun, early);
     const other = this.#spent ? undefined : this.pick();
     if (other === undefined || !remembered.budget.take(retryCost.transient)) return this.#settle(begun, await begun.result);
-    const runs = [begun, this.#begin(other)] as const;
+    const runs = [begun, { ...this.#begin(other), hedge: true }] as const;
     const [one, two] = runs;
     const { result, index } = await firstGood<Outcome<Answer>>(
       runs,

@@ -1,11 +1,13 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { attachTarget, type AttemptWay } from "../../schema/frames.ts";
+import { linkTimes } from "../../schema/protocol.ts";
 import type { RouterEnv } from "../env.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { HeaderObject } from "./headers.ts";
 import { attemptHeader, carriageHeader, carriageOutcome, type CarriageFailure, type Reply } from "./outcome.ts";
 import { askGate, gateUsable } from "./direct.ts";
 import { Ways, type Asked } from "./reattach.ts";
+import { orSilence } from "./silence.ts";
 import { Suspects } from "./suspects.ts";
 
 /** What goes to a replica. */
@@ -117,4 +119,11 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
     };
   }
   return reply;
+}
+
+/** Whether a replica was lost in the middle of its answer, by its agent's word; a carrier that is gone or silent says nothing against it. */
+export async function diedMidway(env: RouterEnv, { host, relays }: Extract<Candidate, { kind: "replica" }>, requestId: string): Promise<boolean> {
+  const asked = Promise.allSettled(relays.map((relay) => env.RELAY.getByName(`${host}/${relay}`).whyBroken(requestId)));
+  const heard = await orSilence(asked, linkTimes.dispatchAckMs);
+  return heard !== "silent" && heard.value.some((answer) => answer.status === "fulfilled" && answer.value === "upstream_lost");
 }

@@ -26,7 +26,7 @@ function fleet(answers: (relay: string) => Response | Error): { env: RouterEnv; 
 let hosts = 0;
 /** A host that no test has asked before: what is suspect is remembered. */
 const candidate = (more: object = {}): Extract<Candidate, { kind: "replica" }> => ({
-  kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", version: 1, host: `host_${hosts++}`, relays: [0, 1], load: 0, ...more,
+  kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", contextWindow: undefined, version: 1, host: `host_${hosts++}`, relays: [0, 1], load: 0, ...more,
 });
 const sending = (body: Carrying["body"] = new TextEncoder().encode("{}")): Carrying => ({ requestId: "r1", method: "POST", path: "/v1/chat/completions", headers: {}, body, upgrade: false });
 

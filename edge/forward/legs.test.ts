@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { FairleadError } from "../../schema/errors.ts";
 import { providerSchema } from "../../schema/bundle.ts";
+import { replicaRow } from "../../test/replicaRow.ts";
 import { Observed } from "../route/observed.ts";
 import { providerCandidate, type Candidate } from "../route/candidates.ts";
 import type { Answer } from "./attempt.ts";
@@ -20,7 +21,7 @@ const refusal = new FairleadError("invalid_request", "Cannot go on from a last m
 const lost: Failure = { kind: "lost", why: "gone" };
 
 function replica(id: string, { version = 1, continuation = "tokens" }: { version?: number; continuation?: Candidate["continuation"] } = {}): Candidate {
-  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation, version, host: "h", relays: [0], load: 0 };
+  return { kind: "replica", id, upstream: "replicas", weight: 1, fallback: false, price: undefined, contextWindow: undefined, continuation, version, host: "h", relays: [0], load: 0 };
 }
 
 function vendor(name: string, { model, continuation = "none" }: { model?: string; continuation?: Candidate["continuation"] } = {}): Candidate {
@@ -176,7 +177,7 @@ describe("what a leg may cost", () => {
 
   test("breakers and limits are kept", async () => {
     standings.failed("r2", "", { kind: "throttled", retryAfterMs: 60_000, error: refusal }, now, now, () => 0.5);
-    await goOn(world({ candidates: [replica("r1"), replica("r2"), replica("r3")], more: { pool: { replicas: [{ replica: { id: "r2" } }], providers: [] } } }));
+    await goOn(world({ candidates: [replica("r1"), replica("r2"), replica("r3")], more: { pool: { replicas: [replicaRow("r2")], providers: [] } } }));
     expect(sent).toEqual([{ id: "r3", as: "exact" }]);
   });
 

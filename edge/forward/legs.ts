@@ -6,6 +6,7 @@ import type { FairleadError } from "../../schema/errors.ts";
 import type { Prefill } from "../provider/vendors.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { RequestFacts } from "../route/request.ts";
+import { Again } from "./again.ts";
 import type { Answer } from "./attempt.ts";
 import { attemptsMaxEver, brokeOff, lateMs, type Remembered, type Tried } from "./attempts.ts";
 import { retryCost } from "./budget.ts";
@@ -18,7 +19,7 @@ import { isUnable, type Failure, type Outcome } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
 import { diedOf } from "./poison.ts";
 import { exactLeg, exactRefusal, idsFor, methodsOf, regenerateRefusal, textLeg, textRefusal, type Ask, type Leg } from "./resume.ts";
-import { Again, Exact, FromText } from "./splice.ts";
+import { Exact, FromText } from "./splice.ts";
 import type { Pool } from "./standing.ts";
 import type { Source } from "./stream.ts";
 
@@ -147,7 +148,7 @@ class Course {
   #ranked(candidates: readonly Candidate[]): Candidate[] {
     const { remembered, pool, path, now } = this.#legs;
     const survey = remembered.standings.survey(pool, path, now());
-    const usable = candidates.filter((candidate) => this.#mayAsk(candidate) && survey?.blocked(candidate.id) === undefined);
+    const usable = candidates.filter((candidate) => this.#mayAsk(candidate) && survey?.blocked.has(candidate.id) !== true);
     const last = (candidate: Candidate): number => (this.#lost.has(candidate.id) ? 2 : 0) + (survey?.lastResort(candidate.id) === true ? 1 : 0);
     return usable.toSorted((a, b) => last(a) - last(b));
   }

@@ -26,6 +26,11 @@ export function remembered({ name, version }: RouteService): Remembered {
   return fresh;
 }
 
+/** All services that are remembered, by name. */
+export function allRemembered(): Iterable<[string, Remembered]> {
+  return services;
+}
+
 /** Forget everything: for tests that start from a cold isolate. */
 export function forgetUpstreams(): void {
   services.clear();

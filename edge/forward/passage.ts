@@ -47,7 +47,8 @@ export function stripped(chunk: Chunk, { ids, usage }: Strip): Chunk | undefined
   return silent ? undefined : chunk;
 }
 
-const nothing: readonly Chunk[] = [];
+/** What passes of a chunk that is kept back. */
+export const nothing: readonly Chunk[] = [];
 
 /** An answer from its beginning: every chunk is taken down and passes, less what the client did not ask for. */
 export class FirstLeg implements Passage {

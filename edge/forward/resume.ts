@@ -50,42 +50,61 @@ function promptsIn(prompt: unknown): number {
   return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== "number" ? prompt.length : 1;
 }
 
+/** A class, because an object with a getter of its own is made anew, slowly, for every request. */
+class Asked implements Ask {
+  readonly chat: boolean;
+  readonly parsed: Readonly<Record<string, unknown>>;
+  readonly choices: number;
+  readonly usage: boolean;
+  readonly ids: boolean;
+  readonly stops: readonly string[];
+  readonly includeStop: boolean;
+  readonly #body: ArrayBuffer | Uint8Array;
+  #text: string | undefined;
+
+  constructor(chat: boolean, parsed: Record<string, unknown>, body: ArrayBuffer | Uint8Array) {
+    const { n, stop, stream_options: options } = parsed;
+    this.chat = chat;
+    this.parsed = parsed;
+    this.choices = (count(n) ?? 1) * (chat ? 1 : promptsIn(parsed["prompt"]));
+    this.usage = isObject(options) && options["include_usage"] === true;
+    this.ids = parsed["return_token_ids"] === true;
+    this.stops = (Array.isArray(stop) ? stop : [stop]).filter((one): one is string => typeof one === "string" && one !== "");
+    this.includeStop = parsed["include_stop_str_in_output"] === true;
+    this.#body = body;
+  }
+
+  get text(): string {
+    return (this.#text ??= decoder.decode(this.#body));
+  }
+}
+
 /** @returns undefined for a request whose answer is not one of chat or completions */
 export function askOf(path: string, parsed: Record<string, unknown>, body: ArrayBuffer | Uint8Array): Ask | undefined {
   const chat = path.startsWith("/v1/chat/completions");
-  if (!chat && !path.startsWith("/v1/completions")) return undefined;
-  const { n, stop, stream_options: options } = parsed;
-  let text: string | undefined;
-  return {
-    chat,
-    get text() {
-      return (text ??= decoder.decode(body));
-    },
-    parsed,
-    choices: (count(n) ?? 1) * (chat ? 1 : promptsIn(parsed["prompt"])),
-    usage: isObject(options) && options["include_usage"] === true,
-    ids: parsed["return_token_ids"] === true,
-    stops: (Array.isArray(stop) ? stop : [stop]).filter((one): one is string => typeof one === "string" && one !== ""),
-    includeStop: parsed["include_stop_str_in_output"] === true,
-  };
+  return chat || path.startsWith("/v1/completions") ? new Asked(chat, parsed, body) : undefined;
 }
+
+/** What is asked for on the client's behalf, and as the end of an object that has neither. */
+const wantedUsage = { include_usage: true };
+const wantedEnd = encoder.encode(`,${JSON.stringify({ return_token_ids: true, stream_options: wantedUsage }).slice(1)}`);
 
 /** The request with token ids and usage asked for, everything else as the client wrote it. */
 export function withIds(ask: Ask, body: ArrayBuffer | Uint8Array): { body: Uint8Array; parsed: Record<string, unknown> } {
-  const { parsed } = ask;
-  const added: Record<string, unknown> = { return_token_ids: true, stream_options: { ...(isObject(parsed["stream_options"]) ? parsed["stream_options"] : {}), include_usage: true } };
-  const names = Object.keys(added);
-  if (names.some((name) => name in parsed)) {
-    return { body: encoder.encode(withMembers(ask.text, new Map(names.map((name): [string, Change] => [name, { value: added[name] }])))), parsed: { ...parsed, ...added } };
+  const options = ask.parsed["stream_options"];
+  const usage = isObject(options) ? { ...options, ...wantedUsage } : wantedUsage;
+  const parsed = { ...ask.parsed, return_token_ids: true, stream_options: usage };
+  if ("return_token_ids" in ask.parsed || "stream_options" in ask.parsed) {
+    const changes = new Map<string, Change>([["return_token_ids", { value: true }], ["stream_options", { value: usage }]]);
+    return { body: encoder.encode(withMembers(ask.text, changes)), parsed };
   }
   // the object is not empty, for it has a model: what is new goes before its end
   const bytes = body instanceof Uint8Array ? body : new Uint8Array(body);
   const end = bytes.lastIndexOf(0x7d);
-  const tail = encoder.encode(`,${JSON.stringify(added).slice(1)}`);
-  const out = new Uint8Array(end + tail.byteLength);
+  const out = new Uint8Array(end + wantedEnd.byteLength);
   out.set(bytes.subarray(0, end));
-  out.set(tail, end);
-  return { body: out, parsed: { ...parsed, ...added } };
+  out.set(wantedEnd, end);
+  return { body: out, parsed };
 }
 
 /** Something of a request that is set: neither absent nor null, false or empty. */

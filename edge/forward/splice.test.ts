@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { Again } from "./again.ts";
 import { Delivered, type Chunk, type ChunkChoice, type Delta } from "./delivered.ts";
 import { askOf, type Ask } from "./resume.ts";
-import { Again, Exact, FromText } from "./splice.ts";
+import { Exact, FromText } from "./splice.ts";
 
 function ask(more: Record<string, unknown> = {}, path = "/v1/chat/completions"): Ask {
   const parsed = { model: "m", messages: [], stream: true, ...more };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { FairleadError } from "../../schema/errors.ts";
+import { replicaRow } from "../../test/replicaRow.ts";
 import type { Failure } from "./outcome.ts";
 import { Standings, type Pool } from "./standing.ts";
 
@@ -7,7 +8,7 @@ const middle = (): number => 0.5;
 const error = new FairleadError("provider_error", "Cannot");
 const lost: Failure = { kind: "lost", why: "" };
 const path = "/v1/chat/completions";
-const pool = (replicas: string[], providers: string[] = []): Pool => ({ replicas: replicas.map((id) => ({ replica: { id } })), providers: providers.map((name) => ({ name })) });
+const pool = (replicas: string[], providers: string[] = []): Pool => ({ replicas: replicas.map((id) => replicaRow(id)), providers: providers.map((name) => ({ name })) });
 
 function failing(standings: Standings, id: string, failure: Failure, now = 0, times = 3): void {
   for (let i = 0; i < times; i++) standings.failed(id, path, failure, now, now, middle);
@@ -16,7 +17,7 @@ function failing(standings: Standings, id: string, failure: Failure, now = 0, ti
 function blockedOf(standings: Standings, upstreams: Pool, now: number, at = path): Record<string, string> {
   const survey = standings.survey(upstreams, at, now);
   const ids = [...upstreams.replicas.map(({ replica }) => replica.id), ...upstreams.providers.map(({ name }) => name)];
-  return Object.fromEntries(ids.flatMap((id) => (survey?.blocked(id) === undefined ? [] : [[id, survey.blocked(id) ?? ""]])));
+  return Object.fromEntries(ids.flatMap((id) => (survey?.blocked.has(id) === true ? [[id, survey.blocked.get(id) ?? ""]] : [])));
 }
 
 describe("Standings", () => {
@@ -24,6 +25,17 @@ describe("Standings", () => {
     const standings = new Standings();
     standings.answered("a", 0, 0);
     expect(standings.survey(pool(["a", "b"]), path, 0)).toBeUndefined();
+  });
+
+  test("troubles() tells of breakers that are not closed, and how they stand", () => {
+    const standings = new Standings();
+    failing(standings, "a", lost);
+    failing(standings, "b", { kind: "throttled", retryAfterMs: 1_000, error });
+    expect([...standings.troubles(10)]).toEqual([{ id: "a", state: "open" }]);
+    expect([...standings.troubles(10_000)]).toEqual([{ id: "a", state: "half_open" }]);
+    standings.answered("a", 10_000, 10_000);
+    expect([...standings.troubles(10_001)]).toEqual([{ id: "a", state: "recovering" }]);
+    expect([...standings.troubles(60_000)]).toEqual([]);
   });
 
   test.each<[string, Failure, number, boolean]>([
@@ -52,6 +64,16 @@ describe("Standings", () => {
     expect(blockedOf(standings, pool(ids), 1)).toEqual({});
     // they are asked after those that work, though
     expect(ids.map((id) => standings.survey(pool(ids), path, 1)?.lastResort(id))).toEqual(ids.map((_, i) => i <= out));
+  });
+
+  test("what cannot be used stands in for nobody: the only replica that is ready is asked, whatever its breaker", () => {
+    const standings = new Standings();
+    failing(standings, "a", lost);
+    const others = [replicaRow("b", { replica: { phase: "starting" } }), replicaRow("c", { host: { linkUp: false } })];
+    const upstreams = { replicas: [replicaRow("a"), ...others], providers: [] };
+    expect(blockedOf(standings, upstreams, 1)).toEqual({});
+    expect(standings.survey(upstreams, path, 1)?.lastResort("a")).toBe(true);
+    expect(blockedOf(standings, { ...upstreams, providers: [{ name: "vendor" }] }, 1)).toEqual({ a: "its breaker is open" });
   });
 
   test("what is silent is left out however many are: each try would cost its caller the time", () => {

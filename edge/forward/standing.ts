@@ -1,4 +1,7 @@
 import type { Now, Random } from "../../schema/clock.ts";
+import type { BreakerTold } from "../../schema/telemetry.ts";
+import type { ReplicaRow } from "../route/candidates.ts";
+import { poolOf } from "../route/pool.ts";
 import { Breaker, breakersHold, type BreakerState } from "./breaker.ts";
 import type { Failure } from "./outcome.ts";
 import { parkMsUnsaid } from "./retryAfter.ts";
@@ -21,14 +24,14 @@ interface Standing {
 
 /** The upstreams of a service, as the view lists them. */
 export interface Pool {
-  replicas: readonly { replica: { id: string } }[];
+  replicas: readonly ReplicaRow[];
   providers: readonly { name: string }[];
 }
 
 /** How the upstreams of a service stand at one moment; made only when something is wrong with one of them. */
 export interface Survey {
-  /** Why an upstream is not to be used; undefined when it may be. */
-  blocked: (id: string) => string | undefined;
+  /** Why upstreams are not to be used, by id; all others may be. */
+  blocked: ReadonlyMap<string, string>;
   /** The share of its usual traffic that it may take, 0..1. */
   pressure: (id: string) => number;
   /** Its breaker is open and not believed: to be asked when nothing else is left. */
@@ -85,25 +88,30 @@ export class Standings {
     if (this.#troubled.size === 0) return undefined;
     this.#forgetOld(now);
     if (this.#troubled.size === 0) return undefined;
-    const opened = (id: string): boolean => this.#all.get(id)?.breaker.opened ?? false;
-    const replicasOpen = replicas.filter(({ replica }) => opened(replica.id)).length;
+    // those that the view's own word lets be used: who is down or starting stands in for nobody
+    const { indexOf: own } = poolOf(replicas);
     const vendors = new Set(providers.map(({ name }) => name));
-    const hold = breakersHold(replicasOpen + providers.filter(({ name }) => opened(name)).length, replicas.length + providers.length);
-    const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === replicas.length);
-    const blocked = (id: string): string | undefined => {
-      const standing = this.#all.get(id);
-      if (standing === undefined || !this.#troubled.has(id)) return undefined;
-      if (now < standing.parkedUntil) return standing.parkedWhy;
-      if (now < (standing.missing?.get(path) ?? 0)) return `it does not know ${path}`;
-      // Past an open breaker only what fails fast is asked: a silent upstream would cost each caller its time.
-      return stateOf(id, standing) === "open" && (hold || standing.breaker.slow) ? "its breaker is open" : undefined;
-    };
+    let replicasOpen = 0;
+    let vendorsOpen = 0;
+    for (const id of this.#troubled) {
+      if (this.#all.get(id)?.breaker.opened !== true) continue;
+      if (own.has(id)) replicasOpen++;
+      if (vendors.has(id)) vendorsOpen++;
+    }
+    const hold = breakersHold(replicasOpen + vendorsOpen, own.size + providers.length);
+    const stateOf = (id: string, { breaker }: Standing): BreakerState => breaker.state(now, vendors.has(id) || replicasOpen === own.size);
+    const blocked = new Map<string, string>();
     let freeInMs = Number.POSITIVE_INFINITY;
     let throttledOnly = true;
-    for (const id of [...replicas.map(({ replica }) => replica.id), ...vendors]) {
-      if (blocked(id) === undefined) continue;
+    for (const id of this.#troubled) {
       const standing = this.#of(id);
       const parked = now < standing.parkedUntil;
+      if (parked) blocked.set(id, standing.parkedWhy);
+      else if (now < (standing.missing?.get(path) ?? 0)) blocked.set(id, `it does not know ${path}`);
+      // Past an open breaker only what fails fast is asked: a silent upstream would cost each caller its time.
+      else if (stateOf(id, standing) === "open" && (hold || standing.breaker.slow)) blocked.set(id, "its breaker is open");
+      else continue;
+      if (!own.has(id) && !vendors.has(id)) continue;
       if (!parked || !standing.throttled) throttledOnly = false;
       freeInMs = Math.min(freeInMs, Math.max(0, (parked ? standing.parkedUntil : standing.breaker.opensUntil) - now));
     }
@@ -117,6 +125,15 @@ export class Standings {
       freeInMs,
       throttledOnly,
     };
+  }
+
+  /** Breakers that are not closed, for telemetry. */
+  *troubles(now: Now): Generator<{ id: string; state: BreakerTold }> {
+    for (const id of this.#troubled) {
+      const state = this.#all.get(id)?.breaker.state(now, false);
+      if (state === "open" || state === "recovering") yield { id, state };
+      else if (state === "due") yield { id, state: "half_open" };
+    }
   }
 
   /** An attempt begins. */

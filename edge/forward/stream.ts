@@ -25,6 +25,8 @@ export interface Source {
   goOn?: GoOn<Source> | undefined;
   /** The answer has ended with this error. Of an answer's first source. */
   failed?: (error: FairleadError) => void;
+  /** Told of each piece as it comes, where the gaps between them are timed. */
+  gaps?: ((now: number) => void) | undefined;
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
@@ -46,7 +48,7 @@ class ClientGone extends Error {}
  * @returns what ended it; undefined when it is whole
  * @throws ClientGone
  */
-async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: Source, writer: Writer): Promise<Failure | undefined> {
+async function copy({ events, abandon, idleMs, endsAt, gaps, stallMs = stallMsMax }: Source, writer: Writer): Promise<Failure | undefined> {
   const { watch } = events;
   /** Writes that the client has not taken, and how many it has. */
   let writing = 0;
@@ -121,6 +123,7 @@ async function copy({ events, abandon, idleMs, endsAt, stallMs = stallMsMax }: S
       if (next.done) return watch.finished ? undefined : { kind: "lost", why: "the stream ended without an end mark" };
       bytes = watch.push(next.value);
       progressed ||= watch.progressed;
+      if (gaps !== undefined && watch.progressed) gaps(Date.now());
     }
   } finally {
     clearInterval(timer);

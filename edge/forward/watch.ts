@@ -88,6 +88,8 @@ export class Watch {
   /** The last chunk held more than comments. */
   progressed = false;
   fault: StreamFault | undefined;
+  /** What the upstream said last of the tokens; it stays unread here. */
+  usage: Chunk["usage"];
 
   constructor(passage?: Passage) {
     this.passage = passage;
@@ -204,6 +206,7 @@ export class Watch {
       return false;
     }
     this.began = true;
+    if (chunk.usage) this.usage = chunk.usage;
     const ends = this.#finish(chunk);
     if (this.passage === undefined) {
       if (!ends) this.#remember(payload, undefined);

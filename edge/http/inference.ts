@@ -1,7 +1,7 @@
 import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
-import { noteDecision, weighed } from "../decisions.ts";
+import { noteDecision, tellSoon, weighed } from "../decisions.ts";
 import { Client, discard, type Begun } from "../forward/attempt.ts";
 import type { Tried } from "../forward/attempts.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
@@ -16,6 +16,8 @@ import { isPoison } from "../quarantine.ts";
 import { readInference, requestFacts, type RequestFacts } from "../route/request.ts";
 import type { ReplicaRow } from "../route/candidates.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
+import type { Journey } from "../telemetry/journey.ts";
+import { gapsOf, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
 import { readBody } from "./body.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
@@ -45,16 +47,20 @@ export async function inference(c: RouterRequest): Promise<Response> {
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
 
   const chosen = service;
+  const seen = journey(chosen, startedAt);
   const facts = requestFacts(body, bytes.byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
   const poison = isPoison(view, service, key.account, bytes);
   const decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
   const client = new Client();
   const note = (forwarded: Forwarded | Unforwarded): void => {
     const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
-    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached }));
+    const now = Date.now();
+    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...reached }));
+    if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, client.gone, now);
+    else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
   };
   const answered = forward(
-    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: () => redecide(c, view, chosen, facts), resumed: (attempts, last) => noteEnd(attempts, { upstream: last.id }) },
+    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: () => redecide(c, view, chosen, facts), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
     decision,
     {
       requestId,
@@ -73,9 +79,17 @@ export async function inference(c: RouterRequest): Promise<Response> {
   // what became of it is known anew: the later record is the one that is kept
   const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
     noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...end }));
-  const sourceOf = ({ answer: { abandon }, attempts, endsAt, over, goOn }: Forwarded, begun: Begun): Source => ({
-    events: begun, abandon, over, idleMs: chosen.timeouts.idleMs, endsAt, goOn,
-    failed: ({ message }) => noteEnd(attempts, { reason: message }),
+  let streaming: Begun | undefined;
+  /** The end of a stream is known when nothing of its work is left. */
+  const untilOver = (work: Promise<unknown>): void =>
+    waitUntil(work.finally(() => {
+      seen.close({ usage: streaming?.watch.usage ?? undefined, reattached: streaming?.reattached ?? 0 });
+      tellSoon(c.env, request, waitUntil, Date.now());
+    }));
+  const sourceOf = ({ answer: { abandon }, candidate, attempts, endsAt, over, goOn }: Forwarded, begun: Begun): Source => ({
+    events: (streaming = begun), abandon, idleMs: chosen.timeouts.idleMs, endsAt, goOn, gaps: gapsOf(chosen, candidate.upstream, Date.now()),
+    over: (failure) => (seen.over(failure, Date.now()), over(failure)),
+    failed: ({ message }) => (seen.failed(Date.now()), noteEnd(attempts, { reason: message })),
   });
   const finish = (forwarded: Forwarded | Unforwarded): Response => {
     note(forwarded);
@@ -87,27 +101,29 @@ export async function inference(c: RouterRequest): Promise<Response> {
     servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts.length, isFallback(chosen, decision, candidate));
     if (begun !== undefined) {
       headers["cache-control"] = "no-cache";
-      return new Response(events(sourceOf(forwarded, begun), waitUntil), { status: response.status, headers });
+      return new Response(events(sourceOf(forwarded, begun), untilOver), { status: response.status, headers });
     }
-    if (whole === undefined && native !== null) return new Response(handThrough(native, { answer, endsAt, over, waitUntil }), { status: response.status, headers });
+    if (whole === undefined && native !== null) return new Response(handThrough(native, { answer, endsAt, over: (failure) => (seen.over(failure, Date.now()), seen.close(), over(failure)), waitUntil }), { status: response.status, headers });
     void over();
+    seen.close({ whole });
     return new Response(whole ?? null, { status: response.status, headers });
   };
   if (!stream) return finish(await answered);
   const heard = await orSilence(answered);
   if (heard !== "silent") return finish(heard.value);
   // Silence before the first event: begin the answer, so that a client that goes away is noticed.
-  const early = beginEarly(answered.then((forwarded) => (note(forwarded), eventsOnly(forwarded, sourceOf))), () => client.leave(), waitUntil);
+  const early = beginEarly(answered.then((forwarded) => (note(forwarded), eventsOnly(forwarded, sourceOf, seen))), () => client.leave(), untilOver);
   return new Response(early, { headers: { "content-type": "text/event-stream", "cache-control": "no-cache", "x-request-id": requestId } });
 }
 
 /** Once the answer has begun as a stream of events, anything else is an error in the stream. */
-function eventsOnly(forwarded: Forwarded | Unforwarded, sourceOf: (forwarded: Forwarded, begun: Begun) => Source): Source {
+function eventsOnly(forwarded: Forwarded | Unforwarded, sourceOf: (forwarded: Forwarded, begun: Begun) => Source, seen: Journey): Source {
   if ("error" in forwarded) throw forwarded.error;
   const { answer, over } = forwarded;
   if (answer.events !== undefined) return sourceOf(forwarded, answer.events);
   discard(answer);
   void over();
+  seen.failed(Date.now());
   throw new FairleadError("provider_error", "Cannot go on with the answer: the upstream answered with something that is no stream");
 }
 

@@ -1,9 +1,10 @@
-import { Hono } from "hono";
+import { Hono, type Context } from "hono";
 import { z } from "zod";
 import { bundleBytesMax, bundleSchema } from "../../schema/bundle.ts";
 import { dryRunSchema, type DryRunAnswer, type Recalled } from "../../schema/decision.ts";
 import { FairleadError } from "../../schema/errors.ts";
 import type { Region } from "../../schema/region.ts";
+import { toldKinds } from "../../schema/told.ts";
 import { weighed } from "../decisions.ts";
 import type { RouterEnv } from "../env.ts";
 import { carriageHeader } from "../forward/outcome.ts";
@@ -14,6 +15,7 @@ import { newsFor } from "../view.ts";
 import { readBody } from "./body.ts";
 import { requestIdOf, viewOf, type RouterContext } from "./context.ts";
 import { redecide } from "./inference.ts";
+import { toldLines } from "./told.ts";
 
 /** A request to be weighed and not sent: a prompt of usual size, and some. */
 const dryRunBytesMax = 4 * 1024 * 1024;
@@ -91,16 +93,28 @@ internal.get("/status", async (c) => {
   return c.json({ regions });
 });
 
-/** A replica's log, as its agent streams it over a relay. */
-internal.get("/logs/:host/:replica", async (c) => {
-  const { host, replica } = c.req.param();
+/** What an agent says of itself or of a replica, as it streams it over a relay. */
+async function fromAgent(c: Context<RouterContext>, host: string, path: string, what: string): Promise<Response> {
   const headers = { "x-fairlead-target": "agent", "x-fairlead-request": requestIdOf(c) };
   const query = new URL(c.req.url).search;
   for (const relay of [0, 1]) {
-    const response = await c.env.RELAY.getByName(`${host}/${relay}`).fetch(`http://carry/logs/${encodeURIComponent(replica)}${query}`, { headers, signal: c.req.raw.signal });
+    const response = await c.env.RELAY.getByName(`${host}/${relay}`).fetch(`http://carry${path}${query}`, { headers, signal: c.req.raw.signal });
     if (!response.headers.has(carriageHeader)) return new Response(response.body, { status: response.status, headers: { "content-type": "text/plain; charset=utf-8" } });
   }
-  throw new FairleadError("no_replica", `Cannot read the log of ${replica}: its host ${host} is not connected`);
+  throw new FairleadError("no_replica", `Cannot read the log of ${what}: its host ${host} is not connected`);
+}
+
+internal.get("/logs/:host/:replica", (c) => fromAgent(c, c.req.param("host"), `/logs/${encodeURIComponent(c.req.param("replica"))}`, c.req.param("replica")));
+internal.get("/logs/:host", (c) => fromAgent(c, c.req.param("host"), "/log", "the agent"));
+
+const toldSchema = z.object({ kind: z.enum(toldKinds), after: z.string().max(2_000).default(""), tail: z.coerce.number<string>().int().min(0).max(10_000).default(200) });
+
+/** What Hubs remember of a service: its requests, or what they decided about it. */
+internal.get("/told/:service", async (c) => {
+  const parsed = toldSchema.safeParse(c.req.query());
+  if (!parsed.success) throw new FairleadError("invalid_request", `Cannot show what hubs remember: ${parsed.error.issues[0]?.path.join(".") ?? "it"}: ${parsed.error.issues[0]?.message ?? "is invalid"}`);
+  const { kind, after, tail } = parsed.data;
+  return c.json(await toldLines(c.env, kind, c.req.param("service"), after, tail));
 });
 
 /** What became of a request: whichever Hub was told of it. */

@@ -4,6 +4,7 @@ import { noteDecision, weighed } from "../decisions.ts";
 import { Client } from "../forward/attempt.ts";
 import { forward, type Decided } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
+import { journey } from "../telemetry/telemetry.ts";
 import { newsFor } from "../view.ts";
 import { decide, poolOf, redecide } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
@@ -34,6 +35,7 @@ export async function service(c: RouterRequest): Promise<Response> {
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const routed = found;
+  const seen = journey(routed, startedAt);
   const decision = replicasOf(await decide(c, view, routed));
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const forwarded = await forward(
@@ -63,9 +65,14 @@ export async function service(c: RouterRequest): Promise<Response> {
       client: new Client(),
     },
   );
+  const now = Date.now();
+  if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, false, now);
+  else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: forwarded.candidate.fallback }, decision, false, now);
+  // its body is a stream that passes untouched: its end is nobody's to see here
+  seen.close();
   noteDecision(c.env, request, waitUntil, () => {
     const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
-    return { requestId: requestIdOf(c), at: startedAt, service: routed.name, model: named, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: Date.now() - startedAt, ...reached };
+    return { requestId: requestIdOf(c), at: startedAt, service: routed.name, model: named, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...reached };
   });
   if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestIdOf(c), "x-fairlead-attempts": String(forwarded.attempts.length) });
   const { answer, candidate, attempts, over } = forwarded;

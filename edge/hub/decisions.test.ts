@@ -34,3 +34,16 @@ test("Decisions keeps the later record of an id until that one goes", () => {
   decisions.add([record("c")]);
   expect(decisions.find("a")).toBeUndefined();
 });
+
+test("Decisions gives what came after a place, of one service", () => {
+  const decisions = new Decisions(3);
+  decisions.add([record("a"), record("b", { service: "other" })]);
+  expect(decisions.after(0, "chat", 10)).toMatchObject({ next: 2, entries: [{ requestId: "a" }] });
+  decisions.add([record("c"), record("d"), record("e")]);
+  expect(decisions.after(2, "chat", 10).entries.map(({ requestId }) => requestId)).toEqual(["c", "d", "e"]);
+  expect(decisions.after(4, "chat", 10).entries.map(({ requestId }) => requestId)).toEqual(["e"]);
+  expect(decisions.after(0, "chat", 2)).toMatchObject({ next: 5, entries: [{ requestId: "d" }, { requestId: "e" }] });
+  expect(decisions.after(5, "chat", 2).entries).toEqual([]);
+  decisions.add(ids(1, 5));
+  expect(decisions.after(9, "chat", 10)).toMatchObject({ next: 10, entries: [{ requestId: "r5" }] });
+});

@@ -1,4 +1,5 @@
 import type { DecisionRecord } from "../../schema/decision.ts";
+import type { After } from "./journal.ts";
 
 /** The latest decisions, found by their requests' ids. The oldest go first. */
 export class Decisions {
@@ -7,6 +8,8 @@ export class Decisions {
   readonly #byRequest = new Map<string, DecisionRecord>();
   /** Where the next one goes once the ring is full: the place of the oldest. */
   #next = 0;
+  /** How many were ever told. */
+  #added = 0;
 
   constructor(max = 2_000) {
     this.max = max;
@@ -17,6 +20,7 @@ export class Decisions {
   }
 
   add(records: readonly DecisionRecord[]): void {
+    this.#added += Math.max(0, records.length - this.max);
     // of more than fit only the latest stay anyway
     for (const record of records.slice(-this.max)) {
       const oldest = this.#ring[this.#next];
@@ -25,7 +29,19 @@ export class Decisions {
       this.#ring[this.#next] = record;
       this.#byRequest.set(record.requestId, record);
       this.#next = (this.#next + 1) % this.max;
+      this.#added++;
     }
+  }
+
+  /** Those of a service that were told after so many of all, oldest first; of more than `max` the latest. */
+  after(number: number, service: string, max: number): After<DecisionRecord> {
+    const entries: DecisionRecord[] = [];
+    const size = this.#ring.length;
+    for (let back = Math.min(size, Math.max(0, this.#added - number)); back > 0; back--) {
+      const record = this.#ring[(this.#next - back + size) % size];
+      if (record?.service === service) entries.push(record);
+    }
+    return { entries: entries.slice(-max), next: this.#added };
   }
 
   find(requestId: string): DecisionRecord | undefined {

@@ -7,17 +7,25 @@ import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
 import type { RegionStatus, RosterVersion, Snapshot, SnapshotChange, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
+import { toldSchema, type Told } from "../../schema/telemetry.ts";
 import type { Task } from "../../schema/task.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
+import { brakeReason, nextLook, type Brake } from "../scale/brake.ts";
 import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
 import { Changes } from "./changes.ts";
+import { owned } from "./claims.ts";
+import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
-import { fleetMetrics } from "./metrics.ts";
+import { changesOf, Journal, type After, type JournalEntry } from "./journal.ts";
+import { Losses } from "./losses.ts";
+import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { heartbeat, isLost, newRow, reconnectSpreadMs, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { spreadMs } from "./spread.ts";
+import { Traffic } from "./telemetry.ts";
 import { signTicket } from "./ticket.ts";
 import { Unchanged } from "./unchanged.ts";
 
@@ -32,6 +40,8 @@ interface LinkState {
   challenge?: Challenge;
   host?: string;
   epoch?: number;
+  /** Which run of the agent it is. */
+  instance?: string;
 }
 
 interface Assignment {
@@ -44,7 +54,8 @@ interface Assignment {
  *
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
  * substance changes; `assign:<id>` an `Assignment`; `task:<digest>` tasks that may still be running; `number:<service>` the last
- * number given; `epoch:<id>` the last session of a host;
+ * number given; `epoch:<id>` the last session of a host; `takeovers:<id>` connections that took over from others of its own, and
+ * `clone:<id>` that its identity is in two places;
  * `quarantined` the requests that are refused. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
  * wakes counts from its waking for those whose sockets are open.
  */
@@ -71,8 +82,11 @@ export class Hub extends DurableObject<FleetEnv> {
   #bundle: Bundle | undefined;
   #quarantined: Quarantine[] = [];
   #unplaced: RegionStatus["unplaced"] = [];
+  readonly #losses: Losses;
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
+  readonly #traffic = new Traffic();
+  readonly #journal = new Journal();
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
     super(ctx, env);
@@ -84,17 +98,19 @@ export class Hub extends DurableObject<FleetEnv> {
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
     for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) {
-      this.#rows.set(row.id, { ...row, linkUp: false });
+      this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
       if (row.linkUp) this.#unheard.add(row.id);
     }
     for (const socket of ctx.getWebSockets()) {
       const { host, epoch } = this.#link(socket);
       const row = host === undefined ? undefined : this.#rows.get(host);
       if (row === undefined || row.epoch !== epoch) continue;
-      this.#rows.set(row.id, { ...row, linkUp: true, heardAt: this.#awakeSince });
+      this.#rows.set(row.id, { ...row, linkUp: true, gone: undefined, heardAt: this.#awakeSince });
       this.#sockets.set(row.id, socket);
       this.#unheard.delete(row.id);
     }
+    this.#losses = new Losses(this.#awakeSince, ctx.storage.kv.get<Brake | null>("brake") ?? undefined);
+    this.#press(this.#awakeSince);
     // whoever does not come back within a lease of this waking is lost
     if ([...this.#rows.values()].some((row) => !row.linkUp)) void this.#wakeAt(this.#awakeSince + linkTimes.leaseMs);
   }
@@ -134,7 +150,7 @@ export class Hub extends DurableObject<FleetEnv> {
 
   /** For an isolate that has a version of this waking's; undefined when it needs the whole. */
   #changesSince(known: RosterVersion | undefined): SnapshotChange | undefined {
-    if (known?.stamp !== this.#stamp) return undefined;
+    if (known?.stamp !== this.#stamp || this.#losses.brake !== undefined) return undefined;
     const change = this.#changes.since(known.number, this.#rows);
     if (change === undefined) return undefined;
     const now = Date.now();
@@ -146,31 +162,54 @@ export class Hub extends DurableObject<FleetEnv> {
   snapshot(): Snapshot {
     const now = Date.now();
     const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
-    const known = now - this.#awakeSince > linkTimes.leaseMs ? undefined : { hosts: this.#unheard, since: this.#awakeSince };
-    // what is told of hosts that were not heard yet ends by time, which is no change of theirs
-    const version = known !== undefined && known.hosts.size > 0 ? {} : { version: { stamp: this.#stamp, number: this.#changes.number } };
-    return { ...snapshot(this.#rows.values(), this.#region, now, known), ...version, ...(quarantined.length === 0 ? {} : { quarantined }) };
+    const unheard = now - this.#awakeSince > linkTimes.leaseMs ? undefined : { hosts: this.#unheard, since: this.#awakeSince };
+    // what is told of hosts that were not heard yet, and while the brake is on, ends by time, which is no change of theirs
+    const asIs = (unheard === undefined || unheard.hosts.size === 0) && this.#losses.brake === undefined;
+    const table = this.#losses.table(snapshot(this.#rows.values(), this.#region, now, unheard), this.#rows, now);
+    return { ...table, ...(asIs ? { version: { stamp: this.#stamp, number: this.#changes.number } } : {}), ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
     const generations = new Map<string, number>();
     for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
-    return status(
-      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince },
-      Date.now(),
+    const now = Date.now();
+    const seen = status(
+      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#clones() },
+      now,
     );
+    const { brake } = this.#losses;
+    return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
   }
 
   /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
   async metrics(): Promise<{ text: string; contentType: string }> {
     const others = regionsOf(this.env).filter((region) => region !== this.#region);
-    const answers = await Promise.allSettled(others.map((region) => this.env.HUB.getByName(region).status()));
-    return fleetMetrics([this.status(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
+    const answers = await Promise.allSettled(others.map(async (region) => (await this.env.HUB.getByName(region).figures()) as RegionFigures));
+    return fleetMetrics([this.figures(), ...answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []))]);
   }
 
-  /** What isolates near here decided, oldest first. */
-  record(batch: readonly DecisionRecord[]): void {
+  /** This region's part of the metrics. */
+  figures(): RegionFigures {
+    const now = Date.now();
+    // rates are from scrape to scrape: a heartbeat costs nothing for them
+    for (const { linkUp, replicas } of this.#rows.values()) if (linkUp) for (const { id, service, requests } of replicas) if (requests !== undefined) this.#traffic.asked(id, service, requests, now);
+    return { status: this.status(), counted: this.#traffic.counted(now) };
+  }
+
+  /**
+   * What isolates near here decided, oldest first, and what they counted since they told last.
+   *
+   * @throws when the counts are not what the schema says; the decisions are kept
+   */
+  record(batch: readonly DecisionRecord[], told?: Told): void {
     this.#decisions.add(batch);
+    if (told !== undefined) this.#traffic.merge(toldSchema.parse(told), Date.now());
+  }
+
+  /** Requests to a service that this Hub was told of after so many, and what it decided about it; for logs. A new `since` counts from 0. */
+  told(kind: "requests" | "journal", service: string, number: number, max: number): (After<DecisionRecord> | After<JournalEntry>) & { since: number } {
+    const list = kind === "requests" ? this.#decisions.after(number, service, max) : this.#journal.after(number, service, max);
+    return { ...list, since: this.#awakeSince };
   }
 
   /**
@@ -257,6 +296,7 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#changes.put(row, heard);
     this.#rows.set(row.id, heard);
     this.#unchanged.took(row.id, message, heard);
+    if (this.#losses.sweep(this.#rows, heard.heardAt)) this.#replanSoon();
     return true;
   }
 
@@ -264,25 +304,73 @@ export class Hub extends DurableObject<FleetEnv> {
     // a Hub that has been told nothing yet cannot tell a stranger from a friend: come again soon
     if (this.#bundle === undefined) return closeQuietly(socket, closeCodes.tryAgainLater, "no bundle has reached this hub yet");
     const host = hostsOf(this.#bundle).get(hello.host);
-    const verdict = await checkHello(challenge, hello, host);
-    if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const now = Date.now();
+    const verdict = await checkHello(challenge, hello, host, now);
+    if (verdict !== "ok") return closeQuietly(socket, verdict.code, verdict.reason);
     const epoch = (this.ctx.storage.kv.get<number>(`epoch:${hello.host}`) ?? 0) + 1;
     this.ctx.storage.kv.put(`epoch:${hello.host}`, epoch);
-    const other = this.#sockets.get(hello.host);
-    if (other !== undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
-    this.#attach(socket, { host: hello.host, epoch });
+    const known = this.#rows.get(hello.host);
+    const clone = this.#takeOver(hello, epoch, host?.releases ?? 0, now);
+    if (clone !== undefined) {
+      this.#unheard.delete(hello.host);
+      if (known !== undefined) this.#put({ ...known, epoch, linkUp: false, relays: [] });
+      await this.#wakeAt((known?.heardAt ?? now) + linkTimes.leaseMs);
+      // an agent that does not know the code would be back at once
+      return closeQuietly(socket, hello.protocol >= 3 ? closeCodes.quarantined : closeCodes.unauthorized, clone.reason);
+    }
+    this.#attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
     this.#sockets.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
-    const known = this.#rows.get(hello.host);
-    const row = known === undefined ? newRow(hello.host, epoch, now) : returned(known, epoch, now, this.#unheard.delete(known.id));
-    this.#put({ ...row, relaysWanted: hello.relays });
+    const row = known === undefined ? newRow(hello.host, epoch, now) : { ...returned(known, epoch, now, this.#unheard.delete(known.id)), gone: undefined };
+    this.#put({ ...row, agentVersion: hello.agentVersion, protocol: Math.min(protocol, hello.protocol), readings: undefined, relaysWanted: hello.relays });
     const [relays, gateKey] = await Promise.all([this.#tickets(hello.host, epoch, hello.relays), gateKeyOf(this.env.FAIRLEAD_TICKET_KEY, hello.host, epoch)]);
     const current = this.#rows.get(hello.host);
     if (current?.epoch === epoch) this.#put({ ...current, gateKey });
-    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: reconnectSpreadMs(this.#rows.size), gate: { key: gateKey, now: Date.now() } });
+    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: spreadMs(this.#rows.size), gate: { key: gateKey, now: Date.now() } });
     this.#replanSoon();
     send(socket, this.#assign(hello.host));
+  }
+
+  /** Ends a host's other connection. Undefined, or that its identity is in two places: then this one is to go as well. */
+  #takeOver({ host, instance }: Hello, epoch: number, releases: number, now: number): Clone | undefined {
+    const { kv } = this.ctx.storage;
+    const stored = kv.get<Clone>(`clone:${host}`);
+    let clone = stored !== undefined && holds(stored, { releases }) ? stored : undefined;
+    if (stored !== undefined && clone === undefined) kv.delete(`clone:${host}`);
+    const other = this.#sockets.get(host);
+    const went = other === undefined ? undefined : this.#link(other).instance;
+    if (clone === undefined && other !== undefined) {
+      const takeovers = noted(kv.get<Takeover[]>(`takeovers:${host}`) ?? [], { at: now, ...(instance === undefined ? {} : { came: instance }), ...(went === undefined ? {} : { went }) });
+      const reason = fighting(takeovers, now);
+      if (reason === undefined) kv.put(`takeovers:${host}`, takeovers);
+      else {
+        clone = { since: now, reason, releases };
+        kv.put(`clone:${host}`, clone);
+        kv.delete(`takeovers:${host}`);
+      }
+    }
+    if (other !== undefined) {
+      this.#sockets.delete(host);
+      if (clone === undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
+      else closeQuietly(other, closeCodes.quarantined, clone.reason);
+    }
+    // the data links of one run go on through a new control link; those of another run do not
+    if (clone !== undefined || (other !== undefined && instance !== undefined && instance !== went)) {
+      for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${host}/${index}`).fence(epoch));
+    }
+    return clone;
+  }
+
+  /** The hosts of this region that are shut out now. */
+  #clones(): Map<string, Clone> {
+    const clones = new Map<string, Clone>();
+    const hosts = this.#bundle === undefined ? undefined : hostsOf(this.#bundle);
+    for (const [key, clone] of this.ctx.storage.kv.list<Clone>({ prefix: "clone:" })) {
+      const id = key.slice("clone:".length);
+      const host = hosts?.get(id);
+      if (host !== undefined && holds(clone, host)) clones.set(id, clone);
+    }
+    return clones;
   }
 
   async #heard(socket: WebSocket, link: LinkState, message: AgentMessage, text: string): Promise<void> {
@@ -293,20 +381,20 @@ export class Hub extends DurableObject<FleetEnv> {
     const now = Date.now();
     switch (message.type) {
       case "heartbeat": {
-        const next = heartbeat(row, message, now);
+        const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#assignment(row.id).replicas) }, now);
         this.#unchanged.took(row.id, text, next);
-        if (!this.#put(next)) return;
+        if (!this.#put(next)) return this.#losses.sweep(this.#rows, now) ? this.#replanSoon() : undefined;
         // one that missed an assignment is told again
         if (message.generation < this.#assignment(row.id).generation) send(socket, this.#assign(row.id));
         return this.#replanSoon();
       }
       case "report":
-        if (this.#put(report(row, message.replica, now))) this.#replanSoon();
+        for (const replica of owned([message.replica], this.#assignment(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
         return;
       case "tickets":
         return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch, row.relaysWanted) });
       case "goodbye":
-        this.#put({ ...row, heardAt: 0, linkUp: false, relays: [], replicas: [] });
+        this.#put({ ...row, heardAt: 0, linkUp: false, gone: undefined, relays: [], replicas: [] });
         closeQuietly(socket, 1000, "goodbye");
         return this.#replanSoon();
     }
@@ -319,7 +407,8 @@ export class Hub extends DurableObject<FleetEnv> {
     if (host !== undefined && this.#sockets.get(host) === socket) this.#sockets.delete(host);
     if (row === undefined || row.epoch !== epoch || !row.linkUp) return;
     // Out of routing at once; its places are kept for it until its lease is over.
-    this.#put({ ...row, linkUp: false, relays: [] });
+    this.#put({ ...row, linkUp: false, relays: [], gone: { since: Date.now(), relays: row.relays } });
+    this.#press(Date.now());
     await this.#wakeAt(row.heardAt + linkTimes.leaseMs);
   }
 
@@ -332,6 +421,13 @@ export class Hub extends DurableObject<FleetEnv> {
   }
 
   // ——— placing ———
+
+  #press(now: number): void {
+    if (!this.#losses.press(this.#rows, now)) return;
+    const { brake } = this.#losses;
+    this.ctx.storage.kv.put("brake", brake ?? null);
+    console.warn(JSON.stringify({ message: brake === undefined ? "the brake is off" : "the brake is on", region: this.#region, ...brake }));
+  }
 
   /** Placing looks at the whole fleet: where that is large and much happens at once, as when all agents come back, it is done for many changes together. */
   #replanSoon(): void {
@@ -346,11 +442,15 @@ export class Hub extends DurableObject<FleetEnv> {
   #replan(): void {
     if (this.#planning !== undefined) clearTimeout(this.#planning);
     this.#planning = undefined;
-    this.#plannedAt = Date.now();
     const bundle = this.#bundle;
     if (bundle === undefined) return;
     const { kv } = this.ctx.storage;
     const now = Date.now();
+    this.#plannedAt = now;
+    this.#losses.plan(this.#rows, now);
+    this.#press(now);
+    const { brake } = this.#losses;
+    if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
     const hosts = bundle.fleet.hosts.filter((host) => host.region === this.#region);
     const services = bundle.fleet.services.map(({ task, replicas }) => ({ task, count: replicas[this.#region] ?? 0 }));
     for (const { task } of services) if (kv.get(`task:${task.digest}`) === undefined) kv.put(`task:${task.digest}`, task);
@@ -364,10 +464,14 @@ export class Hub extends DurableObject<FleetEnv> {
     const { assigned, unplaced } = place({
       region: this.#region,
       services,
-      hosts: hosts.map(({ id, revoked }) => {
+      hosts: hosts.map((host) => {
+        const { id, revoked } = host;
         const row = this.#rows.get(id);
-        const lost = revoked || isLost(row, now, this.#awakeSince);
-        return { id, usable: !lost && (row?.linkUp ?? false) && !(row?.draining ?? false), lost, gpus: row?.gpus ?? 0 };
+        const silent = isLost(row, now, this.#awakeSince);
+        // with the brake on, what a host had stays there
+        const lost = revoked || (silent && brake === undefined);
+        const leaving = leavingReason(row, host) !== undefined;
+        return { id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0 };
       }),
       assigned: new Map([...before].map(([id, { replicas }]) => [id, replicas])),
       states,
@@ -380,6 +484,8 @@ export class Hub extends DurableObject<FleetEnv> {
       },
     });
     this.#unplaced = unplaced;
+    for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
+    const names = new Map(hosts.map(({ id, name }) => [id, name]));
     const used = new Set(services.map(({ task }) => task.digest));
     for (const [host, replicas] of assigned) {
       const was = before.get(host) ?? { generation: 0, replicas: [] };
@@ -387,7 +493,13 @@ export class Hub extends DurableObject<FleetEnv> {
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
       const next: Assignment = { generation: was.generation + 1, replicas };
       kv.put(`assign:${host}`, next);
+      for (const change of changesOf(was.replicas, replicas, names.get(host) ?? host, now)) {
+        this.#journal.add(change);
+        this.#traffic.decided(change.service, change.action);
+      }
       this.#assignments.set(host, next);
+      // what it says of its replicas is held against another list now
+      this.#unchanged.forget(host);
       const socket = this.#sockets.get(host);
       if (socket !== undefined) send(socket, this.#assign(host));
     }

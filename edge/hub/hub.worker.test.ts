@@ -1,8 +1,8 @@
-import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { bundleBytesMax } from "../../schema/bundle.ts";
-import { closeCodes } from "../../schema/protocol.ts";
-import { bundle, fleetService, newHost, publish, replicaState, routeService, soon, testKey, TestLink, world } from "../../test/worker/world.ts";
+import { closeCodes, type AssignedReplica } from "../../schema/protocol.ts";
+import { bundle, fleetService, newHost, publish, replicaState, routeService, soon, testKey, TestLink, world, type TestHost } from "../../test/worker/world.ts";
 
 let version = Date.now();
 const next = (): number => ++version;
@@ -154,6 +154,108 @@ describe("Hub: roster", () => {
     second.beat([]);
     const moved = await second.assigned(1);
     expect(moved.replicas[0]?.number).toBeGreaterThan(replicas[0]?.number ?? 0);
+  });
+});
+
+describe("Hub: hosts that go", () => {
+  /** Hosts that are connected, each with one ready replica of the service. */
+  async function fleet(names: string[]): Promise<{ hosts: TestHost[]; links: TestLink[]; held: AssignedReplica[][] }> {
+    const hosts = await Promise.all(names.map((name) => newHost(name)));
+    await publish(bundle(next(), { hosts }));
+    const links = await Promise.all(hosts.map((host) => TestLink.join(host)));
+    await publish(bundle(next(), { hosts, fleet: [fleetService("chat", names.length)] }));
+    const held = await Promise.all(links.map(async (link) => {
+      const { replicas, generation } = await link.assigned(1);
+      link.beat(replicas.map((one) => replicaState(one)), { generation });
+      return replicas;
+    }));
+    await soon("ready replicas", 3_000, async () => (await hub().snapshot()).replicas.filter(({ phase }) => phase === "ready").length === names.length || undefined);
+    return { hosts, links, held };
+  }
+  /** What is assigned, by host. */
+  const assigned = (hosts: readonly TestHost[]): Promise<(string[] | undefined)[]> =>
+    runInDurableObject(hub(), (_, state) => hosts.map(({ id }) => state.storage.kv.get<{ replicas: AssignedReplica[] }>(`assign:${id}`)?.replicas.map((one) => one.id)));
+  /** So many hosts' links are cut, and their leases are over. */
+  async function lose(links: readonly TestLink[], held: readonly AssignedReplica[][], count: number): Promise<void> {
+    for (const link of links.slice(0, count)) link.socket.close(1000, "gone");
+    await soon("the links' ends", 3_000, async () => ((await runInDurableObject(hub(), (_, state) => state.getWebSockets().length)) === links.length - count ? true : undefined));
+    const lost = Date.now();
+    for (const later of [4_000, 8_000, 12_000, 16_000]) {
+      vi.useFakeTimers({ toFake: ["Date"], now: lost + later });
+      for (const [i, link] of links.entries()) if (i >= count) link.beat((held[i] ?? []).map((one) => replicaState(one)), { generation: 99 });
+      await soon("what is left", 3_000, async () => (await hub().status()).hosts.filter(({ heardAt }) => heardAt >= lost + later).length === links.length - count || undefined);
+    }
+    await runDurableObjectAlarm(hub());
+  }
+
+  test("row 32: six of ten hosts lost at once keep their places, the last table serves, and nothing was moved when they are back", async () => {
+    const names = Array.from({ length: 10 }, (_, i) => `host_brake${i}`);
+    const { hosts, links, held } = await fleet(names);
+    const before = await assigned(hosts);
+    expect(before.map((ids) => ids?.length)).toEqual(names.map(() => 1));
+    await lose(links, held, 6);
+    expect(await assigned(hosts)).toEqual(before);
+    const { braked, unplaced } = await hub().status();
+    expect(braked).toBe("6 of 10 hosts were lost at once: nothing is moved until they are back, for 5 minutes at most");
+    expect(unplaced).toEqual([]);
+    // four of them answer: a request has few attempts, and is not sent to those that are gone
+    expect((await hub().snapshot()).replicas).toHaveLength(4);
+    const back = await Promise.all(hosts.slice(0, 6).map((host) => TestLink.join(host)));
+    const again = await Promise.all(back.map((link) => link.assigned(1)));
+    expect(again.map(({ replicas }) => replicas.map(({ id }) => id))).toEqual(before.slice(0, 6));
+    await soon("the brake's end", 3_000, async () => (await hub().status()).braked === undefined || undefined);
+    expect(await assigned(hosts)).toEqual(before);
+  });
+
+  test("row 20: a Hub that dies with all its links goes on telling the last table until its agents are back, and moves nothing", async () => {
+    const { hosts, links } = await fleet(["host_hub0", "host_hub1", "host_hub2"]);
+    const [before, table] = [await assigned(hosts), await hub().snapshot()];
+    await evictDurableObject(hub(), { webSockets: "close" });
+    await soon("the links' ends", 3_000, () => (links.every(({ closed }) => closed !== undefined) ? true : undefined));
+    const after = await hub().snapshot();
+    expect(after.hosts.map(({ id, linkUp, relays }) => ({ id, linkUp, relays }))).toEqual(table.hosts.map(({ id, relays }) => ({ id, linkUp: true, relays })));
+    expect(after.replicas.map(({ id, phase }) => [id, phase])).toEqual(table.replicas.map(({ id }) => [id, "ready"]));
+    await Promise.all(hosts.map((host) => TestLink.join(host)));
+    await soon("the brake's end", 3_000, async () => (await hub().status()).braked === undefined || undefined);
+    expect(await assigned(hosts)).toEqual(before);
+  });
+
+  test("half of them lost: what they had is given to the others", async () => {
+    const { hosts, links, held } = await fleet(["host_half0", "host_half1", "host_half2", "host_half3"]);
+    await lose(links, held, 2);
+    expect((await assigned(hosts)).map((ids) => ids?.length)).toEqual([0, 0, 2, 2]);
+    expect((await hub().status()).braked).toBeUndefined();
+  });
+
+  test("a host that is taken back has its replacement asked for at the notice, while it serves on, and status says why", async () => {
+    const { hosts, links: [noticed, other], held: [mine = []] } = await fleet(["host_spot", "host_safe"]);
+    noticed?.beat(mine.map((one) => replicaState(one)), { generation: 99, reclaim: { at: Date.UTC(2030, 0, 1, 12), source: "aws", reason: "AWS terminates this spot instance" } });
+    const { replicas } = (await other?.assigned(2)) ?? { replicas: [] };
+    expect((await assigned(hosts))[0]).toEqual(mine.map(({ id }) => id));
+    // it is still used
+    expect((await hub().snapshot()).hosts.find(({ id }) => id === "host_spot")).toMatchObject({ draining: false, linkUp: true });
+    const why = "AWS terminates this spot instance at 12:00:00 UTC";
+    const status = await hub().status();
+    expect(status.hosts.find(({ id }) => id === "host_spot")).toMatchObject({ draining: true, reason: why });
+    expect(status.replicas.find(({ host }) => host === "host_spot")?.reason).toBe(why);
+    other?.beat(replicas.map((one) => replicaState(one)), { generation: 99 });
+    await soon("the noticed host's empty list", 3_000, async () => (await assigned(hosts))[0]?.length === 0 || undefined);
+  });
+
+  test("a host that its operator drains is emptied the same way, and used again when that is undone", async () => {
+    const { hosts, links: [first, second] } = await fleet(["host_drain", "host_other"]);
+    const publishing = (draining: boolean): Promise<Response> => {
+      const one = bundle(next(), { hosts, fleet: [fleetService("chat", 2)] });
+      return publish({ ...one, fleet: { ...one.fleet, hosts: one.fleet.hosts.map((host) => ({ ...host, draining: draining && host.id === "host_drain" })) } });
+    };
+    await publishing(true);
+    const moved = (await second?.assigned(2)) ?? { replicas: [] };
+    expect((await assigned(hosts)).map((ids) => ids?.length)).toEqual([1, 2]);
+    second?.beat(moved.replicas.map((one) => replicaState(one)), { generation: 99 });
+    expect((await first?.assigned(0))?.replicas).toEqual([]);
+    expect((await hub().status()).hosts.find(({ id }) => id === "host_drain")).toMatchObject({ draining: true, reason: "its operator drains it" });
+    await publishing(false);
+    expect((await hub().status()).hosts.find(({ id }) => id === "host_drain")).toMatchObject({ draining: false });
   });
 });
 

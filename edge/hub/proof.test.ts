@@ -28,11 +28,11 @@ const refused = { code: closeCodes.unauthorized, reason: "the host is unknown or
 
 describe("checkHello()", () => {
   test("takes a hello that is signed by the host it names, over this challenge", async () => {
-    expect(await checkHello(challenge, hello, host)).toBe("ok");
+    expect(await checkHello(challenge, hello, host, 0)).toBe("ok");
   });
 
   test("takes an agent that speaks a later protocol as well", async () => {
-    expect(await checkHello(challenge, await signed({ protocol: protocol + 5 }), host)).toBe("ok");
+    expect(await checkHello(challenge, await signed({ protocol: protocol + 5 }), host, 0)).toBe("ok");
   });
 
   test.each<[string, () => [Challenge, Hello | Promise<Hello>, FleetHost | undefined]]>([
@@ -53,11 +53,30 @@ describe("checkHello()", () => {
     ["another host's key", () => [challenge, hello, { ...host, publicKey: toBase64(new Uint8Array(32).fill(1)) }]],
   ])("refuses %s, with one answer that does not say which", async (_, given) => {
     const [over, sent, known] = given();
-    expect(await checkHello(over, await sent, known)).toEqual(refused);
+    expect(await checkHello(over, await sent, known, 0)).toEqual(refused);
   });
 
   test("tells an agent that is too old to upgrade, whoever it is", async () => {
     const old = { code: closeCodes.upgradeRequired, reason: `protocol ${protocolMin - 1} is too old: ${protocolMin} or newer is needed` };
-    for (const known of [host, undefined]) expect(await checkHello(challenge, { ...hello, protocol: protocolMin - 1 }, known)).toEqual(old);
+    for (const known of [host, undefined]) expect(await checkHello(challenge, { ...hello, protocol: protocolMin - 1 }, known, 0)).toEqual(old);
+  });
+
+  test("takes both keys of a rotation while they overlap, whichever of hub and agent has heard of the new one", async () => {
+    const previous = { ...host, publicKey: toBase64(new Uint8Array(32).fill(7)), previousKey: { publicKey: host.publicKey, until: 1_000 } };
+    // the hub knows the new key, the agent signs with the old one
+    expect(await checkHello(challenge, hello, previous, 999)).toBe("ok");
+    expect(await checkHello(challenge, hello, previous, 1_000)).toEqual(refused);
+    // the agent signs with both, the hub knows the old one only
+    const both = { ...hello, signature: toBase64(new Uint8Array(64)), previousSignature: hello.signature };
+    expect(await checkHello(challenge, both, host, 0)).toBe("ok");
+    expect(await checkHello(challenge, { ...both, previousSignature: "*" }, host, 0)).toEqual(refused);
+  });
+
+  // the failure model's row 19: agents from N-2 to N+1
+  test.each([
+    [protocolMin - 1, closeCodes.upgradeRequired], [protocolMin, "ok"], [protocol - 1, "ok"], [protocol, "ok"], [protocol + 1, "ok"],
+  ])("answers an agent that speaks %i with %s", async (offered, expected) => {
+    const verdict = await checkHello(challenge, await signed({ protocol: offered }), host, 0);
+    expect(verdict === "ok" ? verdict : verdict.code).toBe(expected);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { FleetHost } from "../../schema/bundle.ts";
 import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
 import { isOver, phases } from "../../schema/replica.ts";
-import { heartbeat, isLost, newRow, reconnectSpreadMs, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
+import { heartbeat, isLost, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
 
 const now = 1_000_000;
 const replica = (number: number, fields: Partial<ReplicaState> = {}): ReplicaState => ({
@@ -19,7 +19,7 @@ describe("rows", () => {
 
   test("a heartbeat replaces everything the agent says, and keeps the GPUs when it does not say them", () => {
     const first = heartbeat(newRow("h1", 3, now), beat({ facts: { gpus: 4, cpus: 1, memoryBytes: 1 } }), now + 1);
-    expect(first).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now + 1, relays: [0, 1], draining: false, generation: 2, gpus: 4, replicas: [replica(1)] });
+    expect(first).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now + 1, relays: [0, 1], draining: false, generation: 2, gpus: 4, saidIn: 3, replicas: [replica(1)] });
     expect(heartbeat(first, beat({ replicas: [], relays: [1], draining: true, generation: 3 }), now + 2)).toEqual({ ...first, heardAt: now + 2, relays: [1], draining: true, generation: 3, replicas: [] });
   });
 
@@ -54,6 +54,7 @@ describe("substance()", () => {
     ["a replica less", { replicas: [] }],
     ["a relay", { relays: [0] }],
     ["draining", { draining: true }],
+    ["being taken back", { reclaim: { source: "aws", reason: "spot" } }],
     ["the generation", { generation: 9 }],
     ["the link", { linkUp: false }],
     ["the session", { epoch: 4 }],
@@ -80,10 +81,6 @@ describe("a host that comes back", () => {
     expect(back.backSince).toBe(backSince);
   });
 
-  test("a fleet is told to come back over so long that fewer than two hundred a second do, and all within ten seconds", () => {
-    for (const hosts of [1, 100, 1_000, 10_000]) expect(reconnectSpreadMs(hosts)).toBeLessThanOrEqual(8_000);
-    expect(1_000 / (reconnectSpreadMs(1_000) / 1_000)).toBeLessThan(200);
-  });
 });
 
 describe("isLost()", () => {
@@ -162,6 +159,30 @@ describe("status()", () => {
     expect(why({}, now)).toBe("warming up");
     expect(why({ linkUp: false }, now)).toBe("its host's link is down");
     expect(why({ linkUp: false }, now + linkTimes.leaseMs + 1)).toBe("its host is silent beyond its lease");
+    const isUp = (at: number): boolean | undefined => status(facts(), at).hosts[0]?.linkUp;
+    expect([isUp(now + linkTimes.leaseMs), isUp(now + linkTimes.leaseMs + 1)]).toEqual([true, false]);
+  });
+
+  test.each<[string, Partial<HostRow>, Partial<FleetHost>, string | undefined]>([
+    ["stays", {}, {}, undefined],
+    ["is taken back", { reclaim: { source: "aws", at: Date.UTC(2026, 10, 21, 9, 5, 7), reason: "AWS stops it" }, draining: true }, { draining: true }, "AWS stops it at 09:05:07 UTC"],
+    ["may be taken back", { reclaim: { source: "aws", reason: "AWS may take it" } }, {}, "AWS may take it"],
+    ["is stopping", { draining: true }, {}, "its agent is stopping"],
+    ["is drained", {}, { draining: true }, "its operator drains it"],
+  ])("a host that %s says so, and so does what serves there", (_, fields, enrolled, reason) => {
+    const { hosts, replicas } = status(facts({ rows: new Map([["h1", { ...row({ replicas: [replica(1), replica(2, { phase: "unhealthy", reason: "probe failed" })] }), ...fields }]]), hosts: [host("h1", enrolled)] }), now);
+    expect(hosts[0]).toMatchObject({ draining: reason !== undefined });
+    expect(hosts[0]?.reason).toBe(reason);
+    expect(replicas.map((one) => one.reason)).toEqual([reason, "probe failed"]);
+  });
+
+  test("ready is what a host has said since it came back: what is known from before it went is not believed until then", () => {
+    const shown = (known: HostRow) => status(facts({ rows: new Map([["h1", known]]) }), now).replicas.map(({ phase, reason }) => ({ phase, reason }));
+    const back = { ...row(), epoch: 4 };
+    expect(shown(row())).toEqual([{ phase: "ready", reason: undefined }]);
+    expect(shown(back)).toEqual([{ phase: "unhealthy", reason: "its host is back and has not said yet what it runs" }]);
+    expect(shown(heartbeat(back, beat({ epoch: 4 }), now))).toEqual([{ phase: "ready", reason: undefined }]);
+    expect(shown({ ...row({ replicas: [replica(1, { phase: "starting" })] }), epoch: 4 })).toMatchObject([{ phase: "starting" }]);
   });
 
   test("leaves out replicas of hosts that are revoked or enrolled elsewhere", () => {

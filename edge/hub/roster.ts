@@ -1,8 +1,10 @@
 import type { FleetHost } from "../../schema/bundle.ts";
-import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
+import { linkTimes, type Heartbeat, type Load, type ReclaimNotice, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
+import { readingsFreshMs, type Readings } from "../../schema/readings.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionStatus, Snapshot, SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
+import type { Clone } from "./clones.ts";
 
 /** A host as its Hub knows it. Immutable: each message makes a new row. */
 export interface HostRow {
@@ -14,10 +16,21 @@ export interface HostRow {
   heardAt: number;
   relays: number[];
   draining: boolean;
+  /** Its cloud takes it back. */
+  reclaim?: ReclaimNotice | undefined;
+  /** Since when its link is gone, unless it said goodbye; and the relays that it had. */
+  gone?: { since: number; relays: number[] } | undefined;
   /** The generation that it says it has taken over. */
   generation: number;
   gpus: number;
+  /** The session in which it last said what it runs: `replicas` are of that one. Absent: in none. */
+  saidIn?: number;
+  trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
+  agentVersion?: string;
+  protocol?: number;
+  /** What its last heartbeat said that it read of itself. */
+  readings?: Readings | undefined;
   /** When it came back after it was lost (ms since the epoch). */
   backSince?: number;
   /** Data links that it asked for. */
@@ -32,8 +45,8 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 }
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
-  const { relays, draining, generation, replicas, facts, direct } = message;
-  return { ...row, heardAt: now, relays, draining, generation, replicas, gpus: facts?.gpus ?? row.gpus, direct };
+  const { relays, draining, reclaim, generation, replicas, facts, trust, readings, direct } = message;
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch, readings, direct };
 }
 
 /** A host has connected anew. What was known of it stays until its first heartbeat: nothing flaps while an agent reconnects. */
@@ -41,15 +54,6 @@ export function returned(known: HostRow, epoch: number, now: number, unheard: bo
   // one that has been in routing all the time, or that only took over from itself, is not back from anywhere
   const back = unheard || known.linkUp ? {} : { backSince: now };
   return { ...known, epoch, linkUp: true, heardAt: now, relays: [], ...back };
-}
-
-/** Opened again so many a second at most, a host 8 ms: a thousand within ten seconds, at less than twice the steady rate for that (issue 4). */
-const reconnectMsPerHost = 8;
-const spreadMsMax = 8_000;
-
-/** Over how long agents are to come back when all have lost their Hub, in ms. */
-export function reconnectSpreadMs(hosts: number): number {
-  return Math.min(spreadMsMax, hosts * reconnectMsPerHost);
 }
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
@@ -67,7 +71,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.linkUp, row.relays, row.draining, row.generation, row.gpus, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -97,7 +101,7 @@ export function replicasOf({ id: host, replicas: states }: HostRow): SnapshotRep
   const replicas: SnapshotReplica[] = [];
   for (const { id, service, number, version, phase, since, inFlight, load, engine } of states) {
     if (isOver(phase)) continue;
-    replicas.push({ id, service, number, version, phase, host, since, inFlight, ...(load === undefined ? {} : { load }), ...(engine === undefined ? {} : { engine }) });
+    replicas.push({ id, service, number, version, phase, host, since, inFlight, ...(load === undefined ? {} : { load: weighed(load) }), ...(engine === undefined ? {} : { engine }) });
   }
   return replicas;
 }
@@ -115,6 +119,25 @@ export function snapshot(rows: Iterable<HostRow>, region: Region, now: number, u
   return { region, takenAt: now, hosts, replicas };
 }
 
+/** A host's readings with their age, which is from when it said them last; nothing when they are old. */
+function freshReadings(row: HostRow | undefined, now: number): { readings?: Readings } {
+  if (row?.readings === undefined) return {};
+  const ageMs = Math.max(0, now - row.heardAt) + row.readings.ageMs;
+  return ageMs > readingsFreshMs ? {} : { readings: { ...row.readings, ageMs } };
+}
+
+/** What of a load a router weighs: the prefix cache's counters change with each request, and are for people. */
+function weighed({ prefixTokensQueried: _queried, prefixTokensHit: _hit, ...load }: Load): Load {
+  return load;
+}
+
+/** Why what a host has is to be moved; undefined when it is to stay. */
+export function leavingReason(row: HostRow | undefined, host: FleetHost | undefined): string | undefined {
+  if (row?.reclaim !== undefined) return row.reclaim.at === undefined ? row.reclaim.reason : `${row.reclaim.reason} at ${new Date(row.reclaim.at).toISOString().slice(11, 19)} UTC`;
+  if (row?.draining === true) return "its agent is stopping";
+  return host?.draining === true ? "its operator drains it" : undefined;
+}
+
 export interface StatusFacts {
   rows: ReadonlyMap<string, HostRow>;
   hosts: readonly FleetHost[];
@@ -123,12 +146,22 @@ export interface StatusFacts {
   bundleVersion: number;
   unplaced: RegionStatus["unplaced"];
   awakeSince: number;
+  /** Hosts that are shut out, by id. */
+  clones?: ReadonlyMap<string, Pick<Clone, "since" | "reason">>;
+}
+
+/** Why what is known of a host's replicas is not what it says now; undefined when it is. */
+function silence(row: HostRow, now: number, awakeSince: number): string | undefined {
+  if (isLost(row, now, awakeSince)) return "its host is silent beyond its lease";
+  if (!row.linkUp) return "its host's link is down";
+  return row.saidIn === row.epoch ? undefined : "its host is back and has not said yet what it runs";
 }
 
 /** The roster as people see it: every host that is enrolled here, heard or not, and every replica with its reason. */
-export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince }: StatusFacts, now: number): RegionStatus {
+export function status({ rows, hosts, generations, region, bundleVersion, unplaced, awakeSince, clones }: StatusFacts, now: number): RegionStatus {
   const here = hosts.filter((host) => host.region === region && !host.revoked);
   const names = new Map(here.map((host) => [host.id, host.name]));
+  const leaving = new Map(here.map((host) => [host.id, leavingReason(rows.get(host.id), host)]));
   return {
     region,
     takenAt: now,
@@ -136,21 +169,30 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
     unplaced,
     hosts: here.map(({ id, name }) => {
       const row = rows.get(id);
+      const clone = clones?.get(id);
+      const reason = leaving.get(id);
       return {
         id, name, region,
+        ...(row?.trust === undefined ? {} : { trust: row.trust }),
+        ...(clone === undefined ? {} : { quarantine: { since: clone.since, reason: clone.reason } }),
         relays: row?.relays ?? [],
         heardAt: row?.heardAt ?? 0,
-        linkUp: row?.linkUp ?? false,
-        draining: row?.draining ?? false,
+        // a connection that was cut in silence looks open for minutes
+        linkUp: row !== undefined && row.linkUp && !isLost(row, now, awakeSince),
+        draining: reason !== undefined,
         generation: generations.get(id) ?? 0,
         appliedGeneration: row?.generation ?? 0,
+        ...(reason === undefined ? {} : { reason }),
+        ...(row?.agentVersion === undefined ? {} : { agentVersion: row.agentVersion }),
+        ...(row?.protocol === undefined ? {} : { protocol: row.protocol }),
+        ...freshReadings(row, now),
       };
     }),
     replicas: [...rows.values()].filter((row) => names.has(row.id)).flatMap((row) =>
-      row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine }) => {
+      row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine, engineVersion, loadProblem }) => {
         // ready means: answered its probe, and its heartbeat is fresh
-        const silent = isLost(row, now, awakeSince) ? "its host is silent beyond its lease" : row.linkUp ? undefined : "its host's link is down";
-        const why = silent ?? reason;
+        const silent = silence(row, now, awakeSince);
+        const why = silent ?? (phase === "ready" ? leaving.get(row.id) : undefined) ?? reason;
         return {
           id, service, number, version, since, inFlight, restarts, region,
           phase: silent !== undefined && phase === "ready" ? "unhealthy" : phase,
@@ -159,6 +201,8 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
           ...(why === undefined ? {} : { reason: why }),
           ...(load === undefined ? {} : { load }),
           ...(engine === undefined ? {} : { engine }),
+          ...(engineVersion === undefined ? {} : { engineVersion }),
+          ...(loadProblem === undefined ? {} : { loadProblem }),
         };
       }),
     ),

@@ -54,6 +54,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   /** The agent's socket, once it was looked for. */
   #socket: WebSocket | undefined;
   readonly #broken = new Map<string, CarriageFailure>();
+  /** Sessions below this one are another run of the agent's: their tickets count no more. They live for a minute, so memory is enough. */
+  #least = 0;
   #ticking: ReturnType<typeof setInterval> | undefined;
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
@@ -71,6 +73,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   #link(epoch: number): Response {
+    if (epoch < this.#least) return new Response(null, { status: 409 });
     const { 0: client, 1: server } = new WebSocketPair();
     for (const other of this.ctx.getWebSockets()) {
       if (attachedTo(other).epoch > epoch) return new Response(null, { status: 409 });
@@ -176,6 +179,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   // ——— the agent's socket ———
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    // one that was superseded has no say; its frames could name the streams of the one that took over
+    if (socket !== this.#agent() && attachedTo(socket).over === true) return;
     if (typeof message === "string") return closeQuietly(socket, closeCodes.policy, "text on a data link");
     let frames: Frame[];
     try {
@@ -204,6 +209,14 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
 
   override async webSocketError(socket: WebSocket): Promise<void> {
     await this.webSocketClose(socket, 1011);
+  }
+
+  /** Another run of the agent has taken over by this session: what came before it is closed, and does not come again. */
+  async fence(epoch: number): Promise<void> {
+    this.#least = Math.max(this.#least, epoch);
+    const stale = this.ctx.getWebSockets().filter((socket) => attachedTo(socket).epoch < epoch);
+    for (const socket of stale) this.#end(socket, closeCodes.superseded, "a newer connection has taken over");
+    if (stale.length > 0 && this.#agent() === undefined) this.#loseAll("another run of the agent took over");
   }
 
   /** A revoked host's link: closed at once. */

@@ -1,5 +1,5 @@
 import type { Field } from "./field.ts";
-import { none } from "./pick.ts";
+import { keepBest, none } from "./pick.ts";
 import { mix } from "./prefix.ts";
 import type { RequestFacts } from "./request.ts";
 import { meanPromptTokens } from "./score.ts";
@@ -75,18 +75,10 @@ export function homeOf(field: Field, hash: Int32Array, key: number, bound: Bound
 export function homes(hash: Int32Array, key: number, count: number): number[] {
   const rows: number[] = [];
   const heights: number[] = [];
-  let least = -1;
+  let least = Number.NEGATIVE_INFINITY;
   for (let row = 0; row < hash.length; row++) {
     const height = mix(hash[row] as number, key) >>> 0;
-    if (height <= least) continue;
-    let at = Math.min(rows.length, count - 1);
-    for (; at > 0 && (heights[at - 1] as number) < height; at--) {
-      rows[at] = rows[at - 1] as number;
-      heights[at] = heights[at - 1] as number;
-    }
-    rows[at] = row;
-    heights[at] = height;
-    if (rows.length === count) least = heights[count - 1] as number;
+    if (height > least) least = keepBest(rows, heights, count, row, height);
   }
   return rows;
 }

@@ -1,8 +1,13 @@
 import type { Price, Provider, RouteService } from "../../schema/bundle.ts";
+import type { Engine } from "../../schema/protocol.ts";
 import type { SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
 
-/** What replicas can whose engine is known and whose service does not say: vLLM tells token ids and takes them (facts/engines.md §7). */
-const byEngine = { vllm: "tokens" } as const;
+/**
+ * What replicas can whose engine is known and whose service does not say (facts/engines.md §7, docs/engines.md). vLLM tells token ids
+ * and takes them. SGLang refuses a streamed chat that asks for ids, and llama.cpp has them in another API only: both go on with a last
+ * message of the assistant's. Of the others nothing is known that would be sure.
+ */
+const byEngine: Readonly<Record<Engine, Candidate["continuation"]>> = { vllm: "tokens", sglang: "text", llamacpp: "text", tgi: "none", trtllm: "none", triton: "none", ollama: "none" };
 
 /** A replica as an isolate's view lists it. */
 export interface ReplicaRow {
@@ -23,6 +28,8 @@ export interface CandidateFacts {
   /** Used only when those that are no fallback cannot answer. */
   fallback: boolean;
   price: Price | undefined;
+  /** Tokens; undefined where it is not known. */
+  contextWindow: number | undefined;
   continuation: "none" | "text" | "tokens";
 }
 
@@ -35,12 +42,12 @@ export type Candidate = CandidateFacts &
 
 export function replicaCandidate({ replicas }: RouteService, { replica, host }: ReplicaRow): Candidate {
   return {
-    kind: "replica", id: replica.id, upstream: replicas.name, weight: replicas.weight, fallback: replicas.fallback, price: replicas.price, continuation: replicas.continuation ?? (replica.engine === undefined ? "none" : byEngine[replica.engine]),
+    kind: "replica", id: replica.id, upstream: replicas.name, weight: replicas.weight, fallback: replicas.fallback, price: replicas.price, contextWindow: replicas.contextWindow, continuation: replicas.continuation ?? (replica.engine === undefined ? "none" : byEngine[replica.engine]),
     version: replica.version, host: host.id, relays: host.relays, direct: host.direct, load: replica.load === undefined ? undefined : replica.load.running + replica.load.queueDepth,
   };
 }
 
 export function providerCandidate(provider: Provider): Candidate {
-  const { name, weight, fallback, price, continuation } = provider;
-  return { kind: "provider", id: name, upstream: name, weight, fallback, price, continuation, provider };
+  const { name, weight, fallback, price, contextWindow, continuation } = provider;
+  return { kind: "provider", id: name, upstream: name, weight, fallback, price, contextWindow, continuation, provider };
 }

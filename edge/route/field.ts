@@ -81,9 +81,12 @@ export class Field {
 
   /** Add a row of the pool. */
   add(row: number): void {
-    const pool = this.#pool as Pool;
-    const place = this.replicas++;
+    this.#enterRow(this.replicas++, row);
     this.size = this.replicas;
+  }
+
+  #enterRow(place: number, row: number): void {
+    const pool = this.#pool as Pool;
     this.source[place] = row;
     this.#places[row] = place;
     this.load[place] = pool.load[row] as number;
@@ -93,17 +96,11 @@ export class Field {
     this.full[place] = pool.full[row] as number;
   }
 
-  /** Keep those rows that pass; before anything else is entered. */
-  keep(passes: (row: number) => boolean): void {
-    let gap = false;
-    const count = this.replicas;
-    this.replicas = 0;
-    for (let place = 0; place < count; place++) {
-      const row = this.source[place] as number;
-      if (!passes(row)) gap = true;
-      else if (gap) this.add(row);
-      else this.replicas++;
-    }
+  /** Take a row out: the last one takes its place. Before anything else is entered. */
+  remove(place: number): void {
+    const last = this.source[--this.replicas] as number;
+    if (place === this.replicas) return void (this.size = this.replicas);
+    this.#enterRow(place, last);
     this.size = this.replicas;
   }
 
@@ -135,17 +132,27 @@ export class Field {
     this.turn[place] = 0;
   }
 
-  /** Enter what this isolate has seen of a replica. */
-  enterSeen(place: number, seen: Seen, now: number): void {
-    const load = loadSince(seen, this.load[place] as number, this.readAt[place] as number);
-    this.load[place] = load;
-    if (load >= bounds.inFlight) this.full[place] = 1;
-    this.#enterTimes(place, seen, now);
+  /**
+   * Enter what this isolate has seen of the replicas.
+   *
+   * @param all by the pool's rows
+   * @param times whether anyone will look at their times to the first byte
+   */
+  enterSeen(all: readonly (Seen | undefined)[], now: number, times: boolean): void {
+    const { source, replicas, load, readAt, full } = this;
+    for (let place = 0; place < replicas; place++) {
+      const seen = all[source[place] as number];
+      if (seen === undefined) continue;
+      const since = loadSince(seen, load[place] as number, readAt[place] as number);
+      load[place] = since;
+      if (since >= bounds.inFlight) full[place] = 1;
+      this.#enterTimes(place, seen, now, times);
+    }
   }
 
-  #enterTimes(place: number, seen: Seen, now: number): void {
+  #enterTimes(place: number, seen: Seen, now: number, times: boolean): void {
     this.#touched.push(place);
-    this.ttftMs[place] = fadedTtftMs(seen, now) ?? Number.NaN;
+    if (times) this.ttftMs[place] = fadedTtftMs(seen, now) ?? Number.NaN;
     this.waitingTokens[place] = seen.waitingTokens;
     this.turn[place] = seen.turn;
   }
@@ -159,7 +166,7 @@ export class Field {
     this.readAt[place] = now;
     this.full[place] = 0;
     if (seen !== undefined) {
-      this.#enterTimes(place, seen, now);
+      this.#enterTimes(place, seen, now, true);
       this.waitingTokens[place] = 0;
     }
   }

@@ -1,3 +1,4 @@
+import type { Pool } from "./pool.ts";
 import { PrefixMemory } from "./prefixMemory.ts";
 import type { RequestFacts } from "./request.ts";
 
@@ -9,6 +10,9 @@ const upstreamsMax = 512;
 const passedOverMax = 8;
 /** Of each upstream so many of the latest starts and ends are remembered: what a reading of up to a lease ago does not contain. */
 const changesMax = 256;
+
+/** Replicas in an order that stays. */
+type Rows = Pick<Pool, "rows" | "indexOf">;
 
 /** What an isolate knows of one upstream. */
 export interface Seen {
@@ -34,6 +38,8 @@ export class Observed {
   readonly #seen = new Map<string, Seen>();
   readonly prefixes = new PrefixMemory();
   #turns = 0;
+  /** The pool that was asked for last, and what is remembered of each of its rows: a pick looks nothing up by name. */
+  #among: { pool: Rows; seen: (Seen | undefined)[] } | undefined;
 
   /** The entry of an upstream, made the most recent one. */
   #touch(id: string): Seen {
@@ -41,7 +47,22 @@ export class Observed {
     if (known !== undefined) this.#seen.delete(id);
     const seen = known ?? { id, inFlight: 0, starts: [], ends: [], waiting: [], waitingTokens: 0, ttftMs: undefined, ttftAt: 0, turn: 0 };
     this.#seen.set(id, seen);
+    if (known === undefined) this.#enter(id, seen);
     if (this.#seen.size > upstreamsMax) this.#forgetOne();
+    return seen;
+  }
+
+  #enter(id: string, seen: Seen | undefined): void {
+    const row = this.#among?.pool.indexOf.get(id);
+    if (row !== undefined && this.#among !== undefined) this.#among.seen[row] = seen;
+  }
+
+  /** What is remembered of each row of a pool, in their order. */
+  among(pool: Rows): readonly (Seen | undefined)[] {
+    if (this.#among?.pool === pool) return this.#among.seen;
+    const seen = new Array<Seen | undefined>(pool.rows.length).fill(undefined);
+    this.#among = { pool, seen };
+    for (const [id, one] of this.#seen) this.#enter(id, one);
     return seen;
   }
 
@@ -51,7 +72,7 @@ export class Observed {
       const { value } = oldest.next();
       if (value === undefined) return;
       this.#seen.delete(value.id);
-      if (value.inFlight === 0) return;
+      if (value.inFlight === 0) return this.#enter(value.id, undefined);
       this.#seen.set(value.id, value);
     }
   }

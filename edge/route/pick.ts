@@ -91,13 +91,23 @@ function walk(best: number[], worths: number[], count: number, total: Float32Arr
   for (let place = from; place < to; place++) {
     const worth = (total[place] as number) - 2 * (full[place] as number);
     if (worth <= worst) continue;
-    let at = best.length < count ? best.length : count - 1;
-    for (; at > 0 && (worths[at - 1] as number) < worth; at--) {
-      best[at] = best[at - 1] as number;
-      worths[at] = worths[at - 1] as number;
-    }
-    best[at] = place;
-    worths[at] = worth;
-    if (best.length === count) worst = worths[count - 1] as number;
+    worst = keepBest(best, worths, count, place, worth);
   }
+}
+
+/**
+ * Keep one of the few that are worth the most, the first of them the most; what it is as good as stays before it.
+ *
+ * @param worths of `best`; what is worth less than the last of `count` is not to be brought here
+ * @returns what the next one has to be worth more than
+ */
+export function keepBest(best: number[], worths: number[], count: number, one: number, worth: number): number {
+  let at = best.length < count ? best.length : count - 1;
+  for (; at > 0 && (worths[at - 1] as number) < worth; at--) {
+    best[at] = best[at - 1] as number;
+    worths[at] = worths[at - 1] as number;
+  }
+  best[at] = one;
+  worths[at] = worth;
+  return best.length === count ? (worths[count - 1] as number) : Number.NEGATIVE_INFINITY;
 }

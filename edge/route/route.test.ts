@@ -71,7 +71,7 @@ describe("route()", () => {
 
   test("a candidate carries its host, that host's relays and its load", () => {
     expect(route({ service: { ...service, providers: [] }, replicas: [row(1, busy(2, 3), { host: { relays: [1] } })] }, seeded(1)).candidates).toEqual([
-      { kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, continuation: "none", version: 1, host: "h1", relays: [1], load: 5 },
+      { kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, contextWindow: undefined, continuation: "none", version: 1, host: "h1", relays: [1], load: 5 },
     ]);
   });
 
@@ -156,7 +156,7 @@ describe("what is filtered", () => {
         const observed = new Observed();
         for (const [i, { seen }] of drawn.entries()) if (seen) observed.started(`chat.local.${i}`, takenAt);
         const bad = new Set([...drawn.flatMap(({ phase, blocked }, i) => (phase === "draining" || blocked ? [`chat.local.${i}`] : [])), ...(providerBlocked ? ["one"] : [])]);
-        const blocked = (id: string): string | undefined => (bad.has(id) ? "its breaker is open" : undefined);
+        const blocked = new Map([...bad].map((id) => [id, "its breaker is open"]));
         const facts = { service: serviceWith({ strategy }, [{ name: "one", price: price(2, 1) }, { name: "two", fallback: true }]), replicas, observed, blocked, request: asked("x".repeat(2_000)) };
         const { candidates, filtered } = route(facts, seeded(seed), takenAt);
         const listed = candidates.map(({ id }) => id);

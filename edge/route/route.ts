@@ -42,8 +42,8 @@ export interface RouteFacts {
   replicas: readonly ReplicaRow[];
   request?: RequestFacts;
   observed?: Observed;
-  /** Why an upstream may not be used now: its breaker is open, it asked to be left alone, it was tried. */
-  blocked?: (id: string) => string | undefined;
+  /** Why upstreams may not be used now, by id: its breaker is open, it asked to be left alone, it was tried. */
+  blocked?: ReadonlyMap<string, string>;
   /** The share of its usual traffic that an upstream in slow start may take, 0..1; 1 for all others. */
   pressure?: (id: string) => number;
   /** What a replica's instance can take, relative to others (`instance_aware_least_load`); unknown: 1, as SkyServe has it. */
@@ -85,8 +85,8 @@ function enterRows(pool: Pool, key: number | undefined, matches: readonly Match[
   for (const { id } of matches) add(indexOf.get(id));
 }
 
-/** Filter replicas and providers, and enter what is known of those that are left. */
-function enter({ service, blocked, observed, capacity, request }: RouteFacts, pool: Pool, reasons: Reasons, now: number, random: Random): void {
+/** Filter replicas and providers, and enter what is known of those that are left. How much each scorer counts for them. */
+function enter({ service, blocked, observed, capacity, request }: RouteFacts, pool: Pool, reasons: Reasons, now: number, random: Random): Weights {
   const { strategy } = service.routing;
   const { rows } = pool;
   reasons.addAll(pool.unusable);
@@ -94,13 +94,9 @@ function enter({ service, blocked, observed, capacity, request }: RouteFacts, po
   const matches = request !== undefined && observed !== undefined && !session && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now) : [];
   const key = request !== undefined && (session || strategy === "prefix_affinity") ? keyOf(request) : undefined;
   enterRows(pool, key, matches, service.providers.length, random);
-  if (blocked !== undefined) field.keep((row) => kept((rows[row] as ReplicaRow).replica.id, blocked, reasons));
-  if (observed !== undefined) {
-    for (let place = 0; place < field.replicas; place++) {
-      const seen = observed.get((rows[field.source[place] as number] as ReplicaRow).replica.id);
-      if (seen !== undefined) field.enterSeen(place, seen, now);
-    }
-  }
+  if (blocked !== undefined) drop(blocked, pool, reasons);
+  const weights = weightsOf(strategy, request);
+  if (observed !== undefined) field.enterSeen(observed.among(pool), now, weights.latency !== undefined);
   for (const { id, blocks, cold } of matches) {
     const row = pool.indexOf.get(id);
     const { length } = (request as RequestFacts).prefix;
@@ -110,15 +106,22 @@ function enter({ service, blocked, observed, capacity, request }: RouteFacts, po
     for (let place = 0; place < field.replicas; place++) field.load[place] = (field.load[place] as number) / (capacity((rows[field.source[place] as number] as ReplicaRow).replica) ?? 1);
   }
   for (const [index, { name }] of service.providers.entries()) {
-    if (blocked === undefined || kept(name, blocked, reasons)) field.addProvider(index, observed?.get(name), now);
+    const why = blocked?.get(name);
+    if (why === undefined) field.addProvider(index, observed?.get(name), now);
+    else reasons.add(name, why);
   }
+  return weights;
 }
 
-/** Whether an upstream stays. */
-function kept(id: string, blocked: (id: string) => string | undefined, reasons: Reasons): boolean {
-  const why = blocked(id);
-  if (why !== undefined) reasons.add(id, why);
-  return why === undefined;
+/** Take out those that may not be used now: of a fleet of thousands they are few. */
+function drop(blocked: ReadonlyMap<string, string>, { indexOf }: Pool, reasons: Reasons): void {
+  for (const [id, why] of blocked) {
+    const row = indexOf.get(id);
+    const place = row === undefined ? none : field.placeOf(row);
+    if (place === none) continue;
+    field.remove(place);
+    reasons.add(id, why);
+  }
 }
 
 /** Score by each scorer that counts; those that did not abstain. */
@@ -277,13 +280,12 @@ function explain(places: readonly number[], parts: readonly Scorer[], pool: Pool
  * @param now ms since the epoch; the newest snapshot's time when absent
  */
 export function route(facts: RouteFacts, random: Random, now?: number): Decision {
-  const { service, request } = facts;
+  const { service } = facts;
   const { strategy } = service.routing;
   const pool = poolOf(facts.replicas);
   const at = now ?? pool.takenAt;
   const reasons = new Reasons();
-  enter(facts, pool, reasons, at, random);
-  const parts = score(weightsOf(strategy, request), facts, at);
+  const parts = score(enter(facts, pool, reasons, at, random), facts, at);
   compete(service);
   const { replicas, size, full, source } = field;
   const saturated = replicas > 0 && allFull(full, replicas);

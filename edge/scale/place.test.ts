@@ -270,6 +270,80 @@ describe("place() updates", () => {
   });
 });
 
+describe("place() empties a host that is leaving", () => {
+  const leaving = (id: string, fields: Partial<PlaceHost> = {}): PlaceHost => host(id, { usable: false, leaving: true, ...fields });
+
+  test("the replacement is asked for at once, and what is there serves until it is ready", () => {
+    const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 1);
+    fleet.plan();
+    fleet.set("ready", "chat.local.1").on(leaving("h1"), host("h2")).plan();
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.1"], h2: ["chat.local.2"] });
+    fleet.set("starting", "chat.local.2").plan();
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.1"], h2: ["chat.local.2"] });
+    fleet.set("ready", "chat.local.2").plan();
+    expect(fleet.ids()).toEqual({ h1: [], h2: ["chat.local.2"] });
+  });
+
+  test("also while its agent ends them by itself", () => {
+    const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 1);
+    fleet.plan();
+    fleet.set("draining", "chat.local.1").on(leaving("h1"), host("h2")).plan();
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.1"], h2: ["chat.local.2"] });
+    fleet.set("reclaimed", "chat.local.1").plan();
+    expect(fleet.ids()).toEqual({ h1: [], h2: ["chat.local.2"] });
+  });
+
+  test("replicas elsewhere are left alone", () => {
+    const fleet = new Fleet().on(host("h1"), host("h2"), host("h3")).want(task("chat", "a"), 3);
+    fleet.plan();
+    fleet.set("ready", "chat.local.1", "chat.local.2", "chat.local.3").on(leaving("h1"), host("h2"), host("h3")).plan();
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.1"], h2: ["chat.local.2", "chat.local.4"], h3: ["chat.local.3"] });
+  });
+
+  test("without room elsewhere it serves on, and says what is lacking", () => {
+    const fleet = new Fleet().on(host("h1", { gpus: 1 }), host("h2")).want(task("chat", "a", { gpus: 1 }), 1);
+    fleet.plan();
+    fleet.set("ready", "chat.local.1").on(leaving("h1", { gpus: 1 }), host("h2"));
+    expect(fleet.plan().unplaced).toEqual([{ service: "chat", count: 1, reason: "no host has 1 free GPU" }]);
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.1"], h2: [] });
+    fleet.on(leaving("h1", { gpus: 1 }));
+    expect(fleet.plan().unplaced).toEqual([{ service: "chat", count: 1, reason: "the hosts that are connected are draining" }]);
+  });
+
+  test("a replacement that fails takes nothing away", () => {
+    const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 1);
+    fleet.plan();
+    fleet.set("ready", "chat.local.1").on(leaving("h1"), host("h2")).plan();
+    fleet.set("failed", "chat.local.2").plan();
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.1"], h2: ["chat.local.2"] });
+  });
+
+  test("taken back while the replacement starts: the old one stays, the new one goes", () => {
+    const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 1);
+    fleet.plan();
+    fleet.set("ready", "chat.local.1").on(leaving("h1"), host("h2")).plan();
+    fleet.set("starting", "chat.local.2").on(host("h1"), host("h2")).plan();
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.1"], h2: [] });
+  });
+
+  test("an update of what is on it begins elsewhere, and a new label reaches it", () => {
+    const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 1);
+    fleet.plan();
+    fleet.set("ready", "chat.local.1").on(leaving("h1"), host("h2")).want(task("chat", "a", { version: 2 }), 1).plan();
+    expect(fleet.all().map(({ version }) => version)).toEqual([2, 2]);
+    fleet.want(task("chat", "b"), 1).plan();
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.1"], h2: ["chat.local.3"] });
+  });
+
+  test("what makes no room by going is not what goes", () => {
+    const fleet = new Fleet().on(host("h1", { gpus: 1 }), host("h2", { gpus: 1 })).want(task("chat", "a", { gpus: 1 }), 2);
+    fleet.plan();
+    // the one on the leaving host serves, and is the later one
+    fleet.set("ready", "chat.local.1", "chat.local.2").on(host("h1", { gpus: 1 }), leaving("h2", { gpus: 1 })).want(task("chat", "b", { gpus: 1 }), 2).plan();
+    expect(fleet.ids()).toEqual({ h1: ["chat.local.3"], h2: ["chat.local.2"] });
+  });
+});
+
 describe("place() fits", () => {
   test("one replica with a fixed port a host, and says why the rest has none", () => {
     const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a", { fixedPort: 8080 }), 3);
@@ -310,7 +384,7 @@ const digests = ["d1", "d2", "d3"];
 
 interface Move {
   services: { count: number; digest: number; gpus: number; port: boolean }[];
-  hosts: { present: boolean; usable: boolean; lost: boolean; gpus: number }[];
+  hosts: { present: boolean; usable: boolean; lost: boolean; gpus: number; leaving: boolean }[];
   phases: Phase[];
   remove: number;
 }
@@ -318,7 +392,7 @@ interface Move {
 const move: fc.Arbitrary<Move> = fc.record({
   services: fc.array(fc.record({ count: fc.nat(4), digest: fc.nat(digests.length - 1), gpus: fc.nat(2), port: fc.boolean() }), { minLength: 1, maxLength: 3 }),
   hosts: fc.array(
-    fc.record({ present: fc.constantFrom(true, true, true, false), usable: fc.constantFrom(true, true, false), lost: fc.constantFrom(false, false, false, true), gpus: fc.nat(4) }),
+    fc.record({ present: fc.constantFrom(true, true, true, false), usable: fc.constantFrom(true, true, false), lost: fc.constantFrom(false, false, false, true), gpus: fc.nat(4), leaving: fc.constantFrom(false, false, false, true) }),
     { maxLength: 4 },
   ),
   phases: fc.array(fc.constantFrom<Phase>(...phases, "ready", "ready", "ready"), { maxLength: 12 }),
@@ -332,7 +406,7 @@ function live(moves: readonly Move[], look: (fleet: Fleet, placement: Placement,
   for (const { services, hosts, phases: next, remove } of moves) {
     // a digest says what a replica takes: the same digest, the same needs
     fleet.services = services.map(({ count, digest, gpus, port }, i) => ({ count, task: task(`s${i}`, `s${i}-${digests[digest]}-${gpus}-${port}`, { gpus, ...(port ? { fixedPort: 8080 } : {}) }) }));
-    fleet.hosts = hosts.flatMap(({ present, usable, lost, gpus }, i) => (present ? [host(`h${i}`, { usable: usable && !lost, lost, gpus })] : []));
+    fleet.hosts = hosts.flatMap(({ present, usable, lost, gpus, leaving }, i) => (present ? [host(`h${i}`, { usable: usable && !lost && !leaving, lost, gpus, leaving })] : []));
     fleet.all().forEach(({ id }, i) => {
       const phase = next[i];
       if (phase !== undefined) fleet.phases.set(id, phase);
@@ -364,7 +438,8 @@ describe("place(), whatever has happened", () => {
       fc.property(history, (moves) => {
         live(moves, (fleet, { unplaced }) => {
           for (const { task: { service, digest }, count } of fleet.services) {
-            const current = fleet.all().filter((one) => one.service === service && one.digest === digest).length;
+            const going = new Set(fleet.hosts.filter((one) => one.leaving === true).flatMap(({ id }) => fleet.assigned.get(id) ?? []));
+            const current = fleet.all().filter((one) => one.service === service && one.digest === digest && !going.has(one)).length;
             const missing = unplaced.filter((one) => one.service === service);
             expect(missing.length).toBeLessThanOrEqual(1);
             expect(current + (missing[0]?.count ?? 0)).toBe(count);
@@ -451,6 +526,23 @@ describe("place(), whatever has happened", () => {
       { numRuns: 500 },
     );
   });
+});
+
+test("place() takes a ready replica off a leaving host only when as many as are wanted are ready or beyond the count", () => {
+  fc.assert(
+    fc.property(history, (moves) => {
+      live(moves, (fleet, _, before) => {
+        const now = new Set(fleet.all().map(({ id }) => id));
+        for (const { task: { service, digest }, count } of fleet.services) {
+          const gone = fleet.hosts.filter((one) => one.leaving === true && !one.lost).flatMap(({ id }) => before.get(id) ?? [])
+            .filter((one) => one.service === service && one.digest === digest && fleet.phases.get(one.id) === "ready" && !fleet.removed.has(one.id) && !now.has(one.id));
+          const ready = fleet.all().filter((one) => one.service === service && fleet.phases.get(one.id) === "ready").length;
+          if (gone.length > 0) expect(ready).toBeGreaterThanOrEqual(count);
+        }
+      });
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test.each(["stopped", "reclaimed"] as const)("place() gives another, with a new number, for a replica that is %s", (phase) => {

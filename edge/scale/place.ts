@@ -8,6 +8,8 @@ export interface PlaceHost {
   id: string;
   /** Connected, within its lease, not draining: may be given something new. */
   usable: boolean;
+  /** It is going: what it has serves on until others are ready in its place, elsewhere. */
+  leaving?: boolean;
   /** Silent beyond its lease, or revoked: what it had is given to others. */
   lost: boolean;
   gpus: number;
@@ -62,7 +64,7 @@ function takes(facts: PlaceFacts, replica: AssignedReplica): { port: number | un
 
 /** Why a task does not fit on a host now; undefined when it does. */
 function misfit(facts: PlaceFacts, task: PlaceService["task"], host: PlaceHost, held: readonly Held[]): string | undefined {
-  if (!host.usable) return "no host is connected";
+  if (!host.usable) return host.leaving === true ? "the hosts that are connected are draining" : "no host is connected";
   const there = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending"));
   if (task.fixedPort !== undefined && there.some((one) => takes(facts, one).port === task.fixedPort)) {
     return `port ${task.fixedPort} is taken on every host: "run" names it; listen on $PORT to have several on one host`;
@@ -75,7 +77,8 @@ function misfit(facts: PlaceFacts, task: PlaceService["task"], host: PlaceHost, 
 /**
  * Which replica should be on which host, from what is there. Idempotent: placing what was placed changes nothing.
  *
- * A replica stays where it is while its host is not lost. One that failed keeps its place in the count: it was never ready, and
+ * A replica stays where it is while its host is not lost. On a host that is leaving it stays until another is ready in its place,
+ * which is asked for at once, as in an update. One that failed keeps its place in the count: it was never ready, and
  * another of the same digest would fail as well. An update is rolling: old replicas go as new ones become ready; where the new
  * one cannot fit beside the old one, the old one goes first: one at a time, the next when every new one is ready, and none for a
  * new one that would not fit then either.
@@ -111,13 +114,17 @@ export function place(facts: PlaceFacts): Placement {
 function placeService(facts: PlaceFacts, task: PlaceService["task"], count: number, all: readonly Held[], unplaced: Placement["unplaced"]): Held[] {
   const others = all.filter((replica) => replica.service !== task.service);
   const mine = all.filter((replica) => replica.service === task.service);
+  const hosts = new Map(facts.hosts.map((host) => [host.id, host]));
+  const isStaying = (replica: Held): boolean => hosts.get(replica.host)?.leaving !== true;
   // a config-only change: the same processes under a new version
-  const current = mine.filter((replica) => replica.digest === task.digest && !hasGone(facts, replica)).map((replica) => ({ ...replica, version: task.version }));
-  const old = mine.filter((replica) => replica.digest !== task.digest && !isOver(facts.states.get(replica.id)?.phase ?? "pending"));
+  const relabelled = mine.map((replica) => (replica.digest === task.digest ? { ...replica, version: task.version } : replica));
+  const current = relabelled.filter((replica) => replica.digest === task.digest && isStaying(replica) && !hasGone(facts, replica));
+  const old = relabelled.filter((replica) => (replica.digest !== task.digest || !isStaying(replica)) && !isOver(facts.states.get(replica.id)?.phase ?? "pending"));
 
   // too many: those that serve least go first, then the newest
   const order = (replica: Held): number => (isReady(facts, replica) ? 0 : isOver(facts.states.get(replica.id)?.phase ?? "pending") ? 2 : 1);
-  const kept = [...current].sort((a, b) => order(a) - order(b) || a.number - b.number).slice(0, count);
+  const away = (replica: Held): number => (hosts.get(replica.host)?.usable === true ? 0 : 1);
+  const kept = [...current].sort((a, b) => order(a) - order(b) || away(a) - away(b) || a.number - b.number).slice(0, count);
   const readyNew = kept.filter((replica) => isReady(facts, replica)).length;
   let keptOld = [...old].sort((a, b) => order(a) - order(b) || a.number - b.number).slice(0, Math.max(0, count - readyNew));
 
@@ -130,11 +137,12 @@ function placeService(facts: PlaceFacts, task: PlaceService["task"], count: numb
       const usable = misfits.find(({ host }) => host.usable);
       reason = (usable ?? misfits[0])?.why ?? reason;
       const mayGo = keptOld.length > 0 && kept.every((replica) => isReady(facts, replica));
-      if (mayGo && facts.hosts.some((host) => misfit(facts, task, host, [...others, ...kept]) === undefined)) {
-        keptOld = keptOld.slice(0, -1);
-        continue;
-      }
-      break;
+      // one whose going makes room, the one that serves least: what is on a leaving host makes none
+      const roomy = new Set(facts.hosts.filter((host) => mayGo && misfit(facts, task, host, [...others, ...kept]) === undefined).map(({ id }) => id));
+      const goes = keptOld.findLastIndex((replica) => roomy.has(replica.host));
+      if (goes < 0) break;
+      keptOld = keptOld.filter((_, i) => i !== goes);
+      continue;
     }
     const load = (host: PlaceHost): number => held.filter((one) => one.host === host.id && one.service === task.service).length * 1000 + held.filter((one) => one.host === host.id).length;
     const host = fits.reduce((best, one) => (load(one) < load(best) ? one : best));

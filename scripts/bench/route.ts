@@ -78,7 +78,7 @@ function pickPart(size: number, strategy: Strategy): () => number {
     observed.firstByte(replica.id, 100 + random() * 400, now - 300);
     if (i % 3 > 0) observed.ended(replica.id, now - 200);
   }
-  const facts: RouteFacts = { service: serviceOf(strategy), replicas, request, observed, blocked: (id) => blocked.get(id), pressure: (id) => (id.endsWith("7") ? 0.5 : 1) };
+  const facts: RouteFacts = { service: serviceOf(strategy), replicas, request, observed, blocked, pressure: (id) => (id.endsWith("7") ? 0.5 : 1) };
   return () => route(facts, random, now).candidates.length + hashes;
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { add, countVitest, nothing, summary } from "./counts.ts";
+import { add, countVitest, nothing, skippedIn, summary } from "./counts.ts";
 
 const report = (fields: object): string => JSON.stringify({ numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0, testResults: [], ...fields });
 
@@ -19,4 +19,10 @@ test.each<[string, string | undefined, number, string]>([
 test("add() adds each count", () => {
   expect(add({ passed: 1, failed: 2, skipped: 3 }, { passed: 10, failed: 20, skipped: 30 })).toEqual({ passed: 11, failed: 22, skipped: 33 });
   expect(summary(nothing)).toBe("0 passed, 0 failed");
+});
+
+test("skippedIn() names what was skipped, and nothing where there is no report", () => {
+  const assertionResults = [{ status: "passed", fullName: "a" }, { status: "skipped", fullName: "Ollama is skipped: ollama is not in PATH" }, { status: "pending", fullName: "b" }, { status: "failed", fullName: "c" }];
+  expect(skippedIn(report({ testResults: [{ status: "passed", assertionResults }] }))).toEqual(["Ollama is skipped: ollama is not in PATH", "b"]);
+  expect(skippedIn(undefined)).toEqual([]);
 });

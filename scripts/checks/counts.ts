@@ -11,7 +11,7 @@ interface VitestReport {
   numFailedTests: number;
   numPendingTests: number;
   numTodoTests: number;
-  testResults: { status: string; assertionResults: { status: string }[] }[];
+  testResults: { status: string; assertionResults: { status: string; fullName?: string }[] }[];
 }
 
 export const nothing: Counts = { passed: 0, failed: 0, skipped: 0 };
@@ -32,6 +32,13 @@ export function countVitest(report: string | undefined, exitCode: number): Count
   const files = testResults.filter(({ status, assertionResults }) => status === "failed" && assertionResults.every((one) => one.status !== "failed")).length;
   const failed = numFailedTests + files;
   return { passed: numPassedTests, failed: failed === 0 && exitCode !== 0 ? 1 : failed, skipped: numPendingTests + numTodoTests };
+}
+
+/** The names of the tests that a Vitest run has skipped: a test that does so on purpose says why in its name. */
+export function skippedIn(report: string | undefined): string[] {
+  if (report === undefined) return [];
+  const { testResults } = JSON.parse(report) as VitestReport;
+  return testResults.flatMap(({ assertionResults }) => assertionResults.flatMap(({ status, fullName }) => ((status === "skipped" || status === "pending") && fullName !== undefined ? [fullName] : [])));
 }
 
 /** @example summary({passed: 3, failed: 0, skipped: 1}) // "3 passed, 0 failed, 1 skipped" */

@@ -1,11 +1,11 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { countVitest, type Counts } from "./counts.ts";
+import { countVitest, skippedIn, type Counts } from "./counts.ts";
 
 const root = join(import.meta.dirname, "../..");
 
 /** Vitest projects; each runs as a process of its own. */
-const projects = ["unit", "worker", "e2e", "chaos", "engines"] as const;
+const projects = ["unit", "worker", "e2e", "chaos", "engines", "docker", "network"] as const;
 type Project = (typeof projects)[number];
 
 export const suites = [...projects, "bench-smoke", "smoke", "all"] as const;
@@ -16,6 +16,8 @@ export interface Step {
   name: string;
   command: [string, ...string[]];
   count: (exitCode: number) => Counts;
+  /** What it has skipped, in words. */
+  skipped?: () => string[];
 }
 
 /** A check that is right or wrong as a whole. */
@@ -25,10 +27,12 @@ function check(name: string, ...command: [string, ...string[]]): Step {
 
 function vitest(project: Project, folder: string): Step {
   const report = join(folder, `${project}.json`);
+  const read = (): string | undefined => (existsSync(report) ? readFileSync(report, "utf8") : undefined);
   return {
     name: project,
     command: ["vitest", "run", "--project", project, "--passWithNoTests", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
-    count: (exitCode) => countVitest(existsSync(report) ? readFileSync(report, "utf8") : undefined, exitCode),
+    count: (exitCode) => countVitest(read(), exitCode),
+    skipped: () => skippedIn(read()),
   };
 }
 
@@ -64,6 +68,8 @@ export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
       case "e2e":
       case "chaos":
       case "engines":
+      case "docker":
+      case "network":
         return exists(suite) ? [vitest(suite, folder)] : [];
     }
   });

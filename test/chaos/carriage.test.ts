@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { addressOf } from "../e2e/upstreams.ts";
 import { engineYaml, until, World } from "../e2e/world.ts";
 import { Proxy, type Through, type Told } from "../proxy/proxy.ts";
 
@@ -25,6 +26,15 @@ async function seen(): Promise<{ requests: (after?: number) => number; last: num
   const { tokens: all, aborted, last } = (await (await fetch(`${engine}/_sim/stats`)).json()) as Stats;
   return { tokens: all, aborted, last: last.at(-1)?.number ?? 0, requests: (after = 0) => last.filter(({ number, path }) => number > after && path === "/v1/chat/completions").length };
 }
+
+/** What some work costs the engine. */
+async function costing<T>(work: () => Promise<T>): Promise<{ result: T; cost: { requests: number; tokens: number; aborted: number } }> {
+  const before = await seen();
+  const result = await work();
+  const after = await seen();
+  return { result, cost: { requests: after.requests(before.last), tokens: after.tokens - before.tokens, aborted: after.aborted - before.aborted } };
+}
+
 const links = (): Through[] => proxy.open.filter(({ path }) => path.startsWith("/agents/relay/"));
 const bothUp = (): Promise<boolean> => until("both data links", 40_000, async () => {
   const { body } = await world.control("GET", "/v1/status");
@@ -45,7 +55,7 @@ beforeAll(async () => {
   await bothUp();
   await world.apply("steady", engineYaml("steady", { flags: "--itl 15ms --ttft 5ms" }));
   await world.ready("steady", 1);
-  engine = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "steady", "--no-follow"])).stdout)?.[1]);
+  engine = await addressOf(world, "steady");
 });
 afterAll(async () => {
   await world?.stop();
@@ -125,43 +135,35 @@ describe("row 20: a data link that is cut in the middle of a stream", () => {
     const expected = await oracle();
     for (const cutAt of places) {
       await ready();
-      const before = await seen();
       const cut = scissors();
-      const got = await streamed((index) => index === cutAt && cut(told));
+      const { result: got, cost } = await costing(() => streamed((index) => index === cutAt && cut(told)));
       expect({ ...got, ids: got.ids.size, gapMs: undefined }).toEqual({ text: expected, ids: 1, roles: 1, errors: 0, done: true, gapMs: undefined });
       if (told === "both") expect(got.gapMs).toBeLessThan(pauseMsMax);
-      const after = await seen();
-      expect({ requests: after.requests(before.last), tokens: after.tokens - before.tokens, aborted: after.aborted - before.aborted }).toEqual({ requests: 1, tokens, aborted: 0 });
+      expect(cost).toEqual({ requests: 1, tokens, aborted: 0 });
     }
   });
 
   test("breaks none of many streams", async () => {
     await bothUp();
     const expected = await oracle();
-    const before = await seen();
     const cut = scissors();
     let cuts = 0;
-    const all = await Promise.all(Array.from({ length: 20 }, async (_, i) => streamed((index) => i === 0 && index === 10 && cuts++ === 0 && cut())));
+    const { result: all, cost } = await costing(() => Promise.all(Array.from({ length: 20 }, async (_, i) => streamed((index) => i === 0 && index === 10 && cuts++ === 0 && cut()))));
     expect(cuts).toBe(1);
     expect(all.filter(({ text, done, errors }) => text !== expected || !done || errors > 0)).toEqual([]);
     expect(Math.max(...all.map(({ gapMs }) => gapMs))).toBeLessThan(pauseMsMax);
-    const after = await seen();
-    expect({ requests: after.requests(before.last), tokens: after.tokens - before.tokens }).toEqual({ requests: 20, tokens: 20 * tokens });
+    expect(cost).toEqual({ requests: 20, tokens: 20 * tokens, aborted: 0 });
   });
 
   test("breaks nothing when both links are cut at once, streamed or not: the agent is back before answers are given up", async () => {
     await bothGood();
     const expected = await oracle();
-    const before = await seen();
     const cut = scissors();
-    const whole = world.chat("steady", { ...request, stream: false });
-    const got = await streamed((index) => index === 20 && cut("both", 2));
+    const { result: [response, got], cost } = await costing(() => Promise.all([world.chat("steady", { ...request, stream: false }), streamed((index) => index === 20 && cut("both", 2))]));
     expect(got).toMatchObject({ text: expected, done: true, errors: 0 });
-    const response = await whole;
     expect(response.status).toBe(200);
     expect(((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]?.message.content).toBe(expected);
-    const after = await seen();
-    expect({ requests: after.requests(before.last), tokens: after.tokens - before.tokens }).toEqual({ requests: 2, tokens: 2 * tokens });
+    expect(cost).toEqual({ requests: 2, tokens: 2 * tokens, aborted: 0 });
   });
 });
 

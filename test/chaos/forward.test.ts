@@ -1,46 +1,31 @@
-import { readFile } from "node:fs/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
-import { parseFailure } from "../engine/failures.ts";
-import { startEngine, type Running } from "../engine/server.ts";
-import { settings } from "../engine/settings.ts";
+import { enginesOf, fail, TwoVendors } from "../e2e/upstreams.ts";
+import { engineYaml, until, type World } from "../e2e/world.ts";
+import type { Running } from "../engine/server.ts";
 
+let vendors: TwoVendors;
 let world: World;
 let one: Running;
 let two: Running;
 
 beforeAll(async () => {
-  world = await World.start();
-  one = await startEngine(settings({ model: "m", itlMs: 1, ttftMs: 1 }));
-  two = await startEngine(settings({ model: "m", itlMs: 1, ttftMs: 1 }));
+  vendors = await TwoVendors.start({ itlMs: 1, ttftMs: 1 });
+  ({ world, one, two } = vendors);
 });
-afterAll(async () => {
-  await world?.stop();
-  await Promise.all([one?.stop(), two?.stop()]);
-});
-beforeEach(() => {
-  for (const { engine } of [one, two]) engine.failures.clear();
-});
+afterAll(() => vendors?.stop());
+beforeEach(() => vendors.calm());
+
+/** For as long as a test lasts. */
+const always = 1_000_000;
 
 function failAll(spec: string): void {
-  for (const { engine } of [one, two]) engine.failures.order(parseFailure(spec), 1_000_000);
+  for (const engine of [one, two]) fail(engine, spec, always);
 }
 
 const asked = (): number => one.engine.log.stats.requests + two.engine.log.stats.requests;
 const upstreamOf = (response: Response): string | null => response.headers.get("x-fairlead-upstream");
-
-async function pair(name: string, ttft = "1s"): Promise<void> {
-  await world.apply(name, `name: ${name}
-service:
-  model: ${name}
-  providers:
-    - {type: external, name: one, endpoint: "${one.url}/v1", api_key: sk-none, model: m}
-    - {type: external, name: two, endpoint: "${two.url}/v1", api_key: sk-none, model: m, fallback: true}
-  routing: {timeouts: {ttft: ${ttft}, total: 30s}}
-`);
-  await until(`the model ${name}`, 10_000, async () => (await world.fetch(`/v1/models/${name}`)).status === 200);
-}
+const pair = (name: string, ttft = "1s"): Promise<string> => vendors.serve(name, `{timeouts: {ttft: ${ttft}, total: 30s}}`);
 
 /** Requests at a rate for a time; what each of them came to. */
 async function load(model: string, perSecond: number, seconds: number): Promise<{ status: number; ms: number; upstream: string | null; retryAfter: string | null }[]> {
@@ -88,7 +73,7 @@ describe("one of two fails", () => {
   test.each([["answers 503", "status=503"], ["cuts every connection", "rst@0"], ["hangs", "hang"]])("row 12: a provider that %s for a while costs no request, and is used again soon after", async (what, spec) => {
     const model = `outage-${what.split(" ")[0] ?? ""}`;
     await pair(model, "700ms");
-    one.engine.failures.order(parseFailure(spec), 1_000_000);
+    fail(one, spec, always);
     const answers = await load(model, 10, 6);
     expect(answers.filter(({ status }) => status !== 200)).toEqual([]);
     expect(new Set(answers.map(({ upstream }) => upstream))).toEqual(new Set(["two"]));
@@ -98,7 +83,7 @@ describe("one of two fails", () => {
 
   test("row 5: a provider that drips is kept", async () => {
     await pair("drips");
-    one.engine.failures.order(parseFailure("slow=1s"), 1_000_000);
+    fail(one, "slow=1s", always);
     const texts = await Promise.all(Array.from({ length: 5 }, async () => (await world.chat("drips", { max_tokens: 4, stream: true })).text()));
     for (const text of texts) expect(text).toContain("[DONE]");
     one.engine.failures.clear();
@@ -106,13 +91,8 @@ describe("one of two fails", () => {
   });
 });
 
-/** The engine process of a replica: not the shell that keeps it. */
 async function engineOf(replica: string): Promise<number> {
-  for (const pid of await processesWith(`FAIRLEAD_REPLICA=${replica}`)) {
-    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (command.includes("test/engine/main.ts") && command.startsWith("node")) return pid;
-  }
-  throw new Error(`no engine process of ${replica}`);
+  return (await enginesOf(world, "trio")).find((engine) => engine.replica === replica)?.pid ?? expect.fail(`no engine of ${replica}`);
 }
 
 describe("replicas", () => {

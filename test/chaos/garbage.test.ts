@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { until, World } from "../e2e/world.ts";
+import { World } from "../e2e/world.ts";
 
 let world: World;
 let vendor: Server;
@@ -34,8 +34,7 @@ afterAll(async () => {
 /** A service of its own: what isolates hold against the vendor for its garbage elsewhere is not in the way. */
 async function fresh(): Promise<void> {
   model = `garbage-${++models}`;
-  await world.apply(model, `name: ${model}\nservice:\n  model: ${model}\n  providers:\n    - {type: external, name: vendor, endpoint: "${endpoint}", api_key: sk-none}\n  routing: {timeouts: {ttft: 2s, idle: 2s, total: 20s}, on_stream_loss: error}\n`);
-  await until("the model", 10_000, async () => (await world.fetch(`/v1/models/${model}`)).status === 200);
+  await world.offer(model, `name: ${model}\nservice:\n  model: ${model}\n  providers:\n    - {type: external, name: vendor, endpoint: "${endpoint}", api_key: sk-none}\n  routing: {timeouts: {ttft: 2s, idle: 2s, total: 20s}, on_stream_loss: error}\n`);
 }
 
 async function write(response: ServerResponse, bytes: string | Buffer): Promise<void> {

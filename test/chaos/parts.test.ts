@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { StatusAnswer } from "../../control/routes/status.ts";
 import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
 
 let world: World;
@@ -53,9 +54,14 @@ describe("a part that dies", () => {
       // the agent is started again by scripts/up and may have started them anew: those are not the old ones
       return left.flat().length === 0 || (await world.replicas("steady")).some(({ phase }) => phase === "ready");
     });
-    // the roster keeps what it heard last until the lease is over, so it may still say ready of what has gone
-    await until("answers again", 30_000, async () => (await world.chat("steady")).status === 200);
-    await world.ready("steady", 2);
+    // ready is the word of the agent that was started after it, not what was known of the one before
+    await until("its host's return", 30_000, async () => {
+      const { hosts, services } = (await world.control("GET", "/v1/status")).body as unknown as StatusAnswer;
+      const up = hosts.every(({ linkUp, relays }) => linkUp && relays.length === 2);
+      const replicas = services.find(({ name }) => name === "steady")?.replicas ?? [];
+      return up && replicas.filter(({ phase, since }) => phase === "ready" && since > killed).length === 2;
+    });
+    expect((await world.chat("steady")).status).toBe(200);
   });
 });
 

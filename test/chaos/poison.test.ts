@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
+import { enginesOf } from "../e2e/upstreams.ts";
+import { engineYaml, until, World } from "../e2e/world.ts";
 import { DEADLY_TEXT } from "../engine/failures.ts";
 
 let world: World;
@@ -14,16 +14,9 @@ beforeAll(async () => {
 });
 afterAll(() => world?.stop());
 
-/** The engine processes of all replicas: those that are gone have died. */
+/** The engines' processes: those that are gone have died. */
 async function engines(): Promise<number[]> {
-  const found: number[] = [];
-  for (const { id } of await world.replicas(service)) {
-    for (const pid of await processesWith(`FAIRLEAD_REPLICA=${id}`)) {
-      const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-      if (command.includes("test/engine/main.ts") && command.startsWith("node")) found.push(pid);
-    }
-  }
-  return found;
+  return (await enginesOf(world, service)).map(({ pid }) => pid);
 }
 
 /** How many engines have died by now. */

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { enginesOf } from "../e2e/upstreams.ts";
 import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
 
 let world: World;
@@ -17,16 +18,6 @@ afterAll(async () => {
 
 function yaml(name: string, run: string, probe = "{path: /, initial_delay_seconds: 2, timeout_seconds: 1}"): string {
   return `name: ${name}\nservice:\n  readiness_probe: ${probe}\n  replicas: 1\nrun: |\n${run.split("\n").map((line) => `  ${line}`).join("\n")}\n`;
-}
-
-/** The engine process of a replica: not the shell that keeps it. */
-async function engineOf(replica: string): Promise<number> {
-  const { readFile } = await import("node:fs/promises");
-  for (const pid of await processesWith(`FAIRLEAD_REPLICA=${replica}`)) {
-    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (command.includes("test/engine/main.ts") && command.startsWith("node")) return pid;
-  }
-  throw new Error(`no engine process of ${replica}`);
 }
 
 describe("a replica that goes wrong", () => {
@@ -64,8 +55,8 @@ describe("a replica that goes wrong", () => {
   test("an engine killed with SIGKILL is started again, and status says why", async () => {
     await world.apply("killed", engineYaml("killed"));
     await world.ready("killed", 1);
-    const before = (await world.replicas("killed"))[0];
-    process.kill(await engineOf(before?.id ?? ""), "SIGKILL");
+    const [engine] = await enginesOf(world, "killed");
+    process.kill(engine?.pid ?? expect.fail("no engine"), "SIGKILL");
     const restarted = await until("the restart", 30_000, async () => (await world.replicas("killed")).find(({ restarts, phase }) => restarts > 0 && phase === "ready"));
     expect(restarted.reason ?? "").toMatch(/SIGKILL/);
     expect((await world.chat("killed")).status).toBe(200);
@@ -76,8 +67,8 @@ describe("a replica that goes wrong", () => {
   test("two replicas serve while one of them is killed: every request that follows is answered", async () => {
     await world.apply("pair", engineYaml("pair", { replicas: 2, flags: "--itl 1ms" }));
     await world.ready("pair", 2);
-    const [first] = await world.replicas("pair");
-    process.kill(await engineOf(first?.id ?? ""), "SIGKILL");
+    const [first] = await enginesOf(world, "pair");
+    process.kill(first?.pid ?? expect.fail("no engine"), "SIGKILL");
     const statuses = await Promise.all(Array.from({ length: 20 }, async () => (await world.chat("pair")).status));
     expect(statuses.filter((status) => status !== 200)).toEqual([]);
   });

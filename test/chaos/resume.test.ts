@@ -1,11 +1,10 @@
-import { readdir, readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { engineYaml, until, World } from "../e2e/world.ts";
+import { ask, chat, expectWhole, oracle, readStream } from "../e2e/told.ts";
+import { until, World } from "../e2e/world.ts";
 import type { Body } from "../engine/ask.ts";
 import { FailurePlan, parseFailure } from "../engine/failures.ts";
 import { startEngine, type Running } from "../engine/server.ts";
 import { settings, type Settings } from "../engine/settings.ts";
-import { expectedAnswer, type Expected } from "../engine/text.ts";
 
 let world: World;
 const engines: Running[] = [];
@@ -45,108 +44,8 @@ let services = 0;
 async function service({ running }: Fleet, { continuation = "tokens", routing = "", models = [] }: ServiceOptions = {}): Promise<string> {
   const name = `resume-${++services}`;
   const providers = running.map(({ url }, i) => `    - {type: external, name: p${i}, endpoint: "${url}/v1", api_key: sk-none, model: ${models[i] ?? "m"}, supports: {continuation: ${continuation}}}`);
-  await world.apply(name, `name: ${name}\nservice:\n  model: ${name}\n  providers:\n${providers.join("\n")}\n  routing: {timeouts: {ttft: 2s, idle: 1s, total: 30s}${routing}}\n`);
-  await until(`the model ${name}`, 10_000, async () => (await world.fetch(`/v1/models/${name}`)).status === 200);
+  await world.offer(name, `name: ${name}\nservice:\n  model: ${name}\n  providers:\n${providers.join("\n")}\n  routing: {timeouts: {ttft: 2s, idle: 1s, total: 30s}${routing}}\n`);
   return name;
-}
-
-interface Choice {
-  content: string;
-  reasoning: string;
-  text: string;
-  tools: { id: string; name: string; arguments: string }[];
-  finish: (string | null)[];
-  roles: number;
-  logprobs: unknown[];
-}
-
-interface Told {
-  choices: Choice[];
-  ids: Set<unknown>;
-  models: Set<unknown>;
-  usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number }[];
-  keys: Set<string>;
-  errors: { code: string }[];
-  done: number;
-  resumed: string | undefined;
-  raw: string;
-}
-
-function readStream(raw: string): Told {
-  const told: Told = { choices: [], ids: new Set(), models: new Set(), usage: [], keys: new Set(), errors: [], done: 0, resumed: undefined, raw };
-  for (const event of raw.split("\n\n").filter((text) => text !== "")) {
-    if (event.startsWith(":")) {
-      told.resumed ??= /^: x-fairlead-resumed: (.*)$/.exec(event)?.[1];
-      continue;
-    }
-    expect(event).toMatch(/^data: /);
-    if (event === "data: [DONE]") {
-      told.done++;
-      continue;
-    }
-    expect(told.done).toBe(0);
-    const chunk = JSON.parse(event.slice(6)) as Record<string, unknown> & { error?: { code: string }; usage?: Told["usage"][number]; choices?: Record<string, unknown>[] };
-    if (chunk.error !== undefined) {
-      told.errors.push(chunk.error);
-      continue;
-    }
-    told.ids.add(chunk["id"]);
-    told.models.add(chunk["model"]);
-    for (const key of Object.keys(chunk)) told.keys.add(key);
-    if (chunk.usage !== undefined && chunk.usage !== null) told.usage.push(chunk.usage);
-    for (const choice of chunk.choices ?? []) {
-      for (const key of Object.keys(choice)) told.keys.add(key);
-      const at = (told.choices[choice["index"] as number] ??= { content: "", reasoning: "", text: "", tools: [], finish: [], roles: 0, logprobs: [] });
-      const delta = (choice["delta"] ?? {}) as { role?: string; content?: string; reasoning_content?: string; tool_calls?: { index: number; id?: string; function: { name?: string; arguments?: string } }[] };
-      if (delta.role !== undefined) at.roles++;
-      at.content += delta.content ?? "";
-      at.reasoning += delta.reasoning_content ?? "";
-      at.text += (choice["text"] as string | undefined) ?? "";
-      for (const call of delta.tool_calls ?? []) {
-        const tool = (at.tools[call.index] ??= { id: "", name: "", arguments: "" });
-        tool.id += call.id ?? "";
-        tool.name += call.function.name ?? "";
-        tool.arguments += call.function.arguments ?? "";
-      }
-      if (choice["finish_reason"] !== null) at.finish.push(choice["finish_reason"] as string);
-      const logprobs = choice["logprobs"] as { content?: unknown[] } | null;
-      at.logprobs.push(...(logprobs?.content ?? []));
-    }
-  }
-  return told;
-}
-
-async function ask(model: string, body: Body, path = "/v1/chat/completions"): Promise<Told> {
-  const response = await world.fetch(path, { method: "POST", body: JSON.stringify({ ...body, model, stream: true }) });
-  expect(response.status).toBe(200);
-  return readStream(await response.text());
-}
-
-/** The body of a chat that has an answer of exactly so many tokens. */
-function chat(more: Body = {}): Body {
-  return { messages: [{ role: "user", content: "Tell me of the harbour." }], max_tokens: 60, ignore_eos: true, ...more };
-}
-
-/** What an engine gives that is not disturbed. */
-function oracle(body: Body, reasoning = false, model = "m"): Expected {
-  return expectedAnswer({ ...body, stream: true }, { model, reasoning });
-}
-
-/** What the client has got is what an undisturbed engine gives, once and whole. */
-function expectWhole(told: Told, body: Body, { reasoning }: Fleet, model = "m"): void {
-  const expected = oracle(body, reasoning, model);
-  const isChat = body.messages !== undefined;
-  expect({ errors: told.errors, done: told.done, ids: told.ids.size, models: told.models.size }).toEqual({ errors: [], done: 1, ids: 1, models: 1 });
-  expect(told.choices).toHaveLength(expected.choices.length);
-  for (const { index, content, reasoning: thought, text, toolCalls, finishReason } of expected.choices) {
-    const choice = told.choices[index];
-    expect({ text: isChat ? choice?.content : choice?.text, reasoning: choice?.reasoning, finish: choice?.finish, roles: choice?.roles }).toEqual({ text: isChat ? (content ?? "") : text, reasoning: thought ?? "", finish: [finishReason], roles: isChat ? 1 : 0 });
-    expect(choice?.tools).toEqual(toolCalls);
-  }
-  const asks = body.stream_options?.include_usage === true;
-  expect(told.usage.map(({ prompt_tokens: prompt, completion_tokens: completion, total_tokens: total }) => ({ prompt_tokens: prompt, completion_tokens: completion, total_tokens: total }))).toEqual(asks ? [expected.usage] : []);
-  expect(told.keys.has("usage")).toBe(asks);
-  expect([...told.keys].filter((key) => key.endsWith("token_ids"))).toEqual([]);
 }
 
 interface Sweep {
@@ -168,7 +67,7 @@ async function sweep(of: Fleet, { body, spec = (at) => `eof@${at}`, path, option
     if (i % 25 === 0) name = await service(of, options);
     of.failures.clear();
     of.failures.order(parseFailure(spec(at)), 1);
-    const told = await ask(name, body, path);
+    const told = await ask(world, name, body, path);
     try {
       expectWhole(told, body, of);
       const method = methods(at);
@@ -242,7 +141,7 @@ describe("exact, by token ids", () => {
       three.failures.order(parseFailure(`eof@${first}`), 1);
       three.failures.order(parseFailure(`eof@${second}`), 1);
       const body = chat({ stream_options: { include_usage: true } });
-      const told = await ask(name, body);
+      const told = await ask(world, name, body);
       expectWhole(told, body, three);
       expect(told.resumed).toBe("2 exact");
     }
@@ -307,7 +206,7 @@ describe("exact, by token ids", () => {
     const name = await service(three);
     three.failures.clear();
     three.failures.order(parseFailure("eof@5"), 3);
-    const told = await ask(name, chat());
+    const told = await ask(world, name, chat());
     expect(told).toMatchObject({ errors: [{ code: "provider_unreachable" }], done: 0, resumed: undefined });
     expect(oracle(chat()).choices[0]?.content?.startsWith(told.choices[0]?.content ?? "-")).toBe(true);
   });
@@ -327,7 +226,7 @@ describe("from text", () => {
     const body = chat({ stream_options: { include_usage: true } });
     const name = await service(three, { continuation: "text" });
     three.failures.order(parseFailure("eof@25"), 1);
-    const told = await ask(name, body);
+    const told = await ask(world, name, body);
     const { usage } = oracle(body);
     expect(told.resumed).toBe("1 text");
     expect(told.usage).toHaveLength(1);
@@ -356,7 +255,7 @@ describe("the same answer again", () => {
   test("reasoning, in its middle and after it", async () => {
     const thinking = await fleet(3, { reasoning: true });
     const body = chat({ stream_options: { include_usage: true } });
-    const { choices } = oracle(body, true);
+    const { choices } = oracle(body, { reasoning: true });
     expect(choices[0]?.reasoning).toBeTruthy();
     await sweep(thinking, { body, options: none, at: some(59, 5), methods: within(60, "1 regenerate") });
     // by ids only where the thinking is over: before that it is for the engine's parser to say what is what
@@ -373,10 +272,10 @@ describe("the same answer again", () => {
     const body = chat({ logprobs: true, top_logprobs: 2 });
     const name = await service(three);
     three.failures.clear();
-    const undisturbed = await ask(name, body);
+    const undisturbed = await ask(world, name, body);
     for (const at of some(60, 7)) {
       three.failures.order(parseFailure(`eof@${at}`), 1);
-      const told = await ask(name, body);
+      const told = await ask(world, name, body);
       expectWhole(told, body, three);
       expect(told.choices[0]?.logprobs).toEqual(undisturbed.choices[0]?.logprobs);
     }
@@ -399,7 +298,7 @@ describe("what does not go on ends with one typed error", () => {
     const name = await service(of, options);
     of.failures.clear();
     of.failures.order(parseFailure("eof@12"), times);
-    const told = await ask(name, body);
+    const told = await ask(world, name, body);
     expect({ errors: told.errors.map(({ code }) => code), done: told.done, resumed: told.resumed, finish: told.choices[0]?.finish }).toEqual({ errors: ["provider_unreachable"], done: 0, resumed: undefined, finish: [] });
     const whole = oracle(body).choices[0]?.content ?? "";
     expect(told.choices[0]?.content).not.toBe("");
@@ -439,88 +338,4 @@ test("an answer that is not streamed and breaks off is asked for elsewhere", asy
     expect(response.status).toBe(200);
     expect(((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]?.message.content).toBe(expected);
   }
-});
-
-/** Where the engines of a service's replicas listen. */
-async function enginesOf(name: string): Promise<string[]> {
-  const urls: string[] = [];
-  for (const pid of (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry))) {
-    const command = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
-    if (command.includes("test/engine/main.ts") && command.includes(name)) urls.push(`http://127.0.0.1:${command[command.indexOf("--port") + 1] ?? ""}`);
-  }
-  return urls;
-}
-
-describe("replicas, through relay and agent", () => {
-  const name = "resume-trio";
-  const of: Fleet = { running: [], failures: new FailurePlan(), reasoning: false };
-  beforeAll(async () => {
-    await world.apply(name, engineYaml(name, { replicas: 3, flags: "--itl 1ms --ttft 1ms", more: "  routing: {timeouts: {ttft: 2s, idle: 1s, total: 30s}}" }));
-    await world.ready(name, 3);
-    // what runs them is read from their metrics: nothing was said of it
-    await until("token ids", 20_000, async () => {
-      const { body } = await world.control("GET", "/v1/status");
-      return JSON.stringify(body).split('"engine":"vllm"').length > 3;
-    });
-  });
-
-  let urls: string[] = [];
-  let killed = 0;
-
-  /** All of them are there again; one that was killed listens elsewhere now. */
-  async function allBack(): Promise<void> {
-    urls = [];
-    await until("the return of what was killed", 30_000, async () => {
-      const replicas = await world.replicas(name);
-      return replicas.reduce((sum, { restarts }) => sum + restarts, 0) >= killed && replicas.filter(({ phase }) => phase === "ready").length === 3;
-    });
-  }
-
-  /** What is ordered meets the next chat on any of them, and no completion: that is how another goes on with it. */
-  async function order(spec: string, engines = Infinity): Promise<void> {
-    if (urls.length === 0) urls = await enginesOf(name);
-    await Promise.all(urls.slice(0, engines).map((url) => fetch(`${url}/_sim/fail`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ spec, path: "/v1/chat/completions" }) })));
-  }
-  async function clear(): Promise<void> {
-    await Promise.all(urls.map((url) => fetch(`${url}/_sim/fail`, { method: "DELETE" }).catch(() => undefined)));
-  }
-
-  test("an engine killed after some tokens: another replica goes on from its token ids", async () => {
-    for (const at of [1, 13, 30, 59]) {
-      await order(`die@${at}`);
-      const body = chat({ stream_options: { include_usage: true } });
-      const told = await ask(name, body);
-      await clear();
-      killed++;
-      await allBack();
-      expect(told.resumed).toMatch(at < 3 ? /^1 (exact|regenerate)$/ : /^1 exact$/);
-      expectWhole(told, body, of, name);
-    }
-  });
-
-  // What was on its way may be lost with a reset; without a token the request begins anew, as a chat: it must not meet a second reset,
-  // of which it would be poison.
-  test("rst after some tokens", async () => {
-    for (const at of [4, 21, 38]) {
-      await order(`rst@${at}`, 1);
-      let told: Told | undefined;
-      for (let tries = 0; tries < 100 && told?.resumed === undefined; tries++) {
-        told = await ask(name, chat());
-        expectWhole(told, chat(), of, name);
-      }
-      expect(told?.resumed ?? "").toMatch(/^1 (exact|regenerate)$/);
-    }
-  });
-
-  test.each(["eof", "error", "garbage,nodone"])("%s after some tokens", async (spec) => {
-    const [kind = "", ...more] = spec.split(",");
-    for (const at of [4, 21, 38]) {
-      await order([`${kind}@${at}`, ...more].join(","));
-      const told = await ask(name, chat());
-      await clear();
-      expectWhole(told, chat(), of, name);
-      // one bad event is left out, and nothing is lost by it
-      expect(told.resumed ?? "").toMatch(kind === "garbage" ? /^$/ : /^1 exact$/);
-    }
-  });
 });

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Body } from "../engine/ask.ts";
 import { embed as vectorOf } from "../engine/embeddings.ts";
 import { encode, expectedAnswer, type ExpectedChoice } from "../engine/text.ts";
-import { bothWays, order, seen, type BothWays } from "./upstreams.ts";
+import { bothWays, calm, CountedFetch, costOf, order, seen, type BothWays } from "./upstreams.ts";
 
 type Way = "owned" | "rented";
 
@@ -15,8 +15,7 @@ const cancelMs = 1_500;
 
 let both: BothWays;
 let provider: OpenAICompatibleProvider;
-/** Requests that the client itself has sent. */
-let sent = 0;
+const counted = new CountedFetch();
 
 const prompt = "Tell me about ropes.";
 const engine = (way: Way): string => both.engines[way];
@@ -25,7 +24,7 @@ const thrown = async (work: Promise<unknown>): Promise<unknown> => work.then(() 
 beforeAll(async () => {
   both = await bothWays();
   const { endpoint: baseURL, apiKey } = both.world.up;
-  provider = createOpenAICompatible({ name: "fairlead", baseURL, apiKey, includeUsage: true, supportsStructuredOutputs: true, fetch: async (...request) => (sent++, fetch(...request)) });
+  provider = createOpenAICompatible({ name: "fairlead", baseURL, apiKey, includeUsage: true, supportsStructuredOutputs: true, fetch: counted.fetch });
 });
 afterAll(() => both?.stop());
 
@@ -139,39 +138,34 @@ describe.each<Way>(["owned", "rented"])("the ai client with its OpenAI-compatibl
 
 describe("the ai client and what goes wrong", () => {
   test("a caller's mistake is its own error class, with the request's id and code, and is sent once", async () => {
-    sent = 0;
+    counted.sent = 0;
     const unknown = await thrown(generateText({ model: provider("nobody"), prompt }));
     expect(APICallError.isInstance(unknown)).toBe(true);
     expect(unknown).toMatchObject({ statusCode: 404, isRetryable: false, data: { error: { code: "model_not_found", param: "model", type: "invalid_request_error" } }, responseHeaders: { "x-request-id": expect.stringMatching(/^req_/) as unknown, "x-should-retry": "false" } });
     const longest = await thrown(generateText({ model: provider("rented"), prompt, maxOutputTokens: 40_000 }));
     expect(longest).toMatchObject({ statusCode: 400, isRetryable: false, data: { error: { code: "context_length_exceeded" } } });
-    expect(sent).toBe(2);
+    expect(counted.sent).toBe(2);
   });
 
   test("a 429 is waited for as long as it says, and repeated once", async () => {
     const model = await both.rent("limited");
-    const before = (await seen(engine("rented"))).requests;
     // longer than a request waits at the edge, shorter than a client gives up
     await order(engine("rented"), "status=429:retry-after=3");
-    sent = 0;
-    const started = Date.now();
-    const { text } = await generateText({ model: provider(model), prompt });
-    expect(text).toBe(oracle("rented", (await bodies("rented", 1))[0])?.content);
-    expect(Date.now() - started).toBeGreaterThanOrEqual(2_900);
-    expect([sent, (await seen(engine("rented"))).requests - before]).toEqual([2, 2]);
+    const { result, sent, requests, ms } = await costOf(counted, engine("rented"), async () => generateText({ model: provider(model), prompt }));
+    expect(result.text).toBe(oracle("rented", (await bodies("rented", 1))[0])?.content);
+    expect(ms).toBeGreaterThanOrEqual(2_900);
+    expect([sent, requests]).toEqual([2, 2]);
   });
 
   test("a failure that lasts is given up after three attempts, each with the reason", async () => {
     const model = await both.rent("lasting");
-    const before = (await seen(engine("rented"))).requests;
     await order(engine("rented"), "status=503", 10);
-    sent = 0;
-    const error = await thrown(generateText({ model: provider(model), prompt }));
-    await fetch(`${engine("rented")}/_sim/fail`, { method: "DELETE" });
+    const { result: error, sent, requests } = await costOf(counted, engine("rented"), () => thrown(generateText({ model: provider(model), prompt })));
+    await calm(engine("rented"));
     expect(RetryError.isInstance(error)).toBe(true);
     expect((error as RetryError).errors).toMatchObject(Array.from({ length: 3 }, () => ({ isRetryable: true, responseHeaders: { "x-request-id": expect.stringMatching(/^req_/) as unknown } })));
     expect(sent).toBe(3);
-    expect((await seen(engine("rented"))).requests - before).toBeLessThanOrEqual(3);
+    expect(requests).toBeLessThanOrEqual(3);
   });
 
   test("a stream that is lost in the middle is an error part, and never a finished answer", async () => {

@@ -1,41 +1,28 @@
 import { connect } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startEngine } from "../engine/server.ts";
-import { settings } from "../engine/settings.ts";
-import { seen } from "./upstreams.ts";
-import { engineYaml, until, World } from "./world.ts";
+import { bothWays, seen, type BothWays } from "./upstreams.ts";
+import { until } from "./world.ts";
 
 /** "Within a second" (failure model, row 26), and what a busy machine takes to notice. */
 const cancelMs = 1_500;
 
-let world: World;
-let provider: Awaited<ReturnType<typeof startEngine>>;
-let replicaUrl = "";
+let both: BothWays;
 
 beforeAll(async () => {
-  world = await World.start();
-  provider = await startEngine(settings({ model: "rented" }));
-  await world.apply("owned", engineYaml("owned", { probe: "/health" }));
-  await world.apply("rented", `name: rented\nservice:\n  model: rented\n  providers:\n    - {type: external, name: vendor, endpoint: "${provider.url}/v1", api_key: sk-none}\n`);
-  await world.ready("owned", 1);
-  const log = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "owned", "--no-follow"])).stdout)?.[1]);
-  replicaUrl = log;
+  both = await bothWays();
 });
-afterAll(async () => {
-  await world?.stop();
-  await provider?.stop();
-});
+afterAll(() => both?.stop());
 
 async function aborted(url: string): Promise<number> {
   return (await seen(url)).aborted;
 }
 
 /** Leave while the upstream is silent, and see how long it takes until the upstream knows. */
-async function leave(model: string, fail: string, afterMs: number, body: Record<string, unknown> = {}): Promise<number> {
-  const url = model === "rented" ? provider.url : replicaUrl;
+async function leave(model: "owned" | "rented", fail: string, afterMs: number, body: Record<string, unknown> = {}): Promise<number> {
+  const url = both.engines[model];
   const before = await aborted(url);
   const controller = new AbortController();
-  const work = world.chat(model, { stream: true, ...body }, { headers: { "x-sim-fail": fail }, signal: controller.signal }).then(async (response) => response.text()).catch(() => "left");
+  const work = both.world.chat(model, { stream: true, ...body }, { headers: { "x-sim-fail": fail }, signal: controller.signal }).then(async (response) => response.text()).catch(() => "left");
   // the request must have arrived before its client leaves it
   await new Promise((resolve) => setTimeout(resolve, afterMs));
   controller.abort();
@@ -45,7 +32,7 @@ async function leave(model: string, fail: string, afterMs: number, body: Record<
   return Date.now() - left;
 }
 
-test.each([
+test.each<["owned" | "rented", string, string]>([
   ["owned", "hang", "before the headers"],
   ["owned", "stall@3", "in the middle of an answer"],
   ["rented", "hang", "before the headers"],
@@ -64,19 +51,19 @@ const call = {
   tools: [{ type: "function", function: { name: "tie", parameters: { type: "object", properties: { knot: { type: "string" }, rope: { type: "string" }, turns: { type: "integer" } } } } }],
 };
 
-test.each(["owned", "rented"])("a client that leaves in the middle of a tool call cancels it (%s)", async (model) => {
+test.each(["owned", "rented"] as const)("a client that leaves in the middle of a tool call cancels it (%s)", async (model) => {
   // the name of the call is out by then, its arguments are not
   await leave(model, "stall@35", 700, call);
   await leave(model, "slow=50ms", 1_200, call);
 });
 
-test.each(["owned", "rented"])("a client that resets its connection cancels a request that is not streamed (%s)", async (model) => {
-  const url = model === "rented" ? provider.url : replicaUrl;
+test.each(["owned", "rented"] as const)("a client that resets its connection cancels a request that is not streamed (%s)", async (model) => {
+  const url = both.engines[model];
   const before = await aborted(url);
   const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }] });
-  const head = ["POST /v1/chat/completions HTTP/1.1", "host: fairlead", `authorization: Bearer ${world.up.apiKey}`, "content-type: application/json", "x-sim-fail: hang", `content-length: ${Buffer.byteLength(body)}`];
+  const head = ["POST /v1/chat/completions HTTP/1.1", "host: fairlead", `authorization: Bearer ${both.world.up.apiKey}`, "content-type: application/json", "x-sim-fail: hang", `content-length: ${Buffer.byteLength(body)}`];
   const asked = (await seen(url)).requests;
-  const socket = connect(Number(new URL(world.router).port), "127.0.0.1");
+  const socket = connect(Number(new URL(both.world.router).port), "127.0.0.1");
   socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);
   await seen(url, `requests:${asked + 1}`);
   socket.resetAndDestroy();

@@ -1,76 +1,43 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { parseFailure } from "../engine/failures.ts";
-import { startEngine, type Running } from "../engine/server.ts";
-import { settings } from "../engine/settings.ts";
-import { engineYaml, until, World } from "./world.ts";
+import type { Running } from "../engine/server.ts";
+import { readStream, type Told } from "./told.ts";
+import { addressOf, fail, order, TwoVendors } from "./upstreams.ts";
+import { engineYaml, until, type World } from "./world.ts";
 
+let vendors: TwoVendors;
 let world: World;
 let one: Running;
 let two: Running;
 let services = 0;
 
 beforeAll(async () => {
-  world = await World.start();
-  // the same model with the same seed: they answer alike, token for token
-  one = await startEngine(settings({ model: "m", itlMs: 2, ttftMs: 10 }));
-  two = await startEngine(settings({ model: "m", itlMs: 2, ttftMs: 10 }));
+  vendors = await TwoVendors.start({ itlMs: 2, ttftMs: 10 });
+  ({ world, one, two } = vendors);
 });
-afterAll(async () => {
-  await world?.stop();
-  await Promise.all([one?.stop(), two?.stop()]);
-});
-beforeEach(() => {
-  for (const { engine } of [one, two]) engine.failures.clear();
-});
-
-function fail(engine: Running, spec: string, count = 1): void {
-  engine.engine.failures.order(parseFailure(spec), count);
-}
+afterAll(() => vendors?.stop());
+beforeEach(() => vendors.calm());
 
 const asked = (engine: Running): number => engine.engine.log.stats.requests;
 
-const routing = "  routing: {timeouts: {ttft: 1s, idle: 1s, total: 30s}}";
+const routing = "{timeouts: {ttft: 1s, idle: 1s, total: 30s}}";
+const pair = (routed = routing): Promise<string> => vendors.serve(`pair-${++services}`, routed);
 
-function providersYaml(own = ""): string {
-  return `  providers:${own}
-    - {type: external, name: one, endpoint: "${one.url}/v1", api_key: sk-none, model: m}
-    - {type: external, name: two, endpoint: "${two.url}/v1", api_key: sk-none, model: m, fallback: true}`;
-}
-
-/** A service of its own for a test: what isolates hold against the upstreams of another's is not in its way. */
-async function pair(routed = routing): Promise<string> {
-  const name = `pair-${++services}`;
-  await world.apply(name, `name: ${name}\nservice:\n  model: ${name}\n${providersYaml()}\n${routed}\n`);
-  await until(`the model ${name}`, 10_000, async () => (await world.fetch(`/v1/models/${name}`)).status === 200);
-  return name;
-}
-
-interface Told {
+interface Heard {
   text: string;
   /** The stream without comments. */
   raw: string;
-  error: { code: string; message: string; type: string } | undefined;
+  error: Told["errors"][number] | undefined;
   done: boolean;
   headers: Headers;
 }
 
-/** A stream read to its end; every event that came must be JSON or `[DONE]`. */
-async function streamed(model: string, body: Record<string, unknown> = {}): Promise<Told> {
+/** A stream read to its end. */
+async function streamed(model: string, body: Record<string, unknown> = {}): Promise<Heard> {
   const response = await world.chat(model, { stream: true, max_tokens: 30, seed: 1, ...body });
   expect(response.status).toBe(200);
-  const raw = (await response.text()).replaceAll(/^:.*\n\n/gm, "");
-  const told: Told = { text: "", raw, error: undefined, done: false, headers: response.headers };
-  for (const event of raw.split("\n\n").filter((text) => text !== "")) {
-    expect(event).toMatch(/^data: /);
-    if (event === "data: [DONE]") {
-      told.done = true;
-      continue;
-    }
-    const chunk = JSON.parse(event.slice(6)) as { error?: Told["error"]; choices?: { delta?: { content?: string } }[] };
-    if (chunk.error) told.error = chunk.error;
-    told.text += chunk.choices?.[0]?.delta?.content ?? "";
-  }
-  return told;
+  const { choices, errors, done, raw } = readStream(await response.text());
+  expect(errors.length + done).toBe(1);
+  return { text: choices[0]?.content ?? "", raw: raw.replaceAll(/^:.*\n\n/gm, ""), error: errors[0], done: done === 1, headers: response.headers };
 }
 
 /** What the model says, undisturbed. */
@@ -151,7 +118,7 @@ describe("after the first byte", () => {
     ["row 2: a connection that breaks", "rst@5", "provider_unreachable"],
     ["row 11: an error in the middle", "error@5", "provider_error"],
   ])("%s ends with one typed error event and no [DONE] where it is not to go on, else whole", async (_, spec, code) => {
-    const model = await pair("  routing: {on_stream_loss: error, timeouts: {ttft: 1s, idle: 1s, total: 30s}}");
+    const model = await pair("{on_stream_loss: error, timeouts: {ttft: 1s, idle: 1s, total: 30s}}");
     fail(one, spec);
     const started = Date.now();
     const { text, error, done, raw } = await streamed(model);
@@ -186,22 +153,21 @@ describe("after the first byte", () => {
 
 describe("replicas and providers together", () => {
   test("a replica that fails before its first event is taken over by the provider, and told of", async () => {
-    await world.apply("mixed", engineYaml("mixed", { flags: "--itl 2ms", more: `${providersYaml("\n    - {type: self-hosted, name: gpus}")}\n${routing}` }));
+    await world.apply("mixed", engineYaml("mixed", { flags: "--itl 2ms", more: `${vendors.yaml("\n    - {type: self-hosted, name: gpus}")}\n  routing: ${routing}` }));
     await world.ready("mixed", 1);
     const good = await until("an answer of the replica", 10_000, async () => {
       const response = await world.chat("mixed", { max_tokens: 3 });
       return response.headers.get("x-fairlead-upstream") === "replica" && response;
     });
     expect(good.headers.get("x-fairlead-fallback")).toBe("false");
-    const log = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "mixed", "--no-follow"])).stdout)?.[1]);
-    const order = (spec: string): Promise<Response> => fetch(`${log}/_sim/fail`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ spec, count: 1 }) });
+    const replica = await addressOf(world, "mixed");
     for (const spec of ["error@0", "status=500"]) {
-      await order(spec);
+      await order(replica, spec);
       const response = await world.chat("mixed", { max_tokens: 3, stream: true });
       expect(Object.fromEntries(response.headers)).toMatchObject({ "x-fairlead-upstream": "one", "x-fairlead-attempts": "2", "x-fairlead-fallback": "true" });
       expect(await response.text()).toContain("[DONE]");
     }
-    await order("stall@0");
+    await order(replica, "stall@0");
     expect(await streamed("mixed", { max_tokens: 3 })).toMatchObject({ error: undefined, done: true });
   });
 });

@@ -31,13 +31,12 @@ beforeAll(async () => {
   server = start().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  await world.apply("large", `name: large
+  await world.offer("large", `name: large
 service:
   model: large
   providers: [{type: external, name: vendor, endpoint: "http://127.0.0.1:${port}/v1", api_key: sk-none}]
   routing: {timeouts: {ttft: 1s, total: 2s}}
 `);
-  await until("the model", 10_000, async () => (await world.fetch("/v1/models/large")).status === 200);
 });
 afterAll(async () => {
   await world?.stop();

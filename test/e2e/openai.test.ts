@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Body } from "../engine/ask.ts";
 import { embed } from "../engine/embeddings.ts";
 import { encode, expectedAnswer, type Expected } from "../engine/text.ts";
-import { bothWays, order, seen, type BothWays } from "./upstreams.ts";
+import { bothWays, calm, CountedFetch, costOf, order, seen, type BothWays } from "./upstreams.ts";
 
 type Way = "owned" | "rented";
 type Messages = OpenAI.ChatCompletionMessageParam[];
@@ -16,9 +16,9 @@ const cancelMs = 1_500;
 
 let both: BothWays;
 let client: OpenAI;
-/** A client that counts what it sends: its own repetitions are seen nowhere else. */
-let sent = 0;
+/** A client whose own repetitions are counted. */
 let counting: OpenAI;
+const counted = new CountedFetch();
 
 const messages: Messages = [{ role: "user", content: "Tell me about ropes." }];
 const engine = (way: Way): string => both.engines[way];
@@ -29,7 +29,7 @@ beforeAll(async () => {
   both = await bothWays();
   const { endpoint: baseURL, apiKey } = both.world.up;
   client = new OpenAI({ baseURL, apiKey });
-  counting = new OpenAI({ baseURL, apiKey, fetch: async (...request) => (sent++, fetch(...request)) });
+  counting = new OpenAI({ baseURL, apiKey, fetch: counted.fetch });
 });
 afterAll(() => both?.stop());
 
@@ -183,7 +183,7 @@ describe("the official openai client and what goes wrong", () => {
 
   test("a caller's mistake is its own error class, with the request's id, and is sent once", async () => {
     const before = await seen(engine("rented"));
-    sent = 0;
+    counted.sent = 0;
     const told = { requestID: expect.stringMatching(/^req_/) as unknown, headers: expect.any(Headers) as unknown };
     const unknown = await thrown(counting.chat.completions.create({ model: "nobody", messages }));
     expect(unknown).toBeInstanceOf(NotFoundError);
@@ -200,7 +200,7 @@ describe("the official openai client and what goes wrong", () => {
     expect(stranger).toBeInstanceOf(AuthenticationError);
     expect(stranger).toMatchObject({ ...told, code: "invalid_api_key" });
     for (const error of [unknown, longest, shapeless, broken, stranger]) expect((error as APIError).headers?.get("x-should-retry")).toBe("false");
-    expect(sent).toBe(4);
+    expect(counted.sent).toBe(4);
     // of these only the one that is too long, and the one without messages, can have come so far, each once
     expect((await seen(engine("rented"))).requests - before.requests).toBeLessThanOrEqual(2);
   });
@@ -220,42 +220,28 @@ describe("the official openai client and what goes wrong", () => {
     expect(failed).toMatchObject({ status: 502, code: "provider_error", requestID: expect.stringMatching(/^req_/) as unknown });
   });
 
-  test("a 429 is waited for as long as it says, and repeated once", async () => {
-    const model = await both.rent("limited");
-    const before = (await seen(engine("rented"))).requests;
+  test.each([
     // longer than a request waits at the edge, shorter than a client gives up
-    await order(engine("rented"), "status=429:retry-after=3");
-    sent = 0;
-    const started = Date.now();
-    const answer = await counting.chat.completions.create({ model, messages });
-    expect(answer.choices[0]?.message.content).toBe(oracle("rented", { messages }).choices[0]?.content);
-    expect(Date.now() - started).toBeGreaterThanOrEqual(2_900);
-    expect(sent).toBe(2);
+    ["429", "limited", "status=429:retry-after=3", 2_900],
+    ["503", "unavailable", "status=503", 950],
+  ])("a %s is waited for as long as it says, and repeated once", async (_, name, spec, msMin) => {
+    const model = await both.rent(name);
+    await order(engine("rented"), spec);
+    const { result, sent, requests, ms } = await costOf(counted, engine("rented"), async () => counting.chat.completions.create({ model, messages }));
+    expect(result.choices[0]?.message.content).toBe(oracle("rented", { messages }).choices[0]?.content);
+    expect(ms).toBeGreaterThanOrEqual(msMin);
     // the edge keeps the promise too: nothing is sent before the time is over
-    expect((await seen(engine("rented"))).requests - before).toBe(2);
-  });
-
-  test("a 503 is waited for as long as it says, and repeated once", async () => {
-    const model = await both.rent("unavailable");
-    const before = (await seen(engine("rented"))).requests;
-    await order(engine("rented"), "status=503");
-    sent = 0;
-    const started = Date.now();
-    const answer = await counting.chat.completions.create({ model, messages });
-    expect(answer.choices[0]?.message.content).toBe(oracle("rented", { messages }).choices[0]?.content);
-    expect(Date.now() - started).toBeGreaterThanOrEqual(950);
-    expect([sent, (await seen(engine("rented"))).requests - before]).toEqual([2, 2]);
+    expect([sent, requests]).toEqual([2, 2]);
   });
 
   test("a failure that lasts is given up after three attempts, and costs the engine no more", async () => {
     const model = await both.rent("lasting");
-    const before = (await seen(engine("rented"))).requests;
     await order(engine("rented"), "status=503", 10);
-    sent = 0;
-    expect(await thrown(counting.chat.completions.create({ model, messages }))).toBeInstanceOf(InternalServerError);
-    await fetch(`${engine("rented")}/_sim/fail`, { method: "DELETE" });
+    const { result: error, sent, requests } = await costOf(counted, engine("rented"), () => thrown(counting.chat.completions.create({ model, messages })));
+    await calm(engine("rented"));
+    expect(error).toBeInstanceOf(InternalServerError);
     expect(sent).toBe(3);
-    expect((await seen(engine("rented"))).requests - before).toBeLessThanOrEqual(3);
+    expect(requests).toBeLessThanOrEqual(3);
   });
 
   test("a stream that is lost in the middle is an error of its own class, and never the end", async () => {

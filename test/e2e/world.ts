@@ -74,6 +74,11 @@ export class World {
     return this.up.endpoint.replace(/\/v1$/, "");
   }
 
+  /** Where agents dial in. */
+  get fleet(): string {
+    return /fleet_url: (\S+)/.exec(readFileSync(join(this.state, "agent.yaml"), "utf8"))?.[1] ?? "";
+  }
+
   get output(): string {
     return this.#output();
   }
@@ -132,6 +137,12 @@ export class World {
   async apply(name: string, yaml: string): Promise<void> {
     const { status, body } = await this.control("PUT", `/v1/services/${name}`, { yaml });
     if (status >= 300) throw new Error(`cannot apply ${name}: ${status} ${JSON.stringify(body)}`);
+  }
+
+  /** Put a service of providers, which can be asked at once. */
+  async offer(name: string, yaml: string): Promise<void> {
+    await this.apply(name, yaml);
+    await until(`the model ${name}`, 10_000, async () => (await this.fetch(`/v1/models/${name}`)).status === 200);
   }
 
   async ready(service: string, count: number, ms = 30_000): Promise<void> {

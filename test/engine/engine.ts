@@ -1,6 +1,7 @@
 import { FailurePlan } from "./failures.ts";
 import { KvCache } from "./kv.ts";
-import { Counters, renderMetrics } from "./metrics.ts";
+import { expose, ownerOf } from "./exposition.ts";
+import { Counters } from "./metrics.ts";
 import { Refusal } from "./refusal.ts";
 import { RequestLog } from "./requestlog.ts";
 import type { Model } from "./sampler.ts";
@@ -45,7 +46,7 @@ export class Engine {
   /** `/v1/models`. */
   get cards(): object[] {
     const permission = [{ id: `modelperm-${this.settings.seed}`, object: "model_permission", created: this.startedAt, allow_create_engine: false, allow_sampling: true, allow_logprobs: true, allow_search_indices: false, allow_view: true, allow_fine_tuning: false, organization: "*", group: null, is_blocking: false }];
-    const card = (id: string, root: string, parent: string | null): object => ({ id, object: "model", created: this.startedAt, owned_by: "vllm", root, parent, max_model_len: parent === null ? this.settings.contextTokensMax : null, permission });
+    const card = (id: string, root: string, parent: string | null): object => ({ id, object: "model", created: this.startedAt, owned_by: ownerOf(this.settings.metricsAs), root, parent, max_model_len: parent === null ? this.settings.contextTokensMax : null, permission });
     return [...this.#names.map((name) => card(name, this.settings.model, null)), ...[...this.#adapters].map(([name, path]) => card(name, path, this.settings.model))];
   }
 
@@ -95,9 +96,10 @@ export class Engine {
     old.abort();
   }
 
-  metrics(): string {
+  /** Prometheus text; undefined where it has none. */
+  metrics(): string | undefined {
     const { kv, scheduler, settings } = this;
-    return renderMetrics(settings.model, this.counters, {
+    return expose(settings.metricsAs, settings.model, this.counters, {
       running: scheduler.running,
       waiting: scheduler.waiting,
       kvUsage: kv.usage,

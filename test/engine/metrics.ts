@@ -86,8 +86,8 @@ export function renderMetrics(model: string, counters: Counters, gauges: Gauges)
     `vllm:cache_config_info{block_size="${gauges.blockSize}",cache_dtype="auto",enable_prefix_caching="True",${labels},num_gpu_blocks="${gauges.blockCount}"} 1.0`,
   ]);
   if (gauges.sleeping !== undefined) {
-    const states = [`{${labels},sleep_state="awake"} ${gauges.sleeping ? "0.0" : "1.0"}`, `{${labels},sleep_state="sleeping"} ${gauges.sleeping ? "1.0" : "0.0"}`];
-    family("engine_sleep_state", "gauge", "Engine sleep state.", states.map((state) => `vllm:engine_sleep_state${state}`));
+    const states = Object.entries({ awake: !gauges.sleeping, weights_offloaded: gauges.sleeping, discard_all: false }).map(([state, on]) => `{${labels},sleep_state="${state}"} ${on ? "1.0" : "0.0"}`);
+    family("engine_sleep_state", "gauge", "Engine sleep state; awake = 0 means engine is sleeping.", states.map((state) => `vllm:engine_sleep_state${state}`));
   }
   if (gauges.adapters.length > 0) {
     family("lora_requests_info", "gauge", "Running stats on lora requests.", [

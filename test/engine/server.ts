@@ -35,7 +35,7 @@ type Route = (call: Call) => Promise<void> | void;
 const VERSION = "0.32.0";
 const INFERENCE: ReadonlySet<string> = new Set(["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]);
 /** Asked again and again by agents and scrapers; kept out of the log that tests read. */
-const PROBES: ReadonlySet<string> = new Set(["/health", "/ping", "/metrics", "/load", "/version"]);
+const PROBES: ReadonlySet<string> = new Set(["/health", "/ping", "/metrics", "/prometheus/metrics", "/load", "/version"]);
 
 function reply(response: ServerResponse, body: object, status = 200): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
@@ -71,6 +71,12 @@ function detokenize({ json, response }: Call): void {
   const { tokens } = json();
   if (!Array.isArray(tokens) || !tokens.every((id) => typeof id === "number")) throw new Refusal(400, "1 validation error: {'type': 'missing', 'loc': ('body', 'tokens'), 'msg': 'Field required'}", "tokens");
   reply(response, { prompt: decode(tokens) });
+}
+
+function metrics({ engine, response }: Call): void {
+  const text = engine.metrics();
+  if (text === undefined) throw new Refusal(404, "Not Found");
+  plain(response, text, "text/plain; version=0.0.4; charset=utf-8");
 }
 
 async function sleep({ engine, url, response }: Call): Promise<void> {
@@ -132,7 +138,7 @@ const ROUTES: Record<string, Route> = {
   "POST /ping": ({ response }) => void response.writeHead(200).end(),
   "GET /version": ({ response }) => reply(response, { version: VERSION }),
   "GET /load": ({ engine, response }) => reply(response, { server_load: engine.scheduler.running + engine.scheduler.waiting }),
-  "GET /metrics": ({ engine, response }) => plain(response, engine.metrics(), "text/plain; version=0.0.4; charset=utf-8"),
+  "GET /metrics": (call) => (call.engine.settings.metricsAs === "trtllm" ? reply(call.response, []) : metrics(call)),
   "POST /tokenize": tokenize,
   "POST /detokenize": detokenize,
   "POST /v1/load_lora_adapter": ({ engine, json, response }) => plain(response, engine.loadAdapter(json().lora_name, json().lora_path)),
@@ -158,6 +164,7 @@ const DEV_ROUTES: Record<string, Route> = {
 
 function routeOf(engine: Engine, method: string, path: string): Route {
   const routes: Record<string, Route> = engine.settings.devMode ? { ...ROUTES, ...DEV_ROUTES } : ROUTES;
+  if (engine.settings.metricsAs === "trtllm" && path === "/prometheus/metrics") return metrics;
   const route = routes[`${method} ${path}`];
   if (route !== undefined) return route;
   if (method === "GET" && path.startsWith("/v1/models/")) {

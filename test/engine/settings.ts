@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { durationMs } from "./duration.ts";
+import { expositions, type Exposition } from "./exposition.ts";
 import { parseFailure } from "./failures.ts";
 import type { Failure } from "./failures.ts";
 
@@ -26,6 +27,7 @@ export interface Settings {
   promptTokensDetails: boolean;
   apiKey: string | undefined;
   maxLoras: number;
+  metricsAs: Exposition;
   ignoreSigterm: boolean;
   shutdownTimeoutMs: number;
 }
@@ -52,6 +54,7 @@ An engine simulator that speaks vLLM's HTTP API. Equal --model and --seed give e
   --dev-mode                /sleep, /wake_up, /is_sleeping, /reset_prefix_cache, /collective_rpc
   --enable-prompt-tokens-details  cached_tokens in usage
   --max-loras N             adapters loaded at once (default 4)
+  --metrics-as NAME         whose names /metrics has, and whom /v1/models names: ${expositions.join(", ")}
   --api-key KEY             /v1 needs this bearer key
   --shutdown-timeout D      after SIGTERM, time for requests in flight (default 0s: they are cut)
   --ignore-sigterm          only SIGKILL ends it
@@ -84,6 +87,7 @@ export function settings(given: Partial<Settings> & { model: string }): Settings
     promptTokensDetails: false,
     apiKey: undefined,
     maxLoras: 4,
+    metricsAs: "vllm",
     ignoreSigterm: false,
     shutdownTimeoutMs: 0,
     ...given,
@@ -95,6 +99,12 @@ function count(text: string | undefined, name: string, fallback: number, min: nu
   const value = Number(text);
   if (text.trim() === "" || !Number.isInteger(value) || value < min) throw new Error(`Cannot read --${name} "${text}": give a whole number from ${min}`);
   return value;
+}
+
+function exposition(text: string | undefined, fallback: Exposition): Exposition {
+  const found = text === undefined ? fallback : expositions.find((one) => one === text);
+  if (found === undefined) throw new Error(`Cannot read --metrics-as "${text}": give one of ${expositions.join(", ")}`);
+  return found;
 }
 
 /** Reads the command line; `undefined` when it asks for help. Throws with a line for the user. */
@@ -122,6 +132,7 @@ export function readSettings(argv: readonly string[], env: Record<string, string
       "dev-mode": flag,
       "enable-prompt-tokens-details": flag,
       "max-loras": text,
+      "metrics-as": text,
       "api-key": text,
       "shutdown-timeout": text,
       "ignore-sigterm": flag,
@@ -151,6 +162,7 @@ export function readSettings(argv: readonly string[], env: Record<string, string
     devMode: values["dev-mode"] === true,
     promptTokensDetails: values["enable-prompt-tokens-details"] === true,
     apiKey: values["api-key"],
+    metricsAs: exposition(values["metrics-as"], base.metricsAs),
     maxLoras: count(values["max-loras"], "max-loras", base.maxLoras, 1),
     ignoreSigterm: values["ignore-sigterm"] === true,
     shutdownTimeoutMs: duration(values["shutdown-timeout"], base.shutdownTimeoutMs),

@@ -3,7 +3,7 @@ import { routeServiceSchema, type Bundle, type RouteService } from "../../schema
 import type { z } from "zod";
 import { decodeFrames, encodeFrames, type Frame } from "../../schema/frames.ts";
 import { keyDigest, newKey, pepperKey } from "../../schema/key.ts";
-import { helloText, type AgentMessage, type Assign, type Challenge, type HubMessage, type ReplicaState, type Welcome } from "../../schema/protocol.ts";
+import { helloText, type AgentMessage, type Assign, type Challenge, type HubMessage, type ReclaimNotice, type ReplicaState, type Welcome } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
 import { toBase64 } from "../../schema/seal.ts";
 import type { FleetEnv, RouterEnv } from "../../edge/env.ts";
@@ -67,6 +67,14 @@ export function publish(value: unknown): Promise<Response> {
   return self.fetch("http://router/internal/bundle", { method: "PUT", headers: { authorization: `Bearer ${world.FAIRLEAD_CONTROL_TOKEN}`, "content-type": "application/json" }, body: JSON.stringify(value) });
 }
 
+/** What a test's agent says otherwise than an ordinary one of protocol 1. */
+export interface HelloChange {
+  signature?: string;
+  protocol?: number;
+  instance?: string;
+  relays?: number;
+}
+
 /** An agent's control link, driven by the test message by message. */
 export class TestLink {
   readonly socket: WebSocket;
@@ -92,26 +100,28 @@ export class TestLink {
   }
 
   /** Through challenge, hello and welcome. */
-  static async join(host: TestHost, change: { relays?: number } = {}): Promise<TestLink> {
+  static async join(host: TestHost, change: HelloChange = {}): Promise<TestLink> {
     const link = await TestLink.open(host.region);
     await link.hello(host, change);
     link.welcome = await link.next("welcome");
     return link;
   }
 
-  async hello(host: TestHost, change: { signature?: string; relays?: number } = {}): Promise<void> {
+  async hello(host: TestHost, change: HelloChange = {}): Promise<void> {
     const challenge: Challenge = await this.next("challenge");
     const nonce = toBase64(crypto.getRandomValues(new Uint8Array(32)));
-    const hello = { type: "hello" as const, host: host.id, region: host.region, protocol: 1, agentVersion: "test", nonce };
-    this.say({ ...hello, ...(change.relays === undefined ? {} : { relays: change.relays }), signature: change.signature ?? (await host.sign(helloText(challenge, hello))) });
+    const hello = { type: "hello" as const, host: host.id, region: host.region, protocol: change.protocol ?? 1, agentVersion: "test", nonce };
+    const more = { ...(change.instance === undefined ? {} : { instance: change.instance }), ...(change.relays === undefined ? {} : { relays: change.relays }) };
+    this.say({ ...hello, ...more, signature: change.signature ?? (await host.sign(helloText(challenge, hello))) });
   }
 
   say(message: AgentMessage | string): void {
     this.socket.send(typeof message === "string" ? message : JSON.stringify(message));
   }
 
-  beat(replicas: ReplicaState[], more: { generation?: number; relays?: number[]; draining?: boolean; direct?: { url: string } } = {}): void {
-    this.say({ ...(more.direct === undefined ? {} : { direct: more.direct }), type: "heartbeat", epoch: this.welcome?.epoch ?? 0, generation: more.generation ?? 0, relays: more.relays ?? [0], draining: more.draining ?? false, replicas });
+  beat(replicas: ReplicaState[], more: { generation?: number; relays?: number[]; draining?: boolean; reclaim?: ReclaimNotice; direct?: { url: string } } = {}): void {
+    const optional = { ...(more.reclaim === undefined ? {} : { reclaim: more.reclaim }), ...(more.direct === undefined ? {} : { direct: more.direct }) };
+    this.say({ type: "heartbeat", epoch: this.welcome?.epoch ?? 0, generation: more.generation ?? 0, relays: more.relays ?? [0], draining: more.draining ?? false, ...optional, replicas });
   }
 
   /** The next message of a type; earlier ones are dropped. */

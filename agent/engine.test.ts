@@ -1,0 +1,81 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
+import { startEngine } from "../test/engine/server.ts";
+import { settings, type Settings } from "../test/engine/settings.ts";
+import { readEngine, readLoads, type Runs } from "./engine.ts";
+import type { Log } from "./log.ts";
+
+async function engine(given: Partial<Settings> = {}): Promise<number> {
+  const running = await startEngine(settings({ model: "m", ...given }));
+  onTestFinished(() => running.stop());
+  return Number(new URL(running.url).port);
+}
+
+/** Something that listens and is no engine. */
+async function server(status: number, text: string): Promise<number> {
+  const one = createServer((_request, response) => void response.writeHead(status).end(text));
+  await new Promise<void>((resolve) => one.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void one.close());
+  return (one.address() as AddressInfo).port;
+}
+
+/** Rounds by hand; each is over when what it told is there, or was said to the log. */
+function world(runs: () => Runs[]) {
+  const rounds: (() => void)[] = [];
+  const said: string[] = [];
+  const log = { warn: (message: string, fields: object) => void said.push(`${message} ${JSON.stringify(fields)}`) } as unknown as Log;
+  const loads = readLoads({ ready: runs, log, timers: { after: (_ms, action) => (rounds.push(action), () => {}) } });
+  onTestFinished(() => loads.close());
+  return { loads, said, round: () => rounds.splice(0).forEach((action) => action()) };
+}
+
+test("what an engine tells is read, with what it is and its version, and forgotten when another runs in its place", async () => {
+  let runs = [{ id: "a", port: await engine(), pid: 1 }];
+  const { loads, round, said } = world(() => runs);
+  expect(loads.of("a")).toEqual({});
+  round();
+  await expect.poll(() => loads.of("a")).toEqual({ engine: "vllm", engineVersion: "0.32.0", load: { running: 0, queueDepth: 0, kvUsage: 0, prefixTokensQueried: 0, prefixTokensHit: 0 } });
+  runs = [{ id: "a", port: await engine({ metricsAs: "none" }), pid: 2 }];
+  round();
+  expect(loads.of("a")).toEqual({});
+  await expect.poll(() => loads.of("a")).toEqual({ engine: "ollama" });
+  runs = [];
+  round();
+  expect(loads.of("a")).toEqual({});
+  expect(said).toEqual([]);
+});
+
+test("a renamed metric makes the load unknown, and is said once however often it is read", async () => {
+  const runs = [{ id: "a", port: await engine({ metricsAs: "renamed" }) }];
+  const { loads, round, said } = world(() => runs);
+  for (let i = 0; i < 40; i++) {
+    round();
+    await expect.poll(() => loads.of("a").loadProblem).toContain("vLLM's metrics lack vllm:num_requests_running");
+  }
+  expect(loads.of("a").load).toBeUndefined();
+  expect(said).toHaveLength(1);
+  expect(said[0]).toContain("a replica's load is unknown");
+});
+
+test("an engine that was read and then falls silent has no load, and says why", async () => {
+  const running = await startEngine(settings({ model: "m" }));
+  const runs = [{ id: "a", port: Number(new URL(running.url).port) }];
+  const { loads, round } = world(() => runs);
+  round();
+  await expect.poll(() => loads.of("a").load?.running).toBe(0);
+  await running.stop();
+  round();
+  await expect.poll(() => loads.of("a")).toEqual({ engine: "vllm", engineVersion: "0.32.0", loadProblem: "vLLM tells no load: nothing listens on its port yet" });
+});
+
+test.each<[string, () => Promise<number>, { engine: string | undefined; problem?: string; load?: object }]>([
+  ["with its metrics off by their absence", async () => engine({ metricsAs: "none" }), { engine: "ollama" }],
+  ["with its metrics at a path of their own", async () => engine({ metricsAs: "trtllm" }), { engine: "trtllm", load: { running: 0, queueDepth: 0, kvUsage: 0 } }],
+  ["that is no engine", async () => server(200, "<html>hello</html>"), { engine: undefined }],
+  ["that refuses everything", async () => server(401, "{}"), { engine: undefined }],
+  ["that lists models of llama.cpp and has no metrics", async () => server(200, '{"data":[{"id":"m","owned_by":"llamacpp"}]}'), { engine: "llamacpp", problem: "llama.cpp tells no load: its /metrics has no metric of its own; --metrics turns them on" }],
+])("readEngine() of something %s", async (_, start, expected) => {
+  const { dialect, reading } = await readEngine(await start(), undefined, 2_000);
+  expect({ engine: dialect?.engine, ...reading }).toEqual(expected);
+});

@@ -1,0 +1,103 @@
+import { describe, expect, test } from "vitest";
+import { adaptersMax, type Load } from "../../schema/protocol.ts";
+import { expose, expositions, type Exposition } from "../../test/engine/exposition.ts";
+import { Counters, type Gauges } from "../../test/engine/metrics.ts";
+import { readLoad, type Reading } from "./dialect.ts";
+import { dialectOf, dialectOfModels } from "./dialects.ts";
+import { parseMetrics } from "./prometheus.ts";
+
+function read(text: string): { engine: string | undefined } & Reading {
+  const metrics = parseMetrics(text);
+  const dialect = dialectOf(metrics);
+  return { engine: dialect?.engine, ...(dialect === undefined ? {} : readLoad(dialect, metrics)) };
+}
+
+const gauges: Gauges = { running: 3, waiting: 2, kvUsage: 0.25, queriedTokens: 100, hitTokens: 60, preemptions: 0, blockSize: 16, blockCount: 8192, sleeping: undefined, adapters: [], adaptersMax: 4 };
+const prefix = { prefixTokensQueried: 100, prefixTokensHit: 60 };
+const plain = { running: 3, queueDepth: 2 };
+
+test.each<[Exposition, string | undefined, Load | undefined]>([
+  ["vllm", "vllm", { ...plain, kvUsage: 0.25, ...prefix }],
+  ["vllm-0.8", "vllm", { ...plain, kvUsage: 0.25, ...prefix }],
+  ["sglang", "sglang", { ...plain, kvUsage: 0.25 }],
+  ["sglang-0.5.4", "sglang", { ...plain, kvUsage: 0.25 }],
+  ["llamacpp", "llamacpp", plain],
+  ["tgi", "tgi", plain],
+  ["trtllm", "trtllm", { ...plain, kvUsage: 0.25 }],
+  ["triton", "triton", { ...plain, kvUsage: 0.25 }],
+  ["renamed", "vllm", undefined],
+  ["none", undefined, undefined],
+])("the metrics of %s are known as %s's and give its load", (exposition, engine, load) => {
+  const found = read(expose(exposition, "m", new Counters(), gauges) ?? "");
+  expect(found.engine).toBe(engine);
+  expect(found.load).toEqual(load);
+});
+
+test("every manner in which the simulator tells metrics is read, but the renamed one and none", () => {
+  expect(expositions.filter((one) => read(expose(one, "m", new Counters(), gauges) ?? "").load === undefined)).toEqual(["renamed", "none"]);
+});
+
+describe("a metric that is missing", () => {
+  test.each([
+    ["vllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0\n", "vLLM's metrics lack vllm:num_requests_running: its load is unknown to this agent, whose names for it may be of another version"],
+    ["vllm:prompt_tokens_total 7\n", "vLLM's metrics lack vllm:num_requests_running and vllm:num_requests_waiting: "],
+    ["vllm_num_requests_running 1\nvllm_num_requests_waiting 1\n", "vLLM's metrics lack vllm:num_requests_running and "],
+    ["vllm:num_requests_running NaN\nvllm:num_requests_waiting 0\n", "vLLM's metrics lack vllm:num_requests_running: "],
+    ["sglang_running 1\n", "SGLang's metrics lack sglang:num_running_reqs and sglang:num_queue_reqs: "],
+    ['nv_trt_llm_request_metrics{request_type="scheduled"} 1\n', 'Triton\'s metrics lack nv_trt_llm_request_metrics{request_type="waiting"}: '],
+  ])("makes the load unknown, and is named to people: %j", (text, problem) => {
+    const found = read(text);
+    expect(found.load).toBeUndefined();
+    expect(found.problem).toContain(problem);
+  });
+
+  test("leaves a KV usage unknown, and never makes it 0", () => {
+    expect(read("vllm:num_requests_running 1\nvllm:num_requests_waiting 0\n").load).toEqual({ running: 1, queueDepth: 0 });
+    expect(read("vllm:num_requests_running 1\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 37.5\n").load).toEqual({ running: 1, queueDepth: 0 });
+  });
+});
+
+describe("several engines behind one port", () => {
+  test("vLLM's data parallel ranks are summed, and the fullest cache counts", () => {
+    const text = ["0", "1"].map((engine) => `vllm:num_requests_running{engine="${engine}",model_name="a } \\"b"} 3.0\nvllm:num_requests_waiting{engine="${engine}"} 1\nvllm:kv_cache_usage_perc{engine="${engine}"} 0.${engine}5\nvllm:prefix_cache_hits{engine="${engine}"} 4\nvllm:prefix_cache_queries{engine="${engine}"} 10\n`).join("");
+    expect(read(`${text}vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 7\n`).load).toEqual({ running: 6, queueDepth: 2, kvUsage: 0.15, prefixTokensQueried: 20, prefixTokensHit: 8 });
+  });
+
+  test("SGLang's data parallel ranks are summed, its tensor parallel ones counted once", () => {
+    const rank = (dp: number, tp: number, running: number): string => `sglang:num_running_reqs{dp_rank="${dp}",tp_rank="${tp}"} ${running}\nsglang:num_queue_reqs{dp_rank="${dp}",tp_rank="${tp}"} 1\nsglang:token_usage{dp_rank="${dp}",tp_rank="${tp}"} 0.${running}\n`;
+    expect(read(rank(0, 0, 4) + rank(0, 1, 4) + rank(1, 0, 2) + rank(1, 1, 2)).load).toEqual({ running: 6, queueDepth: 2, kvUsage: 0.4 });
+  });
+
+  test("Triton speaks for the engine under it", () => {
+    expect(read('vllm:prompt_tokens_total 1\nnv_inference_count{model="m"} 1\n').engine).toBe("triton");
+  });
+});
+
+describe("what else vLLM tells", () => {
+  const idle = "vllm:num_requests_running 0\nvllm:num_requests_waiting 0\n";
+
+  test("the adapters of its latest change are running, not those of earlier ones", () => {
+    const info = (running: string, at: number): string => `vllm:lora_requests_info{max_lora="2",running_lora_adapters="${running}",waiting_lora_adapters=""} ${at}\n`;
+    expect(read(idle + info("a,b", 20) + info("a", 30) + info("", 10)).load?.adapters).toEqual(["a"]);
+    expect(read(idle + info("", 10)).load?.adapters).toEqual([]);
+    expect(read(idle).load?.adapters).toBeUndefined();
+    expect(read(idle + info(Array.from({ length: 100 }, (_, i) => `a${i}`).join(","), 1)).load?.adapters).toHaveLength(adaptersMax);
+  });
+
+  test.each([[true, true], [false, false], [undefined, undefined]])("whether it sleeps: %s", (sleeping, told) => {
+    expect(read(expose("vllm", "m", new Counters(), { ...gauges, sleeping }) ?? "").load?.sleeping).toBe(told);
+  });
+});
+
+test.each([
+  [{ object: "list", data: [{ id: "m", owned_by: "llamacpp" }] }, "llamacpp"],
+  [{ data: [{ id: "m", owned_by: "sglang" }] }, "sglang"],
+  [{ data: [{ id: "qwen3:0.6b", owned_by: "library" }] }, "ollama"],
+  [{ data: [{ id: "m", owned_by: "me" }] }, undefined],
+  [{ data: [] }, undefined],
+  [{ data: "m" }, undefined],
+  [undefined, undefined],
+  ["vllm", undefined],
+])("an engine without metrics is known by its list of models: %j", (models, engine) => {
+  expect(dialectOfModels(models)?.engine).toBe(engine);
+});

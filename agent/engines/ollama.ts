@@ -1,0 +1,10 @@
+import type { Dialect } from "./dialect.ts";
+
+/** Ollama tells nothing of its load: what the agent carries to it is what is known. It loads and unloads models by itself. */
+export const ollama: Dialect = {
+  engine: "ollama",
+  name: "Ollama",
+  prefixes: [],
+  ownedBy: "library",
+  version: { path: "/api/version", members: ["version"] },
+};

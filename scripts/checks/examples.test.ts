@@ -1,0 +1,24 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { engineSchema, type Engine } from "../../schema/protocol.ts";
+import { parseService } from "../../schema/service.ts";
+
+const folder = join(import.meta.dirname, "../../examples");
+const files = readdirSync(folder).filter((name) => name.endsWith(".yaml"));
+const read = (file: string): string => readFileSync(join(folder, file), "utf8");
+
+/** `scripts/test all` gives every example to `fairlead validate` as well. */
+test.each(files)("examples/%s is valid, says how it is started and what it needs", (file) => {
+  const { problems, service } = parseService(read(file), { file });
+  expect(problems.filter(({ level }) => level === "error")).toEqual([]);
+  expect(service?.name).toBe(file.replace(/\.yaml$/, ""));
+  const comment = read(file).split("\n").filter((line) => line.startsWith("#"));
+  expect(comment).toContainEqual(expect.stringMatching(new RegExp(`^#   fairlead up examples/${file}\\b`)));
+  expect(comment.length).toBeGreaterThan(1);
+});
+
+test("there is an example for each engine that the agent knows", () => {
+  const named: Record<Engine, string> = { vllm: "vllm", sglang: "sglang", llamacpp: "llamacpp", tgi: "tgi", trtllm: "tensorrt-llm", triton: "triton", ollama: "ollama" };
+  expect(engineSchema.options.map((engine) => `${named[engine]}.yaml`).filter((file) => !files.includes(file))).toEqual([]);
+});

@@ -1,0 +1,46 @@
+import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as wait } from "node:timers/promises";
+import { readEngine } from "../../agent/engine.ts";
+
+/** The processes of one replica, as the agent started them (Linux). */
+export interface Processes {
+  id: string;
+  port: number;
+  pids: number[];
+}
+
+/** @param state the state folder of the world whose agent runs them */
+export async function processesOf(state: string, ids: readonly string[]): Promise<Processes[]> {
+  const found = new Map(ids.map((id): [string, Processes] => [id, { id, port: 0, pids: [] }]));
+  for (const entry of await readdir("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    const environment = new Map((await readFile(`/proc/${entry}/environ`, "utf8").catch(() => "")).split("\0").map((pair): [string, string] => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]));
+    const one = environment.get("FAIRLEAD_STATE")?.startsWith(state) === true ? found.get(environment.get("FAIRLEAD_REPLICA") ?? "") : undefined;
+    if (one === undefined) continue;
+    one.port = Number(environment.get("PORT"));
+    one.pids.push(Number(entry));
+  }
+  return [...found.values()];
+}
+
+/** User and system time of some processes, in clock ticks. */
+async function ticks(pids: readonly number[]): Promise<number> {
+  const all = await Promise.all(pids.map(async (pid) => {
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
+  }));
+  return all.reduce((sum, value) => sum + value, 0);
+}
+
+/** The replica that is generating: by what it tells of its load, else by who computes. */
+export async function busyOne(replicas: readonly Processes[], tellsLoad: boolean): Promise<Processes | undefined> {
+  if (tellsLoad) {
+    const loads = await Promise.all(replicas.map(async ({ port }) => (await readEngine(port, undefined, 2_000)).reading.load?.running ?? 0));
+    return replicas.find((_, i) => (loads[i] ?? 0) > 0);
+  }
+  const before = await Promise.all(replicas.map(({ pids }) => ticks(pids)));
+  await wait(300);
+  const spent = (await Promise.all(replicas.map(({ pids }) => ticks(pids)))).map((now, i) => now - (before[i] ?? 0));
+  return replicas[spent.indexOf(Math.max(...spent))];
+}
