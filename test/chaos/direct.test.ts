@@ -96,3 +96,43 @@ describe("transport: direct", () => {
     });
   });
 });
+
+describe("row 27: a client that stops reading", () => {
+  const rssKiB = (part: string): number => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${world.pids()[part]}/status`, "utf8"))?.[1]);
+  const told = async (): Promise<number> => ((await (await fetch(`${fast}/_sim/stats`)).json()) as { tokens: number }).tokens;
+  let fast = "";
+
+  test.each([["gate", false], ["relay", true]])("stops its engine, and nothing grows meanwhile (by %s)", async (_, refuses) => {
+    if (fast === "") {
+      await world.apply("fast", engineYaml("fast", { flags: "--itl 0ms --ttft 1ms" }));
+      await world.ready("fast", 1);
+      fast = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "fast", "--no-follow"])).stdout)?.[1]);
+    }
+    gate.refuses = refuses;
+    if (refuses) gate.open.forEach((one) => one.cut());
+    const stop = new AbortController();
+    try {
+      // some 100 MB, were it all read
+      const response = await world.chat("fast", { stream: true, max_tokens: 500_000, ignore_eos: true }, { signal: stop.signal });
+      const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+      await reader.read();
+      expect(throughGate() > 0).toBe(!refuses);
+      let before = -1;
+      const stopped = await until("the engine's stop", 20_000, async () => {
+        await new Promise((done) => setTimeout(done, 400));
+        const now = await told();
+        const same = now === before;
+        before = now;
+        return same && now;
+      });
+      expect(stopped).toBeLessThan(250_000);
+      const held = ["workerd", "agent"].map(rssKiB);
+      await new Promise((done) => setTimeout(done, 1_000));
+      expect(await told()).toBe(stopped);
+      for (const [i, part] of ["workerd", "agent"].entries()) expect(rssKiB(part) - (held[i] ?? 0)).toBeLessThan(8 * 1024);
+    } finally {
+      stop.abort();
+      gate.refuses = false;
+    }
+  });
+});
