@@ -46,6 +46,17 @@ test("what an engine tells is read, with what it is and its version, and forgott
   expect(said).toEqual([]);
 });
 
+test("what has just become ready is read without waiting for its round, once, and its engine is told of", async () => {
+  let known = 0;
+  const port = await engine();
+  const loads = readLoads({ ready: () => [{ id: "a", port }], log: {} as Log, timers: { after: () => () => {} }, onKnown: () => known++ });
+  onTestFinished(() => loads.close());
+  loads.look();
+  loads.look();
+  await expect.poll(() => known).toBe(1);
+  expect(loads.of("a")).toMatchObject({ engine: "vllm", load: { running: 0 } });
+});
+
 test("a renamed metric makes the load unknown, and is said once however often it is read", async () => {
   const runs = [{ id: "a", port: await engine({ metricsAs: "renamed" }) }];
   const { loads, round, said } = world(() => runs);

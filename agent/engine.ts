@@ -18,6 +18,8 @@ export interface LoadOptions {
   ready: () => Runs[];
   timers: Timers;
   log: Log;
+  /** It turned out what runs a replica. */
+  onKnown?: () => void;
   /** Between two readings of a replica, in milliseconds. */
   everyMs?: number;
   /** The same for a replica that answered nothing we can read: its log should not fill with our requests. */
@@ -37,6 +39,8 @@ export interface Told {
 
 export interface Loads {
   of(id: string): Told;
+  /** Reads at once what has just become ready: a request that comes now may want to know what its engine can. */
+  look(): void;
   close(): void;
 }
 
@@ -56,7 +60,7 @@ interface Known {
 const versionMax = 64;
 
 /** Reads what the ready replicas tell of themselves, one request at a time each. */
-export function readLoads({ ready, timers, log, everyMs = 2_000, unknownEveryMs = 30_000 }: LoadOptions): Loads {
+export function readLoads({ ready, timers, log, onKnown, everyMs = 2_000, unknownEveryMs = 30_000 }: LoadOptions): Loads {
   const known = new Map<string, Known>();
 
   const read = async (one: Known): Promise<void> => {
@@ -66,22 +70,32 @@ export function readLoads({ ready, timers, log, everyMs = 2_000, unknownEveryMs 
     if (dialect?.version !== undefined && one.dialect === undefined) one.version = versionIn(dialect.version.members, jsonOf(await ask(port, "GET", dialect.version.path, { timeoutMs: everyMs })));
     one.busy = false;
     if (reading.problem !== undefined && reading.problem !== one.reading.problem && known.get(id) === one) log.warn("a replica's load is unknown", { replica: id, problem: reading.problem });
+    const isNew = one.dialect !== dialect && known.get(id) === one;
     one.dialect = dialect;
     one.reading = reading;
     one.telling ||= reading.load !== undefined;
     one.wait = one.telling ? 1 : Math.floor(unknownEveryMs / everyMs);
+    if (isNew) onKnown?.();
   };
-  const round = (): void => {
+  /** Forgets what no longer runs, and meets what does since the last time. */
+  const meet = (): Known[] => {
+    const met: Known[] = [];
     const now = new Map(ready().map((runs) => [runs.id, runs]));
     for (const [id, { runs }] of known) {
       const same = now.get(id);
       if (same?.port !== runs.port || same.pid !== runs.pid) known.delete(id);
     }
     for (const [id, runs] of now) {
-      let one = known.get(id);
-      if (one === undefined) known.set(id, (one = { runs, reading: {}, telling: false, wait: 1, busy: false }));
-      if (--one.wait <= 0 && !one.busy) void read(one);
+      if (known.has(id)) continue;
+      const one: Known = { runs, reading: {}, telling: false, wait: 1, busy: false };
+      known.set(id, one);
+      met.push(one);
     }
+    return met;
+  };
+  const round = (): void => {
+    meet();
+    for (const one of known.values()) if (--one.wait <= 0 && !one.busy) void read(one);
     cancel = timers.after(everyMs, round);
   };
   let cancel = timers.after(everyMs, round);
@@ -91,6 +105,9 @@ export function readLoads({ ready, timers, log, everyMs = 2_000, unknownEveryMs 
       if (one?.dialect === undefined) return {};
       const { dialect, version, reading: { load, problem } } = one;
       return { engine: dialect.engine, ...(version === undefined ? {} : { engineVersion: version }), ...(load === undefined ? {} : { load }), ...(problem === undefined ? {} : { loadProblem: problem }) };
+    },
+    look() {
+      for (const one of meet()) void read(one);
     },
     close: () => cancel(),
   };

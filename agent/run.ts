@@ -85,6 +85,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
 
   const loads = readLoads({
     timers, log,
+    onKnown: () => link.changed(),
     ready: () => replicas.states().flatMap(({ id, port, pid, phase }) => (phase === "ready" && port !== undefined ? [{ id, port, pid }] : [])),
   });
   const replicas = keepReplicas({
@@ -97,7 +98,10 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     killAfterMs: config.killAfterMs,
     gate: trust.gate,
     onChange: () => link.changed(),
-    onPhase: (replica) => link.report(replica),
+    onPhase(replica) {
+      link.report(replica);
+      if (replica.phase === "ready") loads.look();
+    },
   });
   const host = readHost({ state, dcgmUrl: config.dcgmUrl, clock, timers });
   const steadyReadings = (): Readings | undefined => {

@@ -72,5 +72,5 @@ export function hostsTable(hosts: readonly HostView[], now: Now): string {
       generation === undefined ? unknown : appliedGeneration === generation ? generation : `${appliedGeneration ?? unknown} of ${generation}`,
     ];
   }));
-  return [rows, ...hosts.flatMap(({ id, state, reason }) => (reason === undefined ? [] : [`${id} is ${state}: ${reason}`]))].join("\n");
+  return [rows, ...hosts.flatMap(({ id, name, state, reason }) => (reason === undefined ? [] : [`${name} (${id}) is ${state}: ${reason}`]))].join("\n");
 }

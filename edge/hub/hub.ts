@@ -460,7 +460,10 @@ export class Hub extends DurableObject<FleetEnv> {
 
     const before = new Map(hosts.map(({ id }) => [id, this.#assignment(id)]));
     const states = new Map<string, ReplicaState>();
-    for (const row of this.#rows.values()) for (const replica of row.replicas) states.set(replica.id, replica);
+    for (const row of this.#rows.values()) {
+      const own = new Set(before.get(row.id)?.replicas.map(({ id }) => id));
+      for (const replica of row.replicas) if (own.has(replica.id)) states.set(replica.id, replica);
+    }
     const { assigned, unplaced } = place({
       region: this.#region,
       services,
