@@ -76,15 +76,18 @@ describe("an answer on its way to the client", () => {
     );
   });
 
+  /** Any chunks, and one that ends them: what says that it is done without it is cut short. */
+  const finished = fc.array(piece, { maxLength: 30 }).map((chunks) => [...chunks, event({ delta: {}, finish_reason: "stop" })]);
+
   test("passes byte for byte where nothing was asked for on its behalf", () => {
-    fc.assert(fc.property(fc.array(piece, { maxLength: 30 }), sizes, (chunks, cuts) => {
+    fc.assert(fc.property(finished, sizes, (chunks, cuts) => {
       expect(push(sse(chunks), undefined, cuts).text).toBe(sse(chunks));
     }), { numRuns: 300 });
   });
 
   test("has nothing of what the client did not ask for, and all else", () => {
     fc.assert(
-      fc.property(fc.array(piece, { maxLength: 30 }), sizes, (chunks, cuts) => {
+      fc.property(finished, sizes, (chunks, cuts) => {
         const { text } = push(sse(chunks), both, cuts);
         expect(text).toBe(sse(chunks.map((chunk) => stripped(structuredClone(chunk), both)).filter((chunk) => chunk !== undefined)));
       }),
@@ -107,9 +110,16 @@ describe("an answer on its way to the client", () => {
   });
 
   test("keeps what the client did ask for", () => {
-    const chunks = [event({ delta: { content: "a" }, token_ids: [5] }, { usage: null }), event({ delta: { content: "b" }, token_ids: [6] }, { usage: null })];
+    const chunks = [event({ delta: { content: "a" }, token_ids: [5] }, { usage: null }), event({ delta: { content: "b" }, token_ids: [6], finish_reason: "stop" }, { usage: null })];
     expect(push(sse(chunks), { ids: false, usage: true }).text).toBe(sse(chunks.map((chunk) => stripped(structuredClone(chunk), { ids: false, usage: true }) ?? chunk)));
     expect(push(sse(chunks), { ids: true, usage: false }).text).toBe(sse(chunks.map((chunk) => stripped(structuredClone(chunk), { ids: true, usage: false }) ?? chunk)));
+  });
+
+  test.each([[[]], [["a", "b"]]])("that is said to be done and of no choice to be finished is lost: after %j", (words: string[]) => {
+    const watch = new Watch(new FirstLeg(ask({}), new Delivered(), undefined));
+    const given = decode(watch.push(encode(sse(words.map((content) => event({ delta: { content } }))))));
+    expect(given).toBe(words.length === 0 ? "data: [DONE]\n\n" : words.map((content) => `data: ${JSON.stringify(event({ delta: { content } }))}\n\n`).join(""));
+    expect([watch.finished, watch.fault?.kind]).toEqual(words.length === 0 ? [true, undefined] : [false, "malformed"]);
   });
 
   test("is finished when every choice is", () => {

@@ -73,6 +73,8 @@ export class Watch {
   /** The same as the client gets it, when that is something else. */
   #likeInstead: Around | undefined;
   #malformed = false;
+  /** A choice has been spoken of. */
+  #answering = false;
   /** Choices that have a `finish_reason`. */
   #finishes = new Set<number>();
   /** What the client gets for the event just looked at, when it is not the event itself. */
@@ -179,6 +181,11 @@ export class Watch {
 
   #payload(payload: string, event: string | undefined): boolean {
     if (payload === "[DONE]") {
+      // llama.cpp's Python server ends so what another request has cut short (docs/engines.md): a truncation that looks finished
+      if (this.passage !== undefined && this.#answering && this.#finishes.size === 0) {
+        this.fault = { kind: "malformed", why: "the stream said that it is done, and of no choice that it is finished" };
+        return false;
+      }
       this.done = true;
       this.finished = true;
       const ending = this.passage?.ending() ?? "";
@@ -219,6 +226,7 @@ export class Watch {
   #finish(chunk: Chunk): boolean {
     let ends = false;
     if (Array.isArray(chunk.choices)) {
+      if (chunk.choices.length > 0) this.#answering = true;
       for (const choice of chunk.choices) {
         if (typeof choice?.finish_reason !== "string") continue;
         ends = true;

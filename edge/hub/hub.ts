@@ -474,7 +474,7 @@ export class Hub extends DurableObject<FleetEnv> {
         // with the brake on, what a host had stays there
         const lost = revoked || (silent && brake === undefined);
         const leaving = leavingReason(row, host) !== undefined;
-        return { id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0 };
+        return { id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0, images: (row?.protocol ?? 1) >= 3 };
       }),
       assigned: new Map([...before].map(([id, { replicas }]) => [id, replicas])),
       states,

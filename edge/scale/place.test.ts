@@ -345,6 +345,16 @@ describe("place() empties a host that is leaving", () => {
 });
 
 describe("place() fits", () => {
+  test("an image goes to hosts whose agents know images, and to no other", () => {
+    const fleet = new Fleet();
+    fleet.hosts = [host("old", { images: false }), host("new", { images: true })];
+    fleet.services = [{ task: task("chat", "d1", { image: "vllm/vllm-openai:v0.32.0" }), count: 2 }];
+    fleet.plan();
+    expect([fleet.assigned.get("old")?.length ?? 0, fleet.assigned.get("new")?.length]).toEqual([0, 2]);
+    fleet.hosts = [host("old", { images: false })];
+    expect(fleet.plan().unplaced).toEqual([{ service: "chat", count: 2, reason: "the agents of the hosts that are connected are too old for images: update them" }]);
+  });
+
   test("one replica with a fixed port a host, and says why the rest has none", () => {
     const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a", { fixedPort: 8080 }), 3);
     expect(fleet.plan().unplaced).toEqual([{ service: "chat", count: 1, reason: 'port 8080 is taken on every host: "run" names it; listen on $PORT to have several on one host' }]);

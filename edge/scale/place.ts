@@ -13,6 +13,8 @@ export interface PlaceHost {
   /** Silent beyond its lease, or revoked: what it had is given to others. */
   lost: boolean;
   gpus: number;
+  /** False: its agent is of a protocol that does not know images, and would run the task on the host itself. */
+  images?: boolean;
 }
 
 export interface PlaceService {
@@ -65,6 +67,7 @@ function takes(facts: PlaceFacts, replica: AssignedReplica): { port: number | un
 /** Why a task does not fit on a host now; undefined when it does. */
 function misfit(facts: PlaceFacts, task: PlaceService["task"], host: PlaceHost, held: readonly Held[]): string | undefined {
   if (!host.usable) return host.leaving === true ? "the hosts that are connected are draining" : "no host is connected";
+  if (task.image !== undefined && host.images === false) return "the agents of the hosts that are connected are too old for images: update them";
   const there = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending"));
   if (task.fixedPort !== undefined && there.some((one) => takes(facts, one).port === task.fixedPort)) {
     return `port ${task.fixedPort} is taken on every host: "run" names it; listen on $PORT to have several on one host`;
