@@ -1,30 +1,32 @@
 import { DurableObject } from "cloudflare:workers";
-import { bundleBytesMax, bundleSchema, type Bundle, type FleetHost } from "../../schema/bundle.ts";
+import { bundleBytesMax, bundleSchema, type Bundle } from "../../schema/bundle.ts";
 import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
 import { gateKeyOf } from "../../schema/gate.ts";
-import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Assign, type AssignedReplica, type Challenge, type Hello, type HubMessage, type ReplicaState } from "../../schema/protocol.ts";
+import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Challenge, type Hello, type HubMessage } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
 import type { RegionStatus, RosterVersion, Snapshot, SnapshotChange, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
 import { toldSchema, type Told } from "../../schema/telemetry.ts";
-import type { Task } from "../../schema/task.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { brakeReason, nextLook, type Brake } from "../scale/brake.ts";
-import { place } from "../scale/place.ts";
 import { regionsOf } from "../regions.ts";
+import { Assignments } from "./assignments.ts";
 import { Changes } from "./changes.ts";
 import { owned } from "./claims.ts";
-import { fighting, holds, noted, type Clone, type Takeover } from "./clones.ts";
+import type { Clone } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
+import { Exchange } from "./exchange.ts";
+import { hostsOf } from "./hosts.ts";
 import { changesOf, Journal, type After, type JournalEntry } from "./journal.ts";
 import { Losses } from "./losses.ts";
 import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { heartbeat, isLost, leavingReason, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { heartbeat, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { spreadMs } from "./spread.ts";
+import { Takeovers } from "./takeovers.ts";
 import { Traffic } from "./telemetry.ts";
 import { signTicket } from "./ticket.ts";
 import { Unchanged } from "./unchanged.ts";
@@ -32,8 +34,6 @@ import { Unchanged } from "./unchanged.ts";
 /** Data links that an agent holds: two, so that one may fail, and up to four where it asks for more (facts/failures.md §2). */
 const relaysPerHost = 2;
 const relaysPerHostMax = 4;
-/** Another region's copy older than this is asked for again, behind the answer. */
-const exchangeMs = 1_000;
 
 /** What a control link's socket keeps through hibernation. */
 interface LinkState {
@@ -44,19 +44,12 @@ interface LinkState {
   instance?: string;
 }
 
-interface Assignment {
-  generation: number;
-  replicas: AssignedReplica[];
-}
-
 /**
  * One per region: agents' control links, the roster, and the region's snapshot.
  *
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
- * substance changes; `assign:<id>` an `Assignment`; `task:<digest>` tasks that may still be running; `number:<service>` the last
- * number given; `epoch:<id>` the last session of a host; `takeovers:<id>` connections that took over from others of its own, and
- * `clone:<id>` that its identity is in two places;
- * `quarantined` the requests that are refused. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
+ * substance changes; `epoch:<id>` the last session of a host; `quarantined` the requests that are refused; `brake`; and what
+ * `Assignments` and `Takeovers` keep. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
  * wakes counts from its waking for those whose sockets are open.
  */
 export class Hub extends DurableObject<FleetEnv> {
@@ -67,8 +60,8 @@ export class Hub extends DurableObject<FleetEnv> {
   readonly #sockets = new Map<string, WebSocket>();
   /** What sockets' attachments say, read once: a heartbeat must not cost a deserialisation. */
   readonly #links = new WeakMap<WebSocket, LinkState>();
-  /** What `assign:` keys say, read once. */
-  readonly #assignments = new Map<string, Assignment>();
+  readonly #assignments: Assignments;
+  readonly #takeovers: Takeovers;
   readonly #unchanged = new Unchanged();
   readonly #changes = new Changes();
   /** Of this waking. */
@@ -77,8 +70,7 @@ export class Hub extends DurableObject<FleetEnv> {
   readonly #unheard = new Set<string>();
   #plannedAt = 0;
   #planning: ReturnType<typeof setTimeout> | undefined;
-  readonly #others = new Map<Region, { snapshot: Snapshot; at: number }>();
-  #asking = false;
+  readonly #exchange: Exchange;
   #bundle: Bundle | undefined;
   #quarantined: Quarantine[] = [];
   #unplaced: RegionStatus["unplaced"] = [];
@@ -93,6 +85,9 @@ export class Hub extends DurableObject<FleetEnv> {
     const name = ctx.id.name ?? "";
     if (!isRegion(name)) throw new Error(`Cannot start a Hub named "${name}": it is no region`);
     this.#region = name;
+    this.#exchange = new Exchange({ regions: regionsOf(env).filter((region) => region !== name), ask: (region) => env.HUB.getByName(region).snapshot(), now: Date.now });
+    this.#assignments = new Assignments(ctx.storage.kv);
+    this.#takeovers = new Takeovers(ctx.storage.kv);
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
@@ -138,9 +133,11 @@ export class Hub extends DurableObject<FleetEnv> {
   /** What an isolate lacks: the bundle if its own is older than ours, and every region's snapshot. */
   async view(bundleVersion: number, known: Partial<Record<Region, RosterVersion | undefined>> = {}): Promise<ViewUpdate> {
     const route = this.#bundle?.route;
-    await this.#exchange();
+    const asked = this.#exchange.refresh();
+    if (asked?.first === true) await asked.work;
+    else if (asked !== undefined) this.ctx.waitUntil(asked.work);
     const change = this.#changesSince(known[this.#region]);
-    const others = [...this.#others.values()].map((other) => other.snapshot);
+    const others = this.#exchange.snapshots;
     return {
       bundleVersion: route?.version ?? 0,
       ...(route !== undefined && route.version > bundleVersion ? { route } : {}),
@@ -171,10 +168,10 @@ export class Hub extends DurableObject<FleetEnv> {
 
   status(): RegionStatus {
     const generations = new Map<string, number>();
-    for (const id of this.#rows.keys()) generations.set(id, this.#assignment(id).generation);
+    for (const id of this.#rows.keys()) generations.set(id, this.#assignments.of(id).generation);
     const now = Date.now();
     const seen = status(
-      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#clones() },
+      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#takeovers.clones(this.#bundle === undefined ? undefined : hostsOf(this.#bundle)) },
       now,
     );
     const { brake } = this.#losses;
@@ -226,25 +223,6 @@ export class Hub extends DurableObject<FleetEnv> {
   explain(requestId: string): Recalled {
     const decision = this.#decisions.find(requestId);
     return { ...(decision === undefined ? {} : { decision }), kept: this.#decisions.size, keptMax: this.#decisions.max, since: this.#awakeSince };
-  }
-
-  /** Other regions' snapshots: the first time is waited for, later ones are fetched behind the answer. */
-  async #exchange(): Promise<void> {
-    const others = regionsOf(this.env).filter((region) => region !== this.#region);
-    const now = Date.now();
-    const due = others.filter((region) => now - (this.#others.get(region)?.at ?? 0) > exchangeMs);
-    if (due.length === 0 || this.#asking) return;
-    this.#asking = true;
-    const work = Promise.allSettled(
-      due.map(async (region) => {
-        const copy = await this.env.HUB.getByName(region).snapshot();
-        this.#others.set(region, { snapshot: copy, at: Date.now() });
-      }),
-    ).finally(() => {
-      this.#asking = false;
-    });
-    if (due.some((region) => !this.#others.has(region))) await work;
-    else this.ctx.waitUntil(work);
   }
 
   // ——— agents' control links ———
@@ -328,27 +306,15 @@ export class Hub extends DurableObject<FleetEnv> {
     if (current?.epoch === epoch) this.#put({ ...current, gateKey });
     send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: spreadMs(this.#rows.size), gate: { key: gateKey, now: Date.now() } });
     this.#replanSoon();
-    send(socket, this.#assign(hello.host));
+    send(socket, this.#assignments.message(hello.host, this.#bundle));
   }
 
   /** Ends a host's other connection. Undefined, or that its identity is in two places: then this one is to go as well. */
   #takeOver({ host, instance }: Hello, epoch: number, releases: number, now: number): Clone | undefined {
-    const { kv } = this.ctx.storage;
-    const stored = kv.get<Clone>(`clone:${host}`);
-    let clone = stored !== undefined && holds(stored, { releases }) ? stored : undefined;
-    if (stored !== undefined && clone === undefined) kv.delete(`clone:${host}`);
     const other = this.#sockets.get(host);
     const went = other === undefined ? undefined : this.#link(other).instance;
-    if (clone === undefined && other !== undefined) {
-      const takeovers = noted(kv.get<Takeover[]>(`takeovers:${host}`) ?? [], { at: now, ...(instance === undefined ? {} : { came: instance }), ...(went === undefined ? {} : { went }) });
-      const reason = fighting(takeovers, now);
-      if (reason === undefined) kv.put(`takeovers:${host}`, takeovers);
-      else {
-        clone = { since: now, reason, releases };
-        kv.put(`clone:${host}`, clone);
-        kv.delete(`takeovers:${host}`);
-      }
-    }
+    const took = other === undefined ? undefined : { ...(instance === undefined ? {} : { came: instance }), ...(went === undefined ? {} : { went }) };
+    const clone = this.#takeovers.judge(host, releases, took, now);
     if (other !== undefined) {
       this.#sockets.delete(host);
       if (clone === undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
@@ -361,18 +327,6 @@ export class Hub extends DurableObject<FleetEnv> {
     return clone;
   }
 
-  /** The hosts of this region that are shut out now. */
-  #clones(): Map<string, Clone> {
-    const clones = new Map<string, Clone>();
-    const hosts = this.#bundle === undefined ? undefined : hostsOf(this.#bundle);
-    for (const [key, clone] of this.ctx.storage.kv.list<Clone>({ prefix: "clone:" })) {
-      const id = key.slice("clone:".length);
-      const host = hosts?.get(id);
-      if (host !== undefined && holds(clone, host)) clones.set(id, clone);
-    }
-    return clones;
-  }
-
   async #heard(socket: WebSocket, link: LinkState, message: AgentMessage, text: string): Promise<void> {
     const row = link.host === undefined ? undefined : this.#rows.get(link.host);
     // a superseded session has no say; its socket is on its way out
@@ -381,15 +335,15 @@ export class Hub extends DurableObject<FleetEnv> {
     const now = Date.now();
     switch (message.type) {
       case "heartbeat": {
-        const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#assignment(row.id).replicas) }, now);
+        const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#assignments.of(row.id).replicas) }, now);
         this.#unchanged.took(row.id, text, next);
         if (!this.#put(next)) return this.#losses.sweep(this.#rows, now) ? this.#replanSoon() : undefined;
         // one that missed an assignment is told again
-        if (message.generation < this.#assignment(row.id).generation) send(socket, this.#assign(row.id));
+        if (message.generation < this.#assignments.of(row.id).generation) send(socket, this.#assignments.message(row.id, this.#bundle));
         return this.#replanSoon();
       }
       case "report":
-        for (const replica of owned([message.replica], this.#assignment(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
+        for (const replica of owned([message.replica], this.#assignments.of(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
         return;
       case "tickets":
         return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch, row.relaysWanted) });
@@ -444,92 +398,25 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#planning = undefined;
     const bundle = this.#bundle;
     if (bundle === undefined) return;
-    const { kv } = this.ctx.storage;
     const now = Date.now();
     this.#plannedAt = now;
     this.#losses.plan(this.#rows, now);
     this.#press(now);
     const { brake } = this.#losses;
     if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
-    const hosts = bundle.fleet.hosts.filter((host) => host.region === this.#region);
-    const services = bundle.fleet.services.map(({ task, replicas }) => ({ task, count: replicas[this.#region] ?? 0 }));
-    for (const { task } of services) if (kv.get(`task:${task.digest}`) === undefined) kv.put(`task:${task.digest}`, task);
-    const tasks = new Map<string, Omit<Task, "sealedSecrets">>();
-    for (const [key, task] of kv.list<Omit<Task, "sealedSecrets">>({ prefix: "task:" })) tasks.set(key.slice("task:".length), task);
-    for (const { task } of services) tasks.set(task.digest, task);
-
-    const before = new Map(hosts.map(({ id }) => [id, this.#assignment(id)]));
-    const states = new Map<string, ReplicaState>();
-    for (const row of this.#rows.values()) {
-      const own = new Set(before.get(row.id)?.replicas.map(({ id }) => id));
-      for (const replica of row.replicas) if (own.has(replica.id)) states.set(replica.id, replica);
-    }
-    const { assigned, unplaced } = place({
-      region: this.#region,
-      services,
-      hosts: hosts.map((host) => {
-        const { id, revoked } = host;
-        const row = this.#rows.get(id);
-        const silent = isLost(row, now, this.#awakeSince);
-        // with the brake on, what a host had stays there
-        const lost = revoked || (silent && brake === undefined);
-        const leaving = leavingReason(row, host) !== undefined;
-        return { id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0, images: (row?.protocol ?? 1) >= 3 };
-      }),
-      assigned: new Map([...before].map(([id, { replicas }]) => [id, replicas])),
-      states,
-      removed: new Set(bundle.fleet.removed),
-      tasks,
-      nextNumber: (service) => {
-        const number = (kv.get<number>(`number:${service}`) ?? 0) + 1;
-        kv.put(`number:${service}`, number);
-        return number;
-      },
-    });
+    const { reassigned, unplaced } = this.#assignments.plan({ region: this.#region, bundle, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined }, now);
     this.#unplaced = unplaced;
     for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
-    const names = new Map(hosts.map(({ id, name }) => [id, name]));
-    const used = new Set(services.map(({ task }) => task.digest));
-    for (const [host, replicas] of assigned) {
-      const was = before.get(host) ?? { generation: 0, replicas: [] };
-      for (const { digest } of replicas) used.add(digest);
-      if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
-      const next: Assignment = { generation: was.generation + 1, replicas };
-      kv.put(`assign:${host}`, next);
-      for (const change of changesOf(was.replicas, replicas, names.get(host) ?? host, now)) {
+    for (const { host, name, before, after } of reassigned) {
+      for (const change of changesOf(before, after, name, now)) {
         this.#journal.add(change);
         this.#traffic.decided(change.service, change.action);
       }
-      this.#assignments.set(host, next);
       // what it says of its replicas is held against another list now
       this.#unchanged.forget(host);
       const socket = this.#sockets.get(host);
-      if (socket !== undefined) send(socket, this.#assign(host));
+      if (socket !== undefined) send(socket, this.#assignments.message(host, bundle));
     }
-    for (const digest of tasks.keys()) if (!used.has(digest)) kv.delete(`task:${digest}`);
-  }
-
-  #assignment(host: string): Assignment {
-    let known = this.#assignments.get(host);
-    if (known === undefined) {
-      known = this.ctx.storage.kv.get<Assignment>(`assign:${host}`) ?? { generation: 0, replicas: [] };
-      this.#assignments.set(host, known);
-    }
-    return known;
-  }
-
-  /** The desired state of a host, with each task that it needs and the secrets sealed to it. */
-  #assign(host: string): Assign {
-    const { generation, replicas } = this.#assignment(host);
-    const tasks: Task[] = [];
-    for (const digest of new Set(replicas.map((replica) => replica.digest))) {
-      const current = this.#bundle?.fleet.services.find(({ task }) => task.digest === digest);
-      const task = current?.task ?? this.ctx.storage.kv.get<Omit<Task, "sealedSecrets">>(`task:${digest}`);
-      if (task === undefined) continue;
-      const sealedSecrets = current?.sealedSecrets[host];
-      tasks.push(sealedSecrets === undefined ? task : { ...task, sealedSecrets });
-    }
-    return { type: "assign", generation, tasks, replicas };
   }
 
   /** A revoked host's links are closed at once, data links too. */
@@ -545,12 +432,11 @@ export class Hub extends DurableObject<FleetEnv> {
       this.#rows.delete(row.id);
       this.#sockets.delete(row.id);
       this.#unheard.delete(row.id);
-      this.#assignments.delete(row.id);
+      this.#assignments.forget(row.id);
+      this.#takeovers.forget(row.id);
       this.#unchanged.forget(row.id);
       this.#changes.remove(row.id);
       this.ctx.storage.kv.delete(`host:${row.id}`);
-      this.ctx.storage.kv.delete(`assign:${row.id}`);
-      for (const kind of ["takeovers", "clone"]) this.ctx.storage.kv.delete(`${kind}:${row.id}`);
     }
   }
 
@@ -591,18 +477,6 @@ export class Hub extends DurableObject<FleetEnv> {
     const set = await this.ctx.storage.getAlarm();
     if (set === null || set > due) await this.ctx.storage.setAlarm(due);
   }
-}
-
-const byBundle = new WeakMap<Bundle, ReadonlyMap<string, FleetHost>>();
-
-/** A bundle's hosts by id: made once a bundle. */
-function hostsOf(bundle: Bundle): ReadonlyMap<string, FleetHost> {
-  let hosts = byBundle.get(bundle);
-  if (hosts === undefined) {
-    hosts = new Map(bundle.fleet.hosts.map((host) => [host.id, host]));
-    byBundle.set(bundle, hosts);
-  }
-  return hosts;
 }
 
 const knownTypes: ReadonlySet<string> = new Set(agentMessageSchema.options.map((option) => option.shape.type.value));

@@ -1,0 +1,135 @@
+import type { Bundle } from "../../schema/bundle.ts";
+import type { Now } from "../../schema/clock.ts";
+import type { Assign, AssignedReplica, ReplicaState } from "../../schema/protocol.ts";
+import type { Region } from "../../schema/region.ts";
+import type { RegionStatus } from "../../schema/snapshot.ts";
+import type { Task } from "../../schema/task.ts";
+import { place } from "../scale/place.ts";
+import { isLost, leavingReason, type HostRow } from "./roster.ts";
+
+/** Agents of this protocol and later know images; an earlier one would run such a task on the host itself. */
+const imagesSince = 3;
+
+interface Assignment {
+  generation: number;
+  replicas: AssignedReplica[];
+}
+
+/** What a plan is made of. */
+export interface PlanFacts {
+  region: Region;
+  bundle: Bundle;
+  rows: ReadonlyMap<string, HostRow>;
+  awakeSince: Now;
+  /** What is lost keeps its places, and nothing is moved. */
+  braked: boolean;
+}
+
+/** A host whose list is another than before. */
+export interface Reassigned {
+  host: string;
+  name: string;
+  before: readonly AssignedReplica[];
+  after: readonly AssignedReplica[];
+}
+
+/** What each host of a region is to run, kept in its Hub's storage: `assign:<host>`, `task:<digest>` and `number:<service>`. */
+export class Assignments {
+  readonly #kv: DurableObjectStorage["kv"];
+  /** What `assign:` keys say, read once. */
+  readonly #known = new Map<string, Assignment>();
+
+  constructor(kv: DurableObjectStorage["kv"]) {
+    this.#kv = kv;
+  }
+
+  of(host: string): Assignment {
+    let known = this.#known.get(host);
+    if (known === undefined) {
+      known = this.#kv.get<Assignment>(`assign:${host}`) ?? { generation: 0, replicas: [] };
+      this.#known.set(host, known);
+    }
+    return known;
+  }
+
+  forget(host: string): void {
+    this.#known.delete(host);
+    this.#kv.delete(`assign:${host}`);
+  }
+
+  /** The desired state of a host as it is told, with each task that it needs and the secrets sealed to it. */
+  message(host: string, bundle: Bundle | undefined): Assign {
+    const { generation, replicas } = this.of(host);
+    const tasks: Task[] = [];
+    for (const digest of new Set(replicas.map((replica) => replica.digest))) {
+      const current = bundle?.fleet.services.find(({ task }) => task.digest === digest);
+      const task = current?.task ?? this.#kv.get<Omit<Task, "sealedSecrets">>(`task:${digest}`);
+      if (task === undefined) continue;
+      const sealedSecrets = current?.sealedSecrets[host];
+      tasks.push(sealedSecrets === undefined ? task : { ...task, sealedSecrets });
+    }
+    return { type: "assign", generation, tasks, replicas };
+  }
+
+  /** Compares what is assigned with what should be, and keeps what should be. @returns the hosts for which it differs */
+  plan({ region, bundle, rows, awakeSince, braked }: PlanFacts, now: Now): { reassigned: Reassigned[]; unplaced: RegionStatus["unplaced"] } {
+    const hosts = bundle.fleet.hosts.filter((host) => host.region === region);
+    const services = bundle.fleet.services.map(({ task, replicas }) => ({ task, count: replicas[region] ?? 0 }));
+    const before = new Map(hosts.map(({ id }) => [id, this.of(id)]));
+    const tasks = this.#tasks(services.map(({ task }) => task));
+    const { assigned, unplaced } = place({
+      region,
+      services,
+      hosts: hosts.map((host) => {
+        const { id, revoked } = host;
+        const row = rows.get(id);
+        const silent = isLost(row, now, awakeSince);
+        const lost = revoked || (silent && !braked);
+        const leaving = leavingReason(row, host) !== undefined;
+        return { id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0, images: (row?.protocol ?? 1) >= imagesSince };
+      }),
+      assigned: new Map([...before].map(([id, { replicas }]) => [id, replicas])),
+      states: this.#states(rows),
+      removed: new Set(bundle.fleet.removed),
+      tasks,
+      nextNumber: (service) => {
+        const number = (this.#kv.get<number>(`number:${service}`) ?? 0) + 1;
+        this.#kv.put(`number:${service}`, number);
+        return number;
+      },
+    });
+    const names = new Map(hosts.map(({ id, name }) => [id, name]));
+    const used = new Set(services.map(({ task }) => task.digest));
+    const reassigned: Reassigned[] = [];
+    for (const [host, replicas] of assigned) {
+      const was = this.of(host);
+      for (const { digest } of replicas) used.add(digest);
+      if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
+      const next: Assignment = { generation: was.generation + 1, replicas };
+      this.#kv.put(`assign:${host}`, next);
+      this.#known.set(host, next);
+      reassigned.push({ host, name: names.get(host) ?? host, before: was.replicas, after: replicas });
+    }
+    for (const digest of tasks.keys()) if (!used.has(digest)) this.#kv.delete(`task:${digest}`);
+    return { reassigned, unplaced };
+  }
+
+  /** The tasks of all versions that may still be running, the present ones kept for later. */
+  #tasks(present: readonly Omit<Task, "sealedSecrets">[]): Map<string, Omit<Task, "sealedSecrets">> {
+    for (const task of present) if (this.#kv.get(`task:${task.digest}`) === undefined) this.#kv.put(`task:${task.digest}`, task);
+    const tasks = new Map<string, Omit<Task, "sealedSecrets">>();
+    for (const [key, task] of this.#kv.list<Omit<Task, "sealedSecrets">>({ prefix: "task:" })) tasks.set(key.slice("task:".length), task);
+    for (const task of present) tasks.set(task.digest, task);
+    return tasks;
+  }
+
+  /** What hosts say of the replicas that are assigned to them; what one says of another's counts for nothing. */
+  #states(rows: PlanFacts["rows"]): Map<string, ReplicaState> {
+    const states = new Map<string, ReplicaState>();
+    for (const row of rows.values()) {
+      const own = new Set(this.of(row.id).replicas.map(({ id }) => id));
+      for (const replica of row.replicas) if (own.has(replica.id)) states.set(replica.id, replica);
+    }
+    return states;
+  }
+}
