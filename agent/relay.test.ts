@@ -172,7 +172,8 @@ describe("openRelays()", () => {
     const { send, of, messages } = await world((_request, answer) => void answer.end("x"));
     send(...Array.from({ length: 20 }, (_, i) => [open(i), end(i)]).flat());
     await until(() => Array.from({ length: 20 }, (_, i) => of(i).ended).every(Boolean));
-    expect(messages[0]?.length).toBe(20);
+    // one for each stream at least: an answer that is there already comes with them
+    expect(new Set(messages[0]?.map(({ stream }) => stream)).size).toBe(20);
   });
 
   test("sends no more than its credit and holds the replica back", async () => {

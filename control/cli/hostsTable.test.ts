@@ -28,5 +28,5 @@ test("hostsTable() shows a dash for what is not known, and never 0", () => {
 });
 
 test("hostsTable() says below why a host does not serve", () => {
-  expect(hostsTable([host({ state: "draining", reason: "its operator drains it" }), host({ id: "host_2" })], 10_000)).toMatch(/\nhost_1 is draining: its operator drains it$/);
+  expect(hostsTable([host({ state: "draining", reason: "its operator drains it" }), host({ id: "host_2" })], 10_000)).toMatch(/\nbox \(host_1\) is draining: its operator drains it$/);
 });
