@@ -18,7 +18,7 @@ import { owned } from "./claims.ts";
 import type { Clone } from "./clones.ts";
 import { Decisions } from "./decisions.ts";
 import { Exchange } from "./exchange.ts";
-import { hostsOf } from "./hosts.ts";
+import { enrolledIn, hostsOf } from "./hosts.ts";
 import { changesOf, Journal, type After, type JournalEntry } from "./journal.ts";
 import { Losses } from "./losses.ts";
 import { fleetMetrics, type RegionFigures } from "./metrics.ts";
@@ -304,7 +304,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const [relays, gateKey] = await Promise.all([this.#tickets(hello.host, epoch, hello.relays), gateKeyOf(this.env.FAIRLEAD_TICKET_KEY, hello.host, epoch)]);
     const current = this.#rows.get(hello.host);
     if (current?.epoch === epoch) this.#put({ ...current, gateKey });
-    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: spreadMs(this.#rows.size), gate: { key: gateKey, now: Date.now() } });
+    send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: spreadMs(enrolledIn(this.#bundle, this.#region)), gate: { key: gateKey, now: Date.now() } });
     this.#replanSoon();
     send(socket, this.#assignments.message(hello.host, this.#bundle));
   }
