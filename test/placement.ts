@@ -1,0 +1,79 @@
+import type { AssignedReplica, ReplicaState } from "../schema/protocol.ts";
+import type { Phase } from "../schema/replica.ts";
+import { place, type PlaceFacts, type PlaceHost, type PlaceService, type Placement } from "../edge/scale/place.ts";
+
+type PlaceTask = PlaceService["task"];
+
+export function task(service: string, digest: string, fields: Partial<PlaceTask> = {}): PlaceTask {
+  return {
+    service, digest, version: 1, run: "serve", envs: {}, drainMs: 0, gpus: 0,
+    probe: { path: "/", initialDelayMs: 0, timeoutMs: 1, intervalMs: 1, failureThresholdMs: 0, headers: {} },
+    ...fields,
+  };
+}
+
+export function host(id: string, fields: Partial<PlaceHost> = {}): PlaceHost {
+  return { id, usable: true, lost: false, gpus: 0, ...fields };
+}
+
+/** A region that remembers, as its Hub does: what is assigned, the phases, the numbers given. */
+export class Fleet {
+  services: PlaceService[] = [];
+  hosts: PlaceHost[] = [];
+  assigned = new Map<string, AssignedReplica[]>();
+  readonly phases = new Map<string, Phase>();
+  readonly removed = new Set<string>();
+  readonly tasks = new Map<string, PlaceTask>();
+  readonly #numbers = new Map<string, number>();
+  given = 0;
+
+  facts(): PlaceFacts {
+    for (const service of this.services) this.tasks.set(service.task.digest, service.task);
+    const states = new Map<string, ReplicaState>();
+    for (const one of [...this.assigned.values()].flat()) {
+      const phase = this.phases.get(one.id);
+      if (phase !== undefined) states.set(one.id, { ...one, phase, since: 0, restarts: 0, wasReady: false, inFlight: 0 });
+    }
+    return {
+      region: "local", services: this.services, hosts: this.hosts, assigned: this.assigned, states, removed: this.removed, tasks: this.tasks,
+      nextNumber: (service) => {
+        this.given++;
+        const number = (this.#numbers.get(service) ?? 0) + 1;
+        this.#numbers.set(service, number);
+        return number;
+      },
+    };
+  }
+
+  /** Plan, and take the plan over. */
+  plan(): Placement {
+    const placement = place(this.facts());
+    this.assigned = placement.assigned;
+    return placement;
+  }
+
+  want(service: PlaceTask, count: number): this {
+    this.services = [...this.services.filter(({ task: { service: name } }) => name !== service.service), { task: service, count }];
+    return this;
+  }
+
+  on(...hosts: PlaceHost[]): this {
+    this.hosts = hosts;
+    return this;
+  }
+
+  set(phase: Phase, ...ids: string[]): this {
+    for (const id of ids) this.phases.set(id, phase);
+    return this;
+  }
+
+  /** Ids by host, sorted. */
+  ids(): Record<string, string[]> {
+    return Object.fromEntries([...this.assigned].map(([id, list]) => [id, list.map((one) => one.id).sort()]));
+  }
+
+  all(): AssignedReplica[] {
+    return [...this.assigned.values()].flat();
+  }
+}
+
