@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { fromZeroSchema, rolloutPolicySchema, scalePolicySchema } from "./policy.ts";
 import { regions, type Region } from "./region.ts";
 import { taskSchema } from "./task.ts";
 
@@ -94,6 +95,8 @@ export const routeServiceSchema = z.object({
   replicas: ownReplicasSchema.default(ownReplicasSchema.parse({})),
   /** The largest request body, in bytes. */
   bodyBytesMax: z.number().int().positive(),
+  /** Absent: a request that finds no replica is refused, or goes to a provider. */
+  fromZero: fromZeroSchema.optional(),
 });
 export type RouteService = z.infer<typeof routeServiceSchema>;
 
@@ -144,6 +147,11 @@ export const fleetServiceSchema = z.object({
   replicas: z.partialRecord(regionSchema, z.number().int().nonnegative()),
   /** Secrets by host id, each sealed to that host's key. */
   sealedSecrets: z.record(z.string(), z.string()),
+  /** Absent: `replicas` is what is wanted. */
+  policy: scalePolicySchema.optional(),
+  rollout: rolloutPolicySchema.optional(),
+  /** The version before, as long as a rollout may go back to it or keeps it beside the new one. */
+  previous: z.object({ task: taskSchema.omit({ sealedSecrets: true }), sealedSecrets: z.record(z.string(), z.string()) }).optional(),
 });
 export type FleetService = z.infer<typeof fleetServiceSchema>;
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { reconcile } from "../agent/reconcile.ts";
 import { owned } from "../edge/hub/claims.ts";
 import { heartbeat, isLost, newRow, report, type HostRow } from "../edge/hub/roster.ts";
-import { place } from "../edge/scale/place.ts";
+import { assign } from "../edge/scale/assign.ts";
 import type { Assign, AssignedReplica, Heartbeat, ReplicaState } from "../schema/protocol.ts";
 import { isOver } from "../schema/replica.ts";
 import type { Task } from "../schema/task.ts";
@@ -117,7 +117,7 @@ class Hub {
 
   replan(now: number): void {
     const states = new Map([...this.rows.values()].flatMap(({ replicas }) => replicas.map((one) => [one.id, one] as const)));
-    const { assigned } = place({
+    const { assigned } = assign({
       region: "local",
       services: [{ task: taskOf(this.version), count: this.count }],
       hosts: hostIds.map((id) => {

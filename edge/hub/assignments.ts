@@ -4,7 +4,7 @@ import type { Assign, AssignedReplica, ReplicaState } from "../../schema/protoco
 import type { Region } from "../../schema/region.ts";
 import type { RegionStatus } from "../../schema/snapshot.ts";
 import type { Task } from "../../schema/task.ts";
-import { place } from "../scale/place.ts";
+import { assign } from "../scale/assign.ts";
 import { isLost, leavingReason, type HostRow } from "./roster.ts";
 
 /** Agents of this protocol and later know images; an earlier one would run such a task on the host itself. */
@@ -77,7 +77,7 @@ export class Assignments {
     const services = bundle.fleet.services.map(({ task, replicas }) => ({ task, count: replicas[region] ?? 0 }));
     const before = new Map(hosts.map(({ id }) => [id, this.of(id)]));
     const tasks = this.#tasks(services.map(({ task }) => task));
-    const { assigned, unplaced } = place({
+    const { assigned, unplaced } = assign({
       region,
       services,
       hosts: hosts.map((host) => {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { Fleet, host, task } from "../../test/placement.ts";
-import type { PlaceHost } from "./place.ts";
+import { Fleet, host, task } from "../../test/assignment.ts";
+import type { AssignHost } from "./assign.ts";
 
-describe("place() spreads", () => {
+describe("assign() spreads", () => {
   test("nothing over no hosts, with the reason", () => {
     expect(new Fleet().want(task("chat", "a"), 2).plan()).toEqual({ assigned: new Map(), unplaced: [{ service: "chat", count: 2, reason: "no host is enrolled" }] });
   });
@@ -32,7 +32,7 @@ describe("place() spreads", () => {
   });
 });
 
-describe("place() keeps and moves", () => {
+describe("assign() keeps and moves", () => {
   test("a lost host's replicas move, under new numbers, and do not come back with it", () => {
     const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 2);
     fleet.plan();
@@ -107,7 +107,7 @@ describe("place() keeps and moves", () => {
   });
 });
 
-describe("place() updates", () => {
+describe("assign() updates", () => {
   test("rolling: the new one beside the old, and the old goes when the new is ready", () => {
     const fleet = new Fleet().on(host("h1")).want(task("chat", "a"), 1);
     fleet.plan();
@@ -193,8 +193,8 @@ describe("place() updates", () => {
   });
 });
 
-describe("place() empties a host that is leaving", () => {
-  const leaving = (id: string, fields: Partial<PlaceHost> = {}): PlaceHost => host(id, { usable: false, leaving: true, ...fields });
+describe("assign() empties a host that is leaving", () => {
+  const leaving = (id: string, fields: Partial<AssignHost> = {}): AssignHost => host(id, { usable: false, leaving: true, ...fields });
 
   test("the replacement is asked for at once, and what is there serves until it is ready", () => {
     const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 1);
@@ -267,7 +267,7 @@ describe("place() empties a host that is leaving", () => {
   });
 });
 
-describe("place() fits", () => {
+describe("assign() fits", () => {
   test("an image goes to hosts whose agents know images, and to no other", () => {
     const fleet = new Fleet();
     fleet.hosts = [host("old", { images: false }), host("new", { images: true })];

@@ -1,10 +1,10 @@
 import type { AssignedReplica, ReplicaState } from "../schema/protocol.ts";
 import type { Phase } from "../schema/replica.ts";
-import { place, type PlaceFacts, type PlaceHost, type PlaceService, type Placement } from "../edge/scale/place.ts";
+import { assign, type AssignFacts, type AssignHost, type AssignService, type Assigned } from "../edge/scale/assign.ts";
 
-type PlaceTask = PlaceService["task"];
+type AssignTask = AssignService["task"];
 
-export function task(service: string, digest: string, fields: Partial<PlaceTask> = {}): PlaceTask {
+export function task(service: string, digest: string, fields: Partial<AssignTask> = {}): AssignTask {
   return {
     service, digest, version: 1, run: "serve", envs: {}, drainMs: 0, gpus: 0,
     probe: { path: "/", initialDelayMs: 0, timeoutMs: 1, intervalMs: 1, failureThresholdMs: 0, headers: {} },
@@ -12,22 +12,22 @@ export function task(service: string, digest: string, fields: Partial<PlaceTask>
   };
 }
 
-export function host(id: string, fields: Partial<PlaceHost> = {}): PlaceHost {
+export function host(id: string, fields: Partial<AssignHost> = {}): AssignHost {
   return { id, usable: true, lost: false, gpus: 0, ...fields };
 }
 
 /** A region that remembers, as its Hub does: what is assigned, the phases, the numbers given. */
 export class Fleet {
-  services: PlaceService[] = [];
-  hosts: PlaceHost[] = [];
+  services: AssignService[] = [];
+  hosts: AssignHost[] = [];
   assigned = new Map<string, AssignedReplica[]>();
   readonly phases = new Map<string, Phase>();
   readonly removed = new Set<string>();
-  readonly tasks = new Map<string, PlaceTask>();
+  readonly tasks = new Map<string, AssignTask>();
   readonly #numbers = new Map<string, number>();
   given = 0;
 
-  facts(): PlaceFacts {
+  facts(): AssignFacts {
     for (const service of this.services) this.tasks.set(service.task.digest, service.task);
     const states = new Map<string, ReplicaState>();
     for (const one of [...this.assigned.values()].flat()) {
@@ -46,18 +46,18 @@ export class Fleet {
   }
 
   /** Plan, and take the plan over. */
-  plan(): Placement {
-    const placement = place(this.facts());
+  plan(): Assigned {
+    const placement = assign(this.facts());
     this.assigned = placement.assigned;
     return placement;
   }
 
-  want(service: PlaceTask, count: number): this {
+  want(service: AssignTask, count: number): this {
     this.services = [...this.services.filter(({ task: { service: name } }) => name !== service.service), { task: service, count }];
     return this;
   }
 
-  on(...hosts: PlaceHost[]): this {
+  on(...hosts: AssignHost[]): this {
     this.hosts = hosts;
     return this;
   }

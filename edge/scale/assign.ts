@@ -4,7 +4,7 @@ import { isOver } from "../../schema/replica.ts";
 import type { Region } from "../../schema/region.ts";
 import type { Task } from "../../schema/task.ts";
 
-export interface PlaceHost {
+export interface AssignHost {
   id: string;
   /** Connected, within its lease, not draining: may be given something new. */
   usable: boolean;
@@ -17,16 +17,16 @@ export interface PlaceHost {
   images?: boolean;
 }
 
-export interface PlaceService {
+export interface AssignService {
   task: Omit<Task, "sealedSecrets">;
   /** Desired replicas in this region. */
   count: number;
 }
 
-export interface PlaceFacts {
+export interface AssignFacts {
   region: Region;
-  services: readonly PlaceService[];
-  hosts: readonly PlaceHost[];
+  services: readonly AssignService[];
+  hosts: readonly AssignHost[];
   /** What each host is assigned now. */
   assigned: ReadonlyMap<string, readonly AssignedReplica[]>;
   /** What is known of each replica, by id. */
@@ -39,7 +39,7 @@ export interface PlaceFacts {
   nextNumber: (service: string) => number;
 }
 
-export interface Placement {
+export interface Assigned {
   assigned: Map<string, AssignedReplica[]>;
   unplaced: { service: string; count: number; reason: string }[];
 }
@@ -48,24 +48,24 @@ interface Held extends AssignedReplica {
   host: string;
 }
 
-function isReady(facts: PlaceFacts, replica: Held): boolean {
+function isReady(facts: AssignFacts, replica: Held): boolean {
   return facts.states.get(replica.id)?.phase === "ready";
 }
 
 /** Ended without having failed: its host took it back or its agent left. Another takes its place, under a new number. */
-function hasGone(facts: PlaceFacts, replica: Held): boolean {
+function hasGone(facts: AssignFacts, replica: Held): boolean {
   const phase = facts.states.get(replica.id)?.phase;
   return phase === "stopped" || phase === "reclaimed";
 }
 
 /** What a replica takes of its host: a fixed port, GPUs. */
-function takes(facts: PlaceFacts, replica: AssignedReplica): { port: number | undefined; gpus: number } {
+function takes(facts: AssignFacts, replica: AssignedReplica): { port: number | undefined; gpus: number } {
   const task = facts.tasks.get(replica.digest);
   return { port: task?.fixedPort, gpus: task?.gpus ?? 0 };
 }
 
 /** Why a task does not fit on a host now; undefined when it does. */
-function misfit(facts: PlaceFacts, task: PlaceService["task"], host: PlaceHost, held: readonly Held[]): string | undefined {
+function misfit(facts: AssignFacts, task: AssignService["task"], host: AssignHost, held: readonly Held[]): string | undefined {
   if (!host.usable) return host.leaving === true ? "the hosts that are connected are draining" : "no host is connected";
   if (task.image !== undefined && host.images === false) return "the agents of the hosts that are connected are too old for images: update them";
   const there = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending"));
@@ -86,7 +86,7 @@ function misfit(facts: PlaceFacts, task: PlaceService["task"], host: PlaceHost, 
  * one cannot fit beside the old one, the old one goes first: one at a time, the next when every new one is ready, and none for a
  * new one that would not fit then either.
  */
-export function place(facts: PlaceFacts): Placement {
+export function assign(facts: AssignFacts): Assigned {
   const lost = new Set(facts.hosts.filter((host) => host.lost).map((host) => host.id));
   const known = new Set(facts.hosts.map((host) => host.id));
   let held: Held[] = [];
@@ -98,12 +98,12 @@ export function place(facts: PlaceFacts): Placement {
   held = held.filter((replica) => wanted.has(replica.service));
 
   // again until nothing changes: what one service gives up is room for another, whichever comes first
-  let unplaced: Placement["unplaced"];
+  let unplaced: Assigned["unplaced"];
   let before: Set<string>;
   do {
     before = new Set(held.map(({ id }) => id));
     unplaced = [];
-    for (const { task, count } of facts.services) held = placeService(facts, task, count, held, unplaced);
+    for (const { task, count } of facts.services) held = assignService(facts, task, count, held, unplaced);
   } while (held.length !== before.size || held.some(({ id }) => !before.has(id)));
 
   // in one order, whatever the phases are: a list that says the same is the same
@@ -114,7 +114,7 @@ export function place(facts: PlaceFacts): Placement {
   return { assigned, unplaced };
 }
 
-function placeService(facts: PlaceFacts, task: PlaceService["task"], count: number, all: readonly Held[], unplaced: Placement["unplaced"]): Held[] {
+function assignService(facts: AssignFacts, task: AssignService["task"], count: number, all: readonly Held[], unplaced: Assigned["unplaced"]): Held[] {
   const others = all.filter((replica) => replica.service !== task.service);
   const mine = all.filter((replica) => replica.service === task.service);
   const hosts = new Map(facts.hosts.map((host) => [host.id, host]));
@@ -147,7 +147,7 @@ function placeService(facts: PlaceFacts, task: PlaceService["task"], count: numb
       keptOld = keptOld.filter((_, i) => i !== goes);
       continue;
     }
-    const load = (host: PlaceHost): number => held.filter((one) => one.host === host.id && one.service === task.service).length * 1000 + held.filter((one) => one.host === host.id).length;
+    const load = (host: AssignHost): number => held.filter((one) => one.host === host.id && one.service === task.service).length * 1000 + held.filter((one) => one.host === host.id).length;
     const host = fits.reduce((best, one) => (load(one) < load(best) ? one : best));
     const number = facts.nextNumber(task.service);
     kept.push({ id: replicaId(task.service, facts.region, number), service: task.service, number, version: task.version, digest: task.digest, host: host.id });

@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isOver, phases, type Phase } from "../../schema/replica.ts";
-import { Fleet, host, task } from "../../test/placement.ts";
-import { place, type Placement } from "./place.ts";
+import { Fleet, host, task } from "../../test/assignment.ts";
+import { assign, type Assigned } from "./assign.ts";
 
 // ——— any fleet, any history ———
 
@@ -27,7 +27,7 @@ const move: fc.Arbitrary<Move> = fc.record({
 const history = fc.array(move, { minLength: 1, maxLength: 5 });
 
 /** Let a region live through its moves; look at it after each plan. */
-function live(moves: readonly Move[], look: (fleet: Fleet, placement: Placement, before: Fleet["assigned"]) => void): void {
+function live(moves: readonly Move[], look: (fleet: Fleet, placement: Assigned, before: Fleet["assigned"]) => void): void {
   const fleet = new Fleet();
   for (const { services, hosts, phases: next, remove } of moves) {
     // a digest says what a replica takes: the same digest, the same needs
@@ -43,13 +43,13 @@ function live(moves: readonly Move[], look: (fleet: Fleet, placement: Placement,
   }
 }
 
-describe("place(), whatever has happened", () => {
+describe("assign(), whatever has happened", () => {
   test("is idempotent: placing what was placed changes nothing and gives no number", () => {
     fc.assert(
       fc.property(history, (moves) => {
         live(moves, (fleet, first) => {
           const given = fleet.given;
-          const again = place(fleet.facts());
+          const again = assign(fleet.facts());
           expect(again.assigned).toEqual(first.assigned);
           expect(again.unplaced).toEqual(first.unplaced);
           expect(fleet.given).toBe(given);
@@ -154,7 +154,7 @@ describe("place(), whatever has happened", () => {
   });
 });
 
-test("place() takes a ready replica off a leaving host only when as many as are wanted are ready or beyond the count", () => {
+test("assign() takes a ready replica off a leaving host only when as many as are wanted are ready or beyond the count", () => {
   fc.assert(
     fc.property(history, (moves) => {
       live(moves, (fleet, _, before) => {
@@ -171,7 +171,7 @@ test("place() takes a ready replica off a leaving host only when as many as are 
   );
 });
 
-test.each(["stopped", "reclaimed"] as const)("place() gives another, with a new number, for a replica that is %s", (phase) => {
+test.each(["stopped", "reclaimed"] as const)("assign() gives another, with a new number, for a replica that is %s", (phase) => {
   const fleet = new Fleet().on(host("a")).want(task("chat", "d1"), 1);
   fleet.plan();
   const [first] = fleet.assigned.get("a") ?? [];
