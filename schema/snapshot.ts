@@ -111,7 +111,7 @@ export interface RegionStatus {
   hosts: StatusHost[];
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
-  unplaced: { service: string; count: number; reason: string }[];
+  unplaced: { service: string; count: number; reason: string; zone?: string; spot?: boolean }[];
   /** Requests of the last minute, as isolates near this Hub told of them. */
   traffic?: TrafficRow[];
   /** Why nothing is moved although hosts are lost; absent when it is. */

@@ -74,9 +74,9 @@ export class Assignments {
   /** Compares what is assigned with what should be, and keeps what should be. @returns the hosts for which it differs */
   plan({ region, bundle, rows, awakeSince, braked }: PlanFacts, now: Now): { reassigned: Reassigned[]; unplaced: RegionStatus["unplaced"] } {
     const hosts = bundle.fleet.hosts.filter((host) => host.region === region);
-    const services = bundle.fleet.services.map(({ task, replicas }) => ({ task, count: replicas[region] ?? 0 }));
+    const services = bundle.fleet.services.map(({ task, replicas }) => ({ service: task.service, targets: [{ task, count: replicas[region] ?? 0 }] }));
     const before = new Map(hosts.map(({ id }) => [id, this.of(id)]));
-    const tasks = this.#tasks(services.map(({ task }) => task));
+    const tasks = this.#tasks(bundle.fleet.services.map(({ task }) => task));
     const { assigned, unplaced } = assign({
       region,
       services,
@@ -99,7 +99,7 @@ export class Assignments {
       },
     });
     const names = new Map(hosts.map(({ id, name }) => [id, name]));
-    const used = new Set(services.map(({ task }) => task.digest));
+    const used = new Set(bundle.fleet.services.map(({ task }) => task.digest));
     const reassigned: Reassigned[] = [];
     for (const [host, replicas] of assigned) {
       const was = this.of(host);
