@@ -3,6 +3,7 @@ import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
 import type { Readings } from "./readings.ts";
 import type { Region } from "./region.ts";
+import type { HostKind } from "./scale.ts";
 import type { TrafficRow } from "./telemetry.ts";
 
 /** A replica as the edge weighs it. */
@@ -95,6 +96,8 @@ export interface StatusHost extends SnapshotHost {
   /** As it said when it connected; absent for one that was not heard since its Hub knows of these. */
   agentVersion?: string;
   protocol?: number;
+  /** What kind of host it is; absent: it says nothing of it. */
+  kind?: HostKind;
   /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
   readings?: Readings;
   /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */

@@ -12,7 +12,7 @@ import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { brakeReason, nextLook, type Brake } from "../scale/brake.ts";
 import { regionsOf } from "../regions.ts";
-import { Assignments } from "./assignments.ts";
+import { Assignments, type PlanFacts } from "./assignments.ts";
 import { Changes } from "./changes.ts";
 import { owned } from "./claims.ts";
 import type { Clone } from "./clones.ts";
@@ -24,6 +24,7 @@ import { Losses } from "./losses.ts";
 import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
+import { reclaimsAfter, reclaimsByZone, type Reclaimed } from "./reclaims.ts";
 import { heartbeat, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { spreadMs } from "./spread.ts";
 import { Takeovers } from "./takeovers.ts";
@@ -48,7 +49,7 @@ interface LinkState {
  * One per region: agents' control links, the roster, and the region's snapshot.
  *
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
- * substance changes; `epoch:<id>` the last session of a host; `quarantined` the requests that are refused; `brake`; and what
+ * substance changes; `epoch:<id>` the last session of a host; `quarantined` the requests that are refused; `reclaims`; `brake`; and what
  * `Assignments` and `Takeovers` keep. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
  * wakes counts from its waking for those whose sockets are open.
  */
@@ -75,6 +76,7 @@ export class Hub extends DurableObject<FleetEnv> {
   #quarantined: Quarantine[] = [];
   #unplaced: RegionStatus["unplaced"] = [];
   readonly #losses: Losses;
+  #reclaims: readonly Reclaimed[] = [];
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
   readonly #traffic = new Traffic();
@@ -92,6 +94,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
+    this.#reclaims = ctx.storage.kv.get<Reclaimed[]>("reclaims") ?? [];
     for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) {
       this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
       if (row.linkUp) this.#unheard.add(row.id);
@@ -404,7 +407,7 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#press(now);
     const { brake } = this.#losses;
     if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
-    const { reassigned, unplaced } = this.#assignments.plan({ region: this.#region, bundle, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined }, now);
+    const { reassigned, unplaced } = this.#assignments.plan(this.#planFacts(bundle, now), now);
     this.#unplaced = unplaced;
     for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
     for (const { host, name, before, after } of reassigned) {
@@ -417,6 +420,15 @@ export class Hub extends DurableObject<FleetEnv> {
       const socket = this.#sockets.get(host);
       if (socket !== undefined) send(socket, this.#assignments.message(host, bundle));
     }
+  }
+
+  /** What a plan is made of; what is lost while the brake is on was reclaimed by nobody. */
+  #planFacts(bundle: Bundle, now: number): PlanFacts {
+    const { brake } = this.#losses;
+    const reclaims = brake === undefined ? reclaimsAfter(this.#reclaims, this.#rows, now, this.#awakeSince) : this.#reclaims;
+    if (reclaims !== this.#reclaims) this.ctx.storage.kv.put("reclaims", reclaims);
+    this.#reclaims = reclaims;
+    return { region: this.#region, bundle, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined, reclaims: reclaimsByZone(reclaims, now) };
   }
 
   /** A revoked host's links are closed at once, data links too. */

@@ -66,6 +66,18 @@ export function misfit(facts: FitFacts, task: AssignTask, host: AssignHost, held
   return undefined;
 }
 
+/** What takes neither a GPU nor a fixed port fits without bound, as far as a Hub can see. */
+export const roomMax = 1000;
+
+/** How many more replicas of a task fit on a host beside what is there. */
+export function room(facts: FitFacts, task: AssignTask, host: AssignHost, held: readonly Held[]): number {
+  if (misfit(facts, task, host, held) !== undefined) return 0;
+  if (task.fixedPort !== undefined) return 1;
+  if (task.gpus === 0) return roomMax;
+  const there = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending"));
+  return Math.min(roomMax, Math.floor((host.gpus - there.reduce((sum, one) => sum + takes(facts, one).gpus, 0)) / task.gpus));
+}
+
 /**
  * The host that a new replica had better have, of those on which it fits; the first of equals.
  *
