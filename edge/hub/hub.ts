@@ -206,6 +206,15 @@ export class Hub extends DurableObject<FleetEnv> {
     if (told !== undefined) this.#traffic.merge(toldSchema.parse(told), Date.now());
   }
 
+  /**
+   * A request near here finds no replica of a service ready; with what its isolate has counted by now.
+   *
+   * @throws when the counts are not what the schema says
+   */
+  wanted(_service: string, told?: Told): void {
+    this.record([], told);
+  }
+
   /** Requests to a service that this Hub was told of after so many, and what it decided about it; for logs. A new `since` counts from 0. */
   told(kind: "requests" | "journal", service: string, number: number, max: number): (After<DecisionRecord> | After<JournalEntry>) & { since: number } {
     const list = kind === "requests" ? this.#decisions.after(number, service, max) : this.#journal.after(number, service, max);
