@@ -26,11 +26,11 @@ export interface ScaleFactsSource {
 
 /** What this region knows of one service, for its Scaler. */
 export function scaleFacts(service: string, source: ScaleFactsSource, now: number): RegionFacts {
-  const { region, stamp, bundle, hosts, demand, versions, generation, unplaced, braked } = source;
+  const { region, stamp, awakeSince, bundle, hosts, demand, versions, generation, unplaced, braked } = source;
   const found = bundle?.fleet.services.find(({ task }) => task.service === service);
   const { sealedSecrets: _secrets, previous, ...open } = found ?? {};
   return {
-    region, stamp, at: now, bundleVersion: bundle?.route.version ?? 0,
+    region, stamp, since: awakeSince, at: now, bundleVersion: bundle?.route.version ?? 0,
     ...(found === undefined ? {} : { service: { ...(open as Omit<typeof found, "sealedSecrets" | "previous">), ...(previous === undefined ? {} : { previous: { version: previous.task.version, digest: previous.task.digest } }) } }),
     demand, versions, hosts: [...hosts], generation, braked,
     replicas: replicasOf(service, source, now),

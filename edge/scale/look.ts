@@ -1,8 +1,9 @@
 import type { Now, Random } from "../../schema/clock.ts";
-import { rolloutPolicySchema } from "../../schema/policy.ts";
+import { rolloutPolicySchema, type ScalePolicy } from "../../schema/policy.ts";
 import type { Region } from "../../schema/region.ts";
 import type { Desire, RegionFacts, ScaleDecision, ScaleHost } from "../../schema/scale.ts";
-import { decide, type Decided, type DecideState } from "./decide.ts";
+import type { Signals } from "../../schema/signals.ts";
+import { decide, type Decision, type DecideState } from "./decide.ts";
 import { place, type PlaceState } from "./place.ts";
 import { plan } from "./plan.ts";
 import { rollout, type Rollout, type RolloutState } from "./rollout.ts";
@@ -31,8 +32,8 @@ export interface Looked {
 
 const rolling = rolloutPolicySchema.parse({});
 
-/** Between two looks while a Hub has not what it was told, or did not answer. */
-const retryMs = 2_000;
+/** Between two looks while a Hub did not answer. */
+export const retryMs = 2_000;
 
 /**
  * One look at a service: what is going on, how many replicas that needs, of which versions, and where. Pure: the Scaler runs it on what
@@ -68,15 +69,27 @@ export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonl
   );
   const decisions = decisionsOf(kept.desire, decided, rolled, now);
   const next = plan(kept.desire, { service: task.service, version: task.version, desired: decided.desired, regions: placed.regions, rollout: rolled.status, decisions, now });
-  const generation = next === undefined ? kept.generation : Math.max(next.generation, kept.generation + 1, ...facts.map((one) => one.generation + 1));
-  const desire = next === undefined ? kept.desire : { ...next, generation };
+  const told = Math.max(...facts.map((one) => one.generation));
+  // a Hub that has a later one than was ever given was told by a Scaler whose memory is lost: it is to be told anew
+  const isNews = next !== undefined || (kept.desire !== undefined && told > kept.desire.generation);
+  const generation = isNews ? Math.max(kept.generation, told) + 1 : kept.generation;
+  const latest = next ?? kept.desire;
+  const desire = latest !== undefined && isNews ? { ...latest, generation } : latest;
   const behind = regions.filter((region) => (facts.find((one) => one.region === region)?.generation ?? 0) < (desire?.generation ?? 0));
-  const waits = [decided.nextMs, rolled.nextMs, behind.length > 0 || facts.length < regions.length ? retryMs : undefined].filter((ms): ms is number => ms !== undefined && Number.isFinite(ms));
+  const waits = [isAtRest(policy, decided, signals) ? decided.state.bounds.until - now : decided.nextMs, rolled.nextMs, facts.length < regions.length ? retryMs : undefined].filter((ms): ms is number => ms !== undefined && Number.isFinite(ms));
   return {
     kept: { memory, seen, decide: decided.state, rollout: rolled.state, place: placed.state, generation, ...(desire === undefined ? {} : { desire }) },
     behind,
     nextMs: waits.length === 0 ? undefined : Math.max(0, Math.min(...waits)),
   };
+}
+
+/** Nobody asks, nothing is on its way, and the number is the least: it changes when somebody asks, or by the clock of a schedule. */
+function isAtRest({ autoscaler, prestart }: ScalePolicy, { desired, state }: Pick<Decision, "desired" | "state">, { arrivals, concurrency, waiting, replicas }: Signals): boolean {
+  if (prestart) return false;
+  if (autoscaler === "fixed") return true;
+  const isQuiet = waiting === 0 && (concurrency.at(-1) ?? 0) === 0 && arrivals.every((count) => count === 0);
+  return isQuiet && desired <= state.bounds.min && replicas.length <= desired;
 }
 
 /** Where replicas may be: regions with hosts, in the operator's order; the first one while there are no hosts. */
@@ -86,7 +99,7 @@ function homesOf(hosts: readonly ScaleHost[], regions: readonly Region[]): Regio
 }
 
 /** What is worth telling people: a changed number, and each step of a rollout. */
-function decisionsOf(before: Desire | undefined, { action, desired, reason }: Pick<Decided, "action" | "desired" | "reason">, rolled: Pick<Rollout, "action">, now: Now): ScaleDecision[] {
+function decisionsOf(before: Desire | undefined, { action, desired, reason }: Pick<Decision, "action" | "desired" | "reason">, rolled: Pick<Rollout, "action">, now: Now): ScaleDecision[] {
   const decisions: ScaleDecision[] = [];
   if (desired !== before?.desired) decisions.push({ at: now, action: action === "hold" ? (desired > (before?.desired ?? 0) ? "up" : "down") : action, desired, reason });
   if (rolled.action !== undefined) decisions.push({ at: now, desired, ...rolled.action });

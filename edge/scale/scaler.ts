@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { RegionFacts } from "../../schema/scale.ts";
 import type { FleetEnv } from "../env.ts";
 import { regionsOf } from "../regions.ts";
-import { look, type Kept } from "./look.ts";
+import { look, retryMs, type Kept } from "./look.ts";
 
 /** A look that went wrong is repeated after so long. */
 const againMs = 5_000;
@@ -70,10 +70,10 @@ export class Scaler extends DurableObject<FleetEnv> {
       const { kept, behind, nextMs } = look(before, facts, regions, now, Math.random);
       this.ctx.storage.kv.put("kept", JSON.stringify(kept));
       const { desire } = kept;
-      // one that is not reached is behind at the next look as well
-      if (desire !== undefined) await Promise.allSettled(behind.map((region) => within(this.env.HUB.getByName(region).desire(desire), answerMs)));
-      if (nextMs === undefined) await this.ctx.storage.deleteAlarm();
-      else await this.ctx.storage.setAlarm(now + nextMs);
+      const told = desire === undefined ? [] : await Promise.allSettled(behind.map((region) => within(this.env.HUB.getByName(region).desire(desire), answerMs)));
+      const dueMs = told.some(({ status }) => status === "rejected") ? Math.min(nextMs ?? Infinity, retryMs) : nextMs;
+      if (dueMs === undefined) await this.ctx.storage.deleteAlarm();
+      else await this.ctx.storage.setAlarm(now + dueMs);
     } catch (error) {
       console.error(JSON.stringify({ message: "a look at a service failed", service: this.#service, error: String(error) }));
       await this.ctx.storage.setAlarm(now + againMs);
