@@ -1,7 +1,6 @@
 import type { Path, Report } from "./problem.ts";
 import { alternatives, gpuCounts, imageOf } from "./resources.ts";
-import { isExternal } from "./serviceRules.ts";
-import type { ServiceYaml } from "./serviceYaml.ts";
+import { isExternal, type ServiceYaml } from "./serviceYaml.ts";
 import type { TaskYaml } from "./taskYaml.ts";
 
 /** Say what a file asks for and this version accepts without acting on it, so that nobody relies on it. */

@@ -23,6 +23,7 @@ import { taskSchema } from "./task.ts";
  *   says `draining`, as before. A welcome may say over how long those that lost their Hub come back (`spreadMs`).
  * - 3 (2026-11-21): a hello says how many data links are wanted; a welcome says over how long lost links are to be opened again, and the
  *   key and time of the host's gate; a heartbeat says where that gate is. An agent of 2 has two links and no gate.
+ * - 3 (2026-11-21): a task may name its `accelerators` and `places`, which Hubs place by; agents need not read them.
  */
 export const protocol = 3;
 export const protocolMin = 1;

@@ -185,7 +185,7 @@ describe("parseService() refuses", () => {
     ["target_qps by accelerator without its policy", withService("{replica_policy: {min_replicas: 1, max_replicas: 2, target_qps_per_replica: {L4: 1}}}"), "needs load_balancing_policy: instance_aware_least_load"],
     ["that policy without target_qps by accelerator", withService("{load_balancing_policy: instance_aware_least_load}"), "service.load_balancing_policy: instance_aware_least_load needs"],
     ["an unknown balancing policy", withService("{load_balancing_policy: random}"), "must be one of round_robin, least_load, instance_aware_least_load"],
-    ["an unknown spot placer", withService("{replica_policy: {min_replicas: 1, spot_placer: best}}"), "spot_placer: must be dynamic_fallback"],
+    ["an unknown spot placer", withService("{replica_policy: {min_replicas: 1, spot_placer: best}}"), "spot_placer: must be one of dynamic_fallback, spothedge, default"],
     ["a fallback without spot", withService("{replica_policy: {min_replicas: 1, dynamic_ondemand_fallback: true}}"), "dynamic_ondemand_fallback: needs use_spot: true"],
     ["a spot placer over unlike machines", withService("{replica_policy: {min_replicas: 1, spot_placer: dynamic_fallback}}", "resources: {use_spot: true, any_of: [{cpus: 2}, {cpus: 4}]}\nrun: a $PORT"), "spot_placer: needs entries of any_of that differ in cloud, region and zone only"],
     ["job_recovery", withService("{}", "resources: {job_recovery: failover}\nrun: a $PORT"), "resources.job_recovery: cannot be used in a service"],
