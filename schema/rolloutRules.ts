@@ -9,12 +9,9 @@ export function checkRollout({ rollout }: ServiceYaml, report: Report): void {
   for (const [field, its] of [["steps", "canary"], ["share", "ab"], ["keep", "blue_green"]] as const) {
     if (rollout[field] != null && mode !== its) report("warning", [...at, field], `is of mode: ${its}, and the mode is ${mode}`);
   }
-  if (rollout.share === 0 || rollout.share === 1) report("error", [...at, "share"], "must be between 0% and 100%: both versions get some");
   (rollout.steps ?? []).forEach(({ share }, i, steps) => {
-    const here = [...at, "steps", i, "share"];
     const before = steps[i - 1]?.share;
-    if (share === 0) report("error", here, "must be more than 0%");
-    else if (before !== undefined && share <= before) report("error", here, `is ${percent(share)}, and the step before it is ${percent(before)}: shares must rise`);
+    if (before !== undefined && share <= before) report("error", [...at, "steps", i, "share"], `is ${percent(share)}, and the step before it is ${percent(before)}: shares must rise`);
   });
 }
 

@@ -5,9 +5,9 @@ import { amount, count, durationSchema, shareSchema, waitSchema } from "./yamlVa
 /** How many replicas, where, and how a version takes the place of another, as people write it: SkyServe's fields and Fairlead's. */
 
 const scheduleYamlSchema = z.strictObject({
-  cron: z.string(),
+  cron: z.string().max(100),
   duration: durationSchema,
-  timezone: z.string().nullish(),
+  timezone: z.string().max(64).nullish(),
   min_replicas: count,
   max_replicas: count,
 });
@@ -59,8 +59,8 @@ export const fromZeroYamlSchema = z.strictObject({ hold: waitSchema.nullish(), f
 
 export const rolloutYamlSchema = z.strictObject({
   mode: z.enum(rolloutModes).nullish(),
-  steps: z.array(z.strictObject({ share: shareSchema, for: durationSchema })).min(1).max(20).nullish(),
-  share: shareSchema.nullish(),
+  steps: z.array(z.strictObject({ share: shareSchema.refine((share) => share > 0, "must be more than 0%"), for: durationSchema })).min(1).max(20).nullish(),
+  share: shareSchema.refine((share) => share > 0 && share < 1, "must be between 0% and 100%: both versions get some").nullish(),
   rollback: z.boolean().nullish(),
   error_rate_max: shareSchema.nullish(),
   latency_ratio_max: z.number().min(1).nullish(),

@@ -122,6 +122,13 @@ describe("parseService() reads", () => {
     ["a chain that names its replicas by default", withService("{routing: {fallback_chain: [replicas]}}"), {}, { routing: { fallbackChain: ["replicas"] } }],
     ["a price that says nothing as none", withProviders("{name: p, endpoint: 'https://a.example', price: {}}"), {}, { providers: [{ name: "p", price: undefined }] }],
     ["SkyServe's probe defaults", withService("{readiness_probe: /up}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } } }],
+    ["the balancer's timeout as that of each read", withService("{load_balancer: {stream_timeout_seconds: 300}}"), {}, { timeouts: { ttftMs: 300_000, idleMs: 300_000, totalMs: 600_000 } }],
+    ["a longer one as the whole's too", withService("{load_balancer: {stream_timeout_seconds: 900}}"), {}, { timeouts: { ttftMs: 900_000, idleMs: 900_000, totalMs: 900_000 } }],
+    ["routing's timeouts before the balancer's", withService("{load_balancer: {stream_timeout_seconds: 60}, routing: {timeouts: {idle: 5s}}}"), {}, { timeouts: { ttftMs: 60_000, idleMs: 5_000, totalMs: 600_000 } }],
+    ["accelerators in their one form, each once, the first first", withService("{}", "resources: {accelerators: {a10g:8, L4: 2, A100-80GB}}\nrun: a $PORT"), {}, { task: { gpus: 8, accelerators: [{ name: "A10G", count: 8 }, { name: "L4", count: 2 }, { name: "A100-80GB", count: 1 }] } }],
+    ["accelerators of ordered machines", withService("{}", "resources: {ordered: [{accelerators: H100:1}, {accelerators: {l4: 4}}, {accelerators: H100}]}\nrun: a $PORT"), {}, { task: { accelerators: [{ name: "H100", count: 1 }, { name: "L4", count: 4 }] } }],
+    ["places, from infra or its parts", withService("{}", "resources: {any_of: [{infra: AWS}, {infra: gcp/*/us-central1-a, use_spot: false}, {cloud: gcp, region: us-east1}, {infra: '*/*/z'}, {infra: aws}]}\nrun: a $PORT"), {},
+      { task: { places: [{ cloud: "aws" }, { cloud: "gcp", zone: "us-central1-a", spot: false }, { cloud: "gcp", region: "us-east1" }, { zone: "z" }] } }],
     ["every probe field", withService("{readiness_probe: {path: /up, initial_delay_seconds: 1, timeout_seconds: 2.5, endpoint_probe_interval_seconds: 3, consecutive_failure_threshold_timeout: 4, post_data: '{\"a\":1}', headers: {X: y}}}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1000, timeoutMs: 2500, intervalMs: 3000, failureThresholdMs: 4000, postBody: '{"a":1}', headers: { X: "y" } } } }],
     ["several models", withService("{model: [a, b, a]}"), {}, { models: ["a", "b"], hasModel: true }],
     ["min and max", shapes["3 a full spot policy"] ?? "", {}, { replicas: { min: 1, max: 3 } }],
@@ -274,10 +281,10 @@ describe("parseService() reads", () => {
 
 describe("parseService() warns of", () => {
   const cases: [string, string, string][] = [
-    ["room to grow", withService("{replica_policy: {min_replicas: 1, max_replicas: 3, target_qps_per_replica: 1}}"), "max_replicas: is not acted on yet: the service keeps min_replicas, 1"],
     ["max above min without a target", withService("{replica_policy: {min_replicas: 1, max_replicas: 3}}"), "SkyServe refuses this"],
-    ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: is not acted on yet"],
+    ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: takes spot machines among the hosts that have enrolled"],
     ["files to mount", withService("{}", "file_mounts: {/a: /b}\nrun: a $PORT"), "file_mounts: is not acted on yet"],
+    ["a balancer's timeout that counts for nothing", withService("{load_balancer: {stream_timeout_seconds: 60}, routing: {timeouts: {ttft: 1s, idle: 1s}}}"), "load_balancer.stream_timeout_seconds: is not used: routing.timeouts says both"],
     ["a limit on connecting", withService("{routing: {timeouts: {connect: 1s}}}"), "service.routing.timeouts.connect: is not acted on: the edge's platform opens connections"],
     ["more attempts than are made", withService("{routing: {retries: {attempts: 9}}}"), "service.routing.retries.attempts: is 9, and a request makes 6 at most"],
     ["timeouts of one provider", withProviders("{name: p, endpoint: 'https://a.example', timeouts: {ttft: 1s}}"), "providers[0].timeouts: is not acted on: routing.timeouts holds for every upstream"],

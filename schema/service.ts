@@ -82,7 +82,7 @@ export function parseService(text: string, options: ParseOptions = {}): ParsedSe
     const { service, probeSecrets, filledHeaders } = substituteService(fields["service"], { resolved, environment, purpose, report });
     if (service !== undefined) fields["service"] = service;
     if (typeof fields["workdir"] === "string") fields["workdir"] = substitute(fields["workdir"], (name) => own(resolved.envs, name));
-    const shape = taskYamlSchema.safeParse(fields);
+    const shape = taskYamlSchema.safeParse(fields, { reportInput: true });
     if (!shape.success) {
       reportIssues(shape.error.issues, taskYamlSchema, report);
       return undefined;
