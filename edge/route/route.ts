@@ -166,7 +166,7 @@ const rankings = new WeakMap<RouteService, Ranks>();
  * The order in which upstreams take over from each other: the fallback chain's; then those it does not name, first those that are no
  * fallback, replicas before providers, providers as the file has them.
  */
-function ranks(service: RouteService): Ranks {
+export function ranks(service: RouteService): Ranks {
   const known = rankings.get(service);
   if (known !== undefined) return known;
   const { routing: { fallbackChain }, replicas, providers } = service;
