@@ -14,6 +14,9 @@ const fullShare = 0.1;
 /** Prompts are read so many times faster than whole requests are served. */
 const beginFactor = 2;
 
+/** People give what a replica does well: so much of what it can do for a minute. */
+export const givenShare = 0.8;
+
 /** What was seen of a service's replicas; JSON-able. */
 export interface Learned {
   at: Now;
@@ -66,7 +69,7 @@ export function capacityOf(policy: ScalePolicy, learned: Learned, stretch: numbe
   const takesS = Math.max(0.05, lastsS(learned) ?? 1);
   const given = typeof policy.targetQps === "object" ? Math.min(...Object.values(policy.targetQps)) : policy.targetQps;
   const slotsGiven = policy.targetConcurrency ?? learned.full?.slots;
-  const perS = given ?? (policy.targetConcurrency === undefined ? learned.full?.perS : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
+  const perS = (given === undefined ? undefined : given / givenShare) ?? (policy.targetConcurrency === undefined ? learned.full?.perS : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
   // of a rate alone: at that rate so many are in service; bursts find as much room again
   const slots = Math.max(1, slotsGiven ?? (given === undefined ? slotsDefault : beginFactor * perS * takesS));
   return { perS: perS * stretch, slots: slots * stretch, beginsPerS: beginFactor * perS * stretch };
