@@ -3,7 +3,7 @@ import type { ScalePolicy } from "../../schema/policy.ts";
 import { stretched, type Stretch } from "./attainment.ts";
 import { blocks, blockS, levelBlocks, surge, trend } from "./burst.ts";
 import { census, isAskedFor } from "./census.ts";
-import { capacityOf, givenShare, learn, type Learned } from "./learned.ts";
+import { capacityOf, learn, type Learned } from "./learned.ts";
 import { figure, type Opinion, type Question } from "./opinion.ts";
 import { fewest, type Capacity } from "./replay.ts";
 import { meanOf, sumOf } from "./series.ts";
@@ -87,7 +87,7 @@ function patience({ slo }: ScalePolicy): { waitS: number; share?: number } {
 /** What is needed by each measure; the most of them, and why. */
 function most({ policy, signals, bounds }: Question<AdaptiveState>, capacity: Capacity, coldStartMs: number, learned: Learned): { needed: number; why: string } {
   const { arrivals, waiting } = signals;
-  const each = `${figure(capacity.perS)}/s and ${figure(capacity.slots)} at once each`;
+  const each = `${figure(capacity.wellPerS)}/s and ${figure(capacity.slots)} at once each`;
   const counts = blocks(arrivals);
   const level = levelBlocks(counts);
   // a level is judged by a minute at least, and by less only where there is no more
@@ -101,10 +101,10 @@ function most({ policy, signals, bounds }: Question<AdaptiveState>, capacity: Ca
   const inService = Math.max(0, meanOf(signals.concurrency, 60) - waiting);
 
   const measures = [
-    { needed: Math.max(fewest(scaled, capacity, asked), Math.ceil(ahead / (capacity.perS * givenShare))), why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}, ${each}` },
-    ...(surging === undefined ? [] : [{ needed: Math.ceil(surging / capacity.perS), why: `a surge of ${figure(surging)} requests/s, ${each}` }]),
-    ...(policy.targetConcurrency === undefined && learned.full === undefined ? [] : [{ needed: Math.ceil(inService / capacity.slots), why: `${figure(inService)} in service, ${each}` }]),
-    ...(waiting + signals.refused === 0 ? [] : [{ needed: Math.ceil((perS * overS + waiting) / (capacity.perS * overS)), why: `${waiting} wait, ${signals.refused} were refused and ${signals.spilled} sent on, ${each}` }]),
+    { needed: Math.max(fewest(scaled, capacity, asked), Math.ceil(ahead / capacity.wellPerS)), why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}, ${each}` },
+    ...(surging === undefined ? [] : [{ needed: Math.ceil(surging / capacity.wellPerS), why: `a surge of ${figure(surging)} requests/s, ${each}` }]),
+    ...(policy.targetConcurrency === undefined && learned.slots === undefined ? [] : [{ needed: Math.ceil(inService / capacity.slots), why: `${figure(inService)} in service, ${each}` }]),
+    ...(waiting + signals.refused === 0 ? [] : [{ needed: Math.ceil((perS * overS + waiting) / (capacity.wellPerS * overS)), why: `${waiting} wait, ${signals.refused} were refused and ${signals.spilled} sent on, ${each}` }]),
   ];
   return measures.reduce((a, b) => (b.needed > a.needed ? b : a));
 }

@@ -1,6 +1,8 @@
 /** What one replica can do. */
 export interface Capacity {
-  /** Requests/s, for as long as one likes. */
+  /** Requests/s that it does well, for as long as one likes. */
+  wellPerS: number;
+  /** Requests/s at most. */
   perS: number;
   /** Requests at once; the rate is what leaves them when all are taken. */
   slots: number;
