@@ -3,6 +3,7 @@ import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
 import type { Readings } from "./readings.ts";
 import type { Region } from "./region.ts";
+import type { Desire, ServiceScale } from "./scale.ts";
 import type { TrafficRow } from "./telemetry.ts";
 
 /** A replica as the edge weighs it. */
@@ -116,6 +117,8 @@ export interface RegionStatus {
   traffic?: TrafficRow[];
   /** Why nothing is moved although hosts are lost; absent when it is. */
   braked?: string;
+  /** What Scalers want, as this Hub was told last; absent: it was told of none. */
+  scales?: Omit<Desire, "regions">[];
 }
 
 /** What an isolate is given: the parts that it lacks. */
@@ -126,4 +129,6 @@ export interface ViewUpdate {
   snapshots: Snapshot[];
   /** Of regions whose snapshots the isolate has, by its own word. */
   changes?: SnapshotChange[];
+  /** Of all services whose requests are shared among versions; absent: of none. */
+  scales?: ServiceScale[];
 }

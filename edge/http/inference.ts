@@ -151,7 +151,7 @@ function routed(c: RouterRequest, view: View, service: RouteService, request: Re
   const { standings, observed } = remembered(service);
   const pool = poolOf(view, service);
   const survey = standings.untroubled ? undefined : standings.survey(pool, request === undefined ? "" : c.req.path, now, tried);
-  const facts: RouteFacts = { service, replicas: replicasOf(view, service), observed };
+  const facts: RouteFacts = { service, replicas: replicasOf(view, service), observed, shares: view.shares.get(service.name) };
   if (request !== undefined) facts.request = request;
   if (survey !== undefined) {
     facts.blocked = survey.blocked;
