@@ -45,6 +45,8 @@ export interface RouteFacts {
   observed?: Observed;
   /** Why upstreams may not be used now, by id: its breaker is open, it asked to be left alone, it was tried. */
   blocked?: ReadonlyMap<string, string>;
+  /** Replicas that may take nothing more now, by what they were seen to be able to (`ramp.ts`): as those over their bounds. */
+  full?: ReadonlySet<string>;
   /** The share of its usual traffic that an upstream in slow start may take, 0..1; 1 for all others. */
   pressure?: (id: string) => number;
   /** While requests are shared among versions: how. Absent: all replicas are alike. */
@@ -96,7 +98,8 @@ function enterRows(pool: Pool, drawn: Drawn | undefined, key: number | undefined
 }
 
 /** Filter replicas and providers, and enter what is known of those that are left. How much each scorer counts for them. */
-function enter({ service, blocked, observed, capacity, request }: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons: Reasons, now: number, random: Random): Weights {
+function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons: Reasons, now: number, random: Random): Weights {
+  const { service, blocked, observed, capacity, request } = facts;
   const { strategy } = service.routing;
   const { rows } = pool;
   reasons.addAll(pool.unusable);
@@ -108,6 +111,7 @@ function enter({ service, blocked, observed, capacity, request }: RouteFacts, po
   if (blocked !== undefined) drop(blocked, pool, reasons);
   const weights = weightsOf(strategy, request);
   if (observed !== undefined) field.enterSeen(observed.among(pool), now, weights.latency !== undefined);
+  if (facts.full !== undefined) fill(facts.full, pool);
   for (const { id, blocks, cold } of matches) {
     const row = pool.indexOf.get(id);
     const { length } = (request as RequestFacts).prefix;
@@ -132,6 +136,14 @@ function drop(blocked: ReadonlyMap<string, string>, { indexOf }: Pool, reasons: 
     if (place === none) continue;
     field.remove(place);
     reasons.add(id, why);
+  }
+}
+
+/** Those that may take nothing more are as if they were over their bounds. */
+function fill(full: ReadonlySet<string>, { indexOf }: Pool): void {
+  for (const id of full) {
+    const place = field.placeOf(indexOf.get(id) ?? none);
+    if (place !== none) field.full[place] = 1;
   }
 }
 
@@ -177,7 +189,7 @@ const rankings = new WeakMap<RouteService, Ranks>();
  * The order in which upstreams take over from each other: the fallback chain's; then those it does not name, first those that are no
  * fallback, replicas before providers, providers as the file has them.
  */
-function ranks(service: RouteService): Ranks {
+export function ranks(service: RouteService): Ranks {
   const known = rankings.get(service);
   if (known !== undefined) return known;
   const { routing: { fallbackChain }, replicas, providers } = service;
