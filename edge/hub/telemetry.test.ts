@@ -99,6 +99,13 @@ describe("Journal", () => {
     expect(journal.after(0, "other", 10).entries).toEqual([]);
   });
 
+  test("tells all that a service lacks, of whatever kinds, as one", () => {
+    const journal = new Journal();
+    const lack = (zone: string): Parameters<Journal["unplaced"]>[0][number] => ({ service: "chat", count: 1, reason: `no host in ${zone} is enrolled`, zone });
+    expect([journal.unplaced([lack("a"), lack("b")], 1), journal.unplaced([lack("a"), lack("b")], 2), journal.unplaced([lack("b")], 3)]).toEqual([["chat"], [], ["chat"]]);
+    expect(journal.after(0, "chat", 10).entries.map(({ text: said }) => said)).toEqual(["1 without a host: no host in a is enrolled; 1 without a host: no host in b is enrolled", "1 without a host: no host in b is enrolled"]);
+  });
+
   test("is bounded, and its places go on", () => {
     const journal = new Journal();
     for (let at = 0; at < 1_500; at++) journal.add({ at, service: "chat", action: "place", text: "" });
