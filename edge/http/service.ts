@@ -6,7 +6,7 @@ import { forward, type Decided } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { journey } from "../telemetry/telemetry.ts";
 import { newsFor } from "../view.ts";
-import { decide, lack, poolOf, redecide } from "./inference.ts";
+import { decide, lack, poolOf, redecide, versionsOf } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
@@ -35,7 +35,7 @@ export async function service(c: RouterRequest): Promise<Response> {
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const routed = found;
-  const seen = journey(routed, startedAt);
+  const seen = journey(routed, startedAt, versionsOf(view, routed));
   const decision = replicasOf(await decide(c, view, routed));
   if (routed.selfHosted && decision.candidates.length === 0) lack(c, routed, decision, seen, startedAt);
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
