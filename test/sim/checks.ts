@@ -1,0 +1,71 @@
+import type { Replica } from "../../agent/replica.ts";
+import type { Desire } from "../../schema/scale.ts";
+import type { SimHub } from "./hub.ts";
+import type { SimScaler } from "./scaler.ts";
+import type { Moment } from "./tally.ts";
+import type { SimService, World } from "./world.ts";
+
+/** Something that must hold does not. */
+export class Violation extends Error {
+  /** With the seed that brings it about again, and what happened last. */
+  of(seed: number, lines: readonly string[]): Violation {
+    return new Violation(`seed ${seed}: ${this.message}\nit replays exactly: node test/sim/replay.ts ${seed}\n${lines.slice(-30).join("\n")}`);
+  }
+}
+
+/** After its last change a world has so long to come to rest: a lease, a cold start, a scale-down window and what lies between. */
+export const settleMs = 1_500_000;
+
+/** What must hold in every world, whatever goes wrong. */
+export class Checks {
+  readonly #restMs: number | undefined;
+
+  /** @param restMs from then on nothing goes wrong */
+  constructor(restMs: number | undefined) {
+    this.#restMs = restMs;
+  }
+
+  /** A Scaler wants something: never more than the highest bound allows, never fewer than the lowest. */
+  desired(desire: Desire, before: Desire | undefined, _now: number, world: World): void {
+    const { policy } = world.service(desire.service);
+    const { min, max } = policy;
+    if (policy.schedule.length === 0 && (desire.desired > max || desire.desired < Math.min(min, max))) throw new Violation(`the Scaler wants ${desire.desired} of ${desire.service}: its bounds are ${min} and ${max}`);
+    if (before !== undefined && desire.generation <= before.generation) throw new Violation(`generation ${desire.generation} follows ${before.generation}`);
+    const all = Object.values(desire.regions).flat();
+    const total = all.reduce((sum, { count }) => sum + count, 0);
+    const surge = desire.rollout === undefined || desire.rollout.state === "done" ? 0 : max;
+    const spotCover = policy.spot === undefined ? 0 : max;
+    if (total > max + surge + spotCover) throw new Violation(`the Scaler places ${total} of ${desire.service}: at most ${max} are allowed`);
+  }
+
+  placed(hub: SimHub, now: number, world: World): void {
+    for (const { name, policy, tasks } of world.services) {
+      const digest = tasks.at(-1)?.digest;
+      const current = hub.assigned(name).filter((replica) => replica.digest === digest).length;
+      if (current > policy.max && policy.schedule.length === 0 && policy.spot === undefined && tasks.length === 1 && world.hubs.length === 1) throw new Violation(`${hub.region} has assigned ${current} of ${name} at ${now}: at most ${policy.max} are allowed`);
+    }
+  }
+
+  /** While the brake is on, nothing is taken away. */
+  drains(replica: Replica, now: number, world: World): void {
+    if (world.hubs.some((hub) => hub.braked) && replica.phase === "ready") throw new Violation(`${replica.id} is told to drain at ${now} while the brake is on`);
+  }
+
+  look(_service: SimService, _moment: Moment, _alive: readonly Replica[], _now: number, _world: World): void {}
+
+  /** The world has come to rest: what is wanted is within bounds, has its place, and is ready. */
+  end(world: World, scalers: ReadonlyMap<string, SimScaler>, now: number): void {
+    if (this.#restMs === undefined) return;
+    if (now < this.#restMs + settleMs) throw new Error(`Cannot judge a world that rests from ${this.#restMs} ms on and ends at ${now}: it needs ${settleMs} ms`);
+    for (const { name, policy } of world.services) {
+      const { desire } = scalers.get(name) ?? {};
+      const last = world.tally.moments.findLast(({ service }) => service === name);
+      if (desire === undefined || last === undefined) throw new Violation(`nobody ever said how many of ${name} are wanted`);
+      for (const hub of world.hubs) if (hub.generation(name) !== desire.generation) throw new Violation(`the Hub of ${hub.region} has generation ${hub.generation(name)} of ${name}, its Scaler ${desire.generation}`);
+      if (last.desired < policy.min || last.desired > policy.max) throw new Violation(`${last.desired} of ${name} are wanted at rest, not ${policy.min} to ${policy.max}`);
+      if (last.ready !== last.desired) throw new Violation(`${last.ready} of ${name} are ready at rest, ${last.desired} are wanted`);
+      const { asked, answered, refused, failed } = world.tally.of(name);
+      if (asked !== answered + refused + failed) throw new Violation(`of ${asked} requests ${answered} were answered, ${refused} refused and ${failed} failed`);
+    }
+  }
+}
