@@ -52,10 +52,12 @@ export class SimAgent {
   readonly #world: World;
   readonly #hub: SimHub;
   readonly #kept = new Map<string, Kept>();
+  /** Digests that were ready here: it remembers them through crashes. */
+  readonly #warm = new Set<string>();
   /** The machine runs. */
   up = false;
   /** Undefined: it has no session. */
-  #session: { epoch: number; say: (message: Heartbeat | { report: ReplicaState } | { goodbye: true }) => void } | undefined;
+  #session: { epoch: number; say: (message: Heartbeat | { report: ReplicaState }) => void } | undefined;
   #assigned: Assign | undefined;
   #generation = Number.NEGATIVE_INFINITY;
   #reclaim: ReclaimNotice | undefined;
@@ -174,9 +176,10 @@ export class SimAgent {
     const beating = ++this.#beating;
     const { epoch, say } = this.#session ?? {};
     if (epoch === undefined || say === undefined || !this.up || this.#world.isCut(this.host.id)) return;
+    const { id: _id, region: _region, gpus, ...kind } = this.host;
     say(heartbeat({
       epoch, generation: Math.max(0, this.#generation), relays: [0, 1], draining: this.#reclaim !== undefined, reclaim: this.#reclaim, replicas: this.states(),
-      facts: { gpus: this.host.gpus, cpus: 8, memoryBytes: 64e9 },
+      facts: { gpus, cpus: 8, memoryBytes: 64e9, ...kind, warm: [...this.#warm] },
     }));
     this.#world.agenda.after(linkTimes.heartbeatMs, () => {
       if (this.#beating === beating) this.#beat();
@@ -242,6 +245,7 @@ export class SimAgent {
     for (const effect of effects) this.#act(one, effect);
     if (replica.phase === before.phase) return;
     this.#world.phase(replica, this.host, now);
+    if (replica.phase === "ready") this.#warm.add(replica.digest);
     const state = this.states().find(({ id }) => id === replica.id);
     if (state !== undefined) this.#session?.say({ report: state });
     this.#changed();

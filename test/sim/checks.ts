@@ -1,4 +1,6 @@
 import type { Replica } from "../../agent/replica.ts";
+import type { FleetService } from "../../schema/bundle.ts";
+import type { ScalePolicy } from "../../schema/policy.ts";
 import type { Desire } from "../../schema/scale.ts";
 import type { SimHub } from "./hub.ts";
 import type { SimScaler } from "./scaler.ts";
@@ -16,6 +18,15 @@ export class Violation extends Error {
 /** After its last change a world has so long to come to rest: a lease, a cold start, a scale-down window and what lies between. */
 export const settleMs = 1_500_000;
 
+const serviceOf = ({ bundle }: World, name: string): FleetService | undefined => bundle.fleet.services.find(({ task }) => task.service === name);
+const taskOf = (world: World, name: string): FleetService["task"] | undefined => serviceOf(world, name)?.task;
+
+function policyOf(world: World, name: string): ScalePolicy {
+  const policy = serviceOf(world, name)?.policy;
+  if (policy === undefined) throw new Error(`Cannot judge "${name}": it has no policy`);
+  return policy;
+}
+
 /** What must hold in every world, whatever goes wrong. */
 export class Checks {
   readonly #restMs: number | undefined;
@@ -27,7 +38,7 @@ export class Checks {
 
   /** A Scaler wants something: never more than the highest bound allows, never fewer than the lowest. */
   desired(desire: Desire, before: Desire | undefined, _now: number, world: World): void {
-    const { policy } = world.service(desire.service);
+    const policy = policyOf(world, desire.service);
     const { min, max } = policy;
     if (policy.schedule.length === 0 && (desire.desired > max || desire.desired < Math.min(min, max))) throw new Violation(`the Scaler wants ${desire.desired} of ${desire.service}: its bounds are ${min} and ${max}`);
     if (before !== undefined && desire.generation <= before.generation) throw new Violation(`generation ${desire.generation} follows ${before.generation}`);
@@ -39,10 +50,11 @@ export class Checks {
   }
 
   placed(hub: SimHub, now: number, world: World): void {
-    for (const { name, policy, tasks } of world.services) {
-      const digest = tasks.at(-1)?.digest;
+    for (const { name } of world.services) {
+      const policy = policyOf(world, name);
+      const digest = taskOf(world, name)?.digest;
       const current = hub.assigned(name).filter((replica) => replica.digest === digest).length;
-      if (current > policy.max && policy.schedule.length === 0 && policy.spot === undefined && tasks.length === 1 && world.hubs.length === 1) throw new Violation(`${hub.region} has assigned ${current} of ${name} at ${now}: at most ${policy.max} are allowed`);
+      if (current > policy.max && policy.schedule.length === 0 && policy.spot === undefined && world.hubs.length === 1) throw new Violation(`${hub.region} has assigned ${current} of ${name} at ${now}: at most ${policy.max} are allowed`);
     }
   }
 
@@ -57,7 +69,8 @@ export class Checks {
   end(world: World, scalers: ReadonlyMap<string, SimScaler>, now: number): void {
     if (this.#restMs === undefined) return;
     if (now < this.#restMs + settleMs) throw new Error(`Cannot judge a world that rests from ${this.#restMs} ms on and ends at ${now}: it needs ${settleMs} ms`);
-    for (const { name, policy } of world.services) {
+    for (const { name } of world.services) {
+      const policy = policyOf(world, name);
       const { desire } = scalers.get(name) ?? {};
       const last = world.tally.moments.findLast(({ service }) => service === name);
       if (desire === undefined || last === undefined) throw new Violation(`nobody ever said how many of ${name} are wanted`);

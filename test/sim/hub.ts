@@ -1,97 +1,110 @@
+import { Assignments, type PlanFacts } from "../../edge/hub/assignments.ts";
 import { owned } from "../../edge/hub/claims.ts";
 import { Losses } from "../../edge/hub/losses.ts";
+import { reclaimsAfter, reclaimsByZone, type Reclaimed } from "../../edge/hub/reclaims.ts";
 import { heartbeat, isLost, leavingReason, newRow, report, returned, snapshot, substance, type HostRow } from "../../edge/hub/roster.ts";
-import { assign, type AssignFacts, type AssignService } from "../../edge/scale/assign.ts";
+import { scaleFacts } from "../../edge/hub/scaleFacts.ts";
+import { Scaling } from "../../edge/hub/scaling.ts";
 import { nextLook } from "../../edge/scale/brake.ts";
 import { linkTimes, protocol, type Assign, type AssignedReplica, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
-import { isOver } from "../../schema/replica.ts";
-import type { Desire, RegionFacts, ScaleReplica, VersionSeen } from "../../schema/scale.ts";
-import type { Snapshot } from "../../schema/snapshot.ts";
-import type { SimHost } from "./agent.ts";
+import type { Desire, RegionFacts, ServiceScale } from "../../schema/scale.ts";
+import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
+import { Store } from "./store.ts";
 import { Sums, type Told } from "./sums.ts";
 import type { World } from "./world.ts";
 
-interface Assignment {
-  generation: number;
-  replicas: AssignedReplica[];
-}
-
-/** What a Hub's storage keeps. */
-interface Stored {
+/** What a Hub forgets when it is put away. */
+interface Waking {
+  since: number;
+  stamp: string;
   rows: Map<string, HostRow>;
-  assignments: Map<string, Assignment>;
-  numbers: Map<string, number>;
-  epochs: Map<string, number>;
-  tasks: Map<string, AssignFacts["tasks"] extends ReadonlyMap<string, infer T> ? T : never>;
-  desires: Map<string, Desire>;
-  warm: Map<string, Set<string>>;
-  brake: Losses["brake"];
+  links: Map<string, (assign: Assign) => void>;
+  /** Hosts that were connected before, and have not come back. */
+  unheard: Set<string>;
+  losses: Losses;
+  assignments: Assignments;
+  scaling: Scaling;
+  reclaims: readonly Reclaimed[];
+  sums: Map<string, Sums>;
+  unplaced: RegionStatus["unplaced"];
 }
-
-/** Reclaims count for so long. */
-const dayMs = 86_400_000;
 
 /**
- * A region's Hub: the real roster, losses, brake and assign, with links and storage made up. What the Durable Object does with them
- * (`edge/hub/hub.ts`), in the same order.
+ * A region's Hub: the real roster, losses, assignments, desires and facts on a storage in memory, with links made up. What the Durable
+ * Object does with them (`edge/hub/hub.ts`), in the same order.
  */
 export class SimHub {
   readonly region: Region;
   readonly #world: World;
-  readonly #hosts: readonly SimHost[];
-  readonly #stored: Stored = { rows: new Map(), assignments: new Map(), numbers: new Map(), epochs: new Map(), tasks: new Map(), desires: new Map(), warm: new Map(), brake: undefined };
+  readonly #store = new Store();
   up = true;
-  // ——— of one waking ———
-  #awakeSince: number;
-  #stamp = 0;
-  #links = new Map<string, (assign: Assign) => void>();
-  #losses: Losses;
-  #unheard = new Set<string>();
-  #sums = new Map<string, Sums>();
-  #unplaced: RegionFacts["unplaced"] = [];
-  #reclaims: { zone: string; at: number }[] = [];
+  #wakings = 0;
+  #waking: Waking;
 
-  constructor(world: World, region: Region, hosts: readonly SimHost[]) {
+  constructor(world: World, region: Region) {
     this.#world = world;
     this.region = region;
-    this.#hosts = hosts.filter((host) => host.region === region);
-    this.#awakeSince = world.agenda.now;
-    this.#losses = new Losses(this.#awakeSince, undefined);
+    this.#waking = this.#wake(world.agenda.now);
+  }
+
+  #wake(now: number): Waking {
+    const kv = this.#store;
+    const rows = new Map<string, HostRow>();
+    const unheard = new Set<string>();
+    for (const [, stored] of kv.list({ prefix: "host:" })) {
+      const row: HostRow = stored;
+      rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: now, relays: row.relays } : row.gone, readings: undefined });
+      if (row.linkUp) unheard.add(row.id);
+    }
+    const wake = (service: string): Promise<void> => {
+      this.#world.channel.call(() => this.#world.scaler(service).wake());
+      return Promise.resolve();
+    };
+    const reclaims: readonly Reclaimed[] | undefined = kv.get("reclaims");
+    return {
+      since: now, stamp: `${this.region} ${++this.#wakings}`, rows, unheard, links: new Map(),
+      losses: new Losses(now, kv.get("brake")),
+      assignments: new Assignments(kv),
+      scaling: new Scaling({ kv, wake, waitUntil: () => undefined }),
+      reclaims: reclaims ?? [],
+      sums: new Map(), unplaced: [],
+    };
   }
 
   /** It is evicted, and wakes a while later: what it keeps in memory is gone, and so are its links. */
   restart(downMs: number): void {
     if (!this.up) return;
     this.up = false;
-    this.#links.clear();
+    const hosts = [...this.#waking.links.keys()];
     this.#world.agenda.after(downMs, (now) => {
       this.up = true;
-      this.#awakeSince = now;
-      this.#stamp++;
-      this.#sums = new Map();
-      this.#unplaced = [];
-      this.#unheard = new Set();
-      for (const row of this.#stored.rows.values()) {
-        if (row.linkUp) this.#unheard.add(row.id);
-        this.#stored.rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: now, relays: row.relays } : row.gone });
-      }
-      this.#losses = new Losses(now, this.#stored.brake);
+      this.#waking = this.#wake(now);
       this.#press(now);
       this.#wakeAt(now + linkTimes.leaseMs);
     });
-    for (const { id } of this.#hosts) this.#world.agent(id).drop();
+    for (const host of hosts) this.#world.agent(host).drop();
+  }
+
+  /** Control has published a bundle: the world's. */
+  published(): void {
+    if (!this.up) return;
+    this.#waking.scaling.published(this.#world.bundle);
+    this.#replan();
   }
 
   // ——— links ———
 
+  /** @returns the session's number */
   hello(host: string, send: (assign: Assign) => void): number {
     const { now } = this.#world.agenda;
-    const epoch = (this.#stored.epochs.get(host) ?? 0) + 1;
-    this.#stored.epochs.set(host, epoch);
-    this.#links.set(host, send);
-    const known = this.#stored.rows.get(host);
-    const row = known === undefined ? newRow(host, epoch, now) : { ...returned(known, epoch, now, this.#unheard.delete(host)), gone: undefined };
+    const { rows, links, unheard } = this.#waking;
+    const before: number | undefined = this.#store.get(`epoch:${host}`);
+    const epoch = (before ?? 0) + 1;
+    this.#store.put(`epoch:${host}`, epoch);
+    links.set(host, send);
+    const known = rows.get(host);
+    const row = known === undefined ? newRow(host, epoch, now) : { ...returned(known, epoch, now, unheard.delete(host)), gone: undefined };
     this.#put({ ...row, protocol });
     return epoch;
   }
@@ -102,31 +115,30 @@ export class SimHub {
     this.#tell(host);
   }
 
-  hear(host: string, epoch: number, message: Heartbeat | { report: ReplicaState } | { goodbye: true }, now: number): void {
-    const row = this.#stored.rows.get(host);
-    if (!this.up || row === undefined || row.epoch !== epoch) return;
-    const mine = this.#of(host).replicas;
+  hear(host: string, epoch: number, message: Heartbeat | { report: ReplicaState }, now: number): void {
+    if (!this.up) return;
+    const { rows, assignments, losses } = this.#waking;
+    const row = rows.get(host);
+    if (row === undefined || row.epoch !== epoch) return;
+    const { generation, replicas } = assignments.of(host);
     if ("report" in message) {
-      for (const replica of owned([message.report], mine)) if (this.#put(report(row, replica, now))) this.#replan();
+      for (const replica of owned([message.report], replicas)) if (this.#put(report(row, replica, now))) this.#replan();
       return;
     }
-    if ("goodbye" in message) {
-      this.#put({ ...row, heardAt: 0, linkUp: false, gone: undefined, relays: [], replicas: [] });
-      return this.#replan();
-    }
-    if (message.reclaim !== undefined && row.reclaim === undefined) this.#reclaims.push({ zone: this.#host(host)?.zone ?? "", at: now });
-    if (!this.#put(heartbeat(row, { ...message, replicas: owned(message.replicas, mine) }, now))) {
-      if (this.#losses.sweep(this.#stored.rows, now)) this.#replan();
+    if (!this.#put(heartbeat(row, { ...message, replicas: owned(message.replicas, replicas) }, now))) {
+      if (losses.sweep(rows, now)) this.#replan();
       return;
     }
-    if (message.generation < this.#of(host).generation) this.#tell(host);
+    // one that missed an assignment is told again
+    if (message.generation < generation) this.#tell(host);
     this.#replan();
   }
 
   /** A host's socket has closed. */
   cut(host: string): void {
-    this.#links.delete(host);
-    const row = this.#stored.rows.get(host);
+    const { rows, links } = this.#waking;
+    links.delete(host);
+    const row = rows.get(host);
     if (!this.up || row === undefined || !row.linkUp) return;
     const { now } = this.#world.agenda;
     this.#put({ ...row, linkUp: false, relays: [], gone: { since: now, relays: row.relays } });
@@ -135,197 +147,125 @@ export class SimHub {
   }
 
   #tell(host: string): void {
-    const { generation, replicas } = this.#of(host);
-    const tasks = [...new Set(replicas.map(({ digest }) => digest))].flatMap((digest) => this.#stored.tasks.get(digest) ?? []);
-    this.#links.get(host)?.({ type: "assign", generation, tasks, replicas });
+    this.#waking.links.get(host)?.(this.#waking.assignments.message(host, this.#world.bundle));
+  }
+
+  #put(row: HostRow): boolean {
+    const { rows } = this.#waking;
+    const before = rows.get(row.id);
+    rows.set(row.id, row);
+    if (before !== undefined && substance(before) === substance(row)) return false;
+    this.#store.put(`host:${row.id}`, row);
+    return true;
   }
 
   // ——— placing ———
 
-  #host(id: string): SimHost | undefined {
-    return this.#hosts.find((host) => host.id === id);
-  }
-
-  #of(host: string): Assignment {
-    return this.#stored.assignments.get(host) ?? { generation: 0, replicas: [] };
-  }
-
-  #put(row: HostRow): boolean {
-    const before = this.#stored.rows.get(row.id);
-    this.#stored.rows.set(row.id, row);
-    for (const { digest, phase } of row.replicas) {
-      if (phase !== "ready" || this.#stored.warm.get(row.id)?.has(digest) === true) continue;
-      this.#stored.warm.set(row.id, new Set([...(this.#stored.warm.get(row.id) ?? []), digest]));
-    }
-    return before === undefined || substance(before) !== substance(row);
-  }
-
   #press(now: number): void {
-    if (this.#losses.press(this.#stored.rows, now)) this.#stored.brake = this.#losses.brake;
+    const { losses, rows } = this.#waking;
+    if (losses.press(rows, now)) this.#store.put("brake", losses.brake);
   }
 
+  /** Its alarm, a little late, so that a lease is over when it rings. */
   #wakeAt(at: number): void {
-    const stamp = this.#stamp;
+    const { stamp } = this.#waking;
     this.#world.agenda.add(Math.max(at, this.#world.agenda.now) + 100, () => {
-      if (this.up && this.#stamp === stamp) this.#replan();
-    });
-  }
-
-  /** What the bundle says until a Scaler says more. */
-  #services(): AssignService[] {
-    return this.#world.services.map((service) => {
-      const { tasks } = service;
-      const desire = this.#stored.desires.get(service.name);
-      const current = tasks.at(-1);
-      if (current === undefined) throw new Error(`Cannot place "${service.name}": it has no version`);
-      if (desire === undefined) return { service: service.name, targets: [{ task: current, count: this.region === service.home ? service.policy.min : 0 }] };
-      const targets = (desire.regions[this.region] ?? []).flatMap(({ digest, version, count, zone, spot }) => {
-        const task = tasks.find((one) => one.digest === digest);
-        return task === undefined ? [] : [{ task: { ...task, version }, count, ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }) }];
-      });
-      return { service: service.name, targets: targets.length === 0 ? [{ task: current, count: 0 }] : targets };
+      if (this.up && this.#waking.stamp === stamp) this.#replan();
     });
   }
 
   #replan(): void {
     if (!this.up) return;
     const { now } = this.#world.agenda;
-    const { rows, assignments, tasks, numbers } = this.#stored;
-    this.#losses.plan(rows, now);
+    const { losses, rows, assignments } = this.#waking;
+    losses.plan(rows, now);
     this.#press(now);
-    const { brake } = this.#losses;
-    if (brake !== undefined) this.#wakeAt(nextLook(brake));
-    for (const service of this.#world.services) for (const task of service.tasks) tasks.set(task.digest, task);
-    const { assigned, unplaced } = assign({
-      region: this.region,
-      services: this.#services(),
-      hosts: this.#hosts.map((host) => {
-        const row = rows.get(host.id);
-        const silent = isLost(row, now, this.#awakeSince);
-        const lost = silent && brake === undefined;
-        const leaving = leavingReason(row, undefined) !== undefined;
-        return { ...host, usable: !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, images: true, warm: this.#stored.warm.get(host.id) ?? new Set(), reclaims: this.#reclaimsOf(host.zone, now) };
-      }),
-      assigned: new Map(this.#hosts.map(({ id }) => [id, this.#of(id).replicas])),
-      states: this.#states(),
-      removed: new Set(),
-      tasks,
-      nextNumber: (service) => {
-        const number = (numbers.get(service) ?? 0) + 1;
-        numbers.set(service, number);
-        return number;
-      },
-    });
-    this.#unplaced = unplaced;
-    for (const [host, replicas] of assigned) {
-      const was = this.#of(host);
-      if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
-      assignments.set(host, { generation: was.generation + 1, replicas });
-      this.#tell(host);
-    }
-    this.#world.placed(this, now);
+    if (losses.brake !== undefined) this.#wakeAt(nextLook(losses.brake));
+    const { reassigned, unplaced } = assignments.plan(this.#planFacts(now), now);
+    this.#waking.unplaced = unplaced;
+    for (const { host } of reassigned) this.#tell(host);
+    if (reassigned.length > 0) this.#world.placed(this, now);
   }
 
-  /** What hosts say of the replicas that are assigned to them. */
-  #states(): Map<string, ReplicaState> {
-    const states = new Map<string, ReplicaState>();
-    for (const row of this.#stored.rows.values()) {
-      const own = new Set(this.#of(row.id).replicas.map(({ id }) => id));
-      for (const replica of row.replicas) if (own.has(replica.id)) states.set(replica.id, replica);
-    }
-    return states;
+  #planFacts(now: number): PlanFacts {
+    const { since: awakeSince, rows, losses: { brake }, scaling } = this.#waking;
+    const reclaims = brake === undefined ? reclaimsAfter(this.#waking.reclaims, rows, now, awakeSince) : this.#waking.reclaims;
+    if (reclaims !== this.#waking.reclaims) this.#store.put("reclaims", reclaims);
+    this.#waking.reclaims = reclaims;
+    return { region: this.region, bundle: this.#world.bundle, desires: scaling.desires, rows, awakeSince, braked: brake !== undefined, reclaims: reclaimsByZone(reclaims, now) };
   }
 
-  #reclaimsOf(zone: string | undefined, now: number): number {
-    return this.#reclaims.filter((one) => one.zone === (zone ?? "") && now - one.at < dayMs).length;
-  }
-
-  // ——— what isolates and Scalers ask ———
+  // ——— what isolates ask and tell ———
 
   snapshot(): Snapshot {
     const { now } = this.#world.agenda;
-    const unheard = now - this.#awakeSince > linkTimes.leaseMs || this.#unheard.size === 0 ? undefined : { hosts: this.#unheard, since: this.#awakeSince };
-    return this.#losses.table(snapshot(this.#stored.rows.values(), this.region, now, unheard), this.#stored.rows, now);
+    const { since, unheard, losses, rows } = this.#waking;
+    const silent = now - since > linkTimes.leaseMs || unheard.size === 0 ? undefined : { hosts: unheard, since };
+    return losses.table(snapshot(rows.values(), this.region, now, silent), rows, now);
   }
 
-  record(isolate: string, told: ReadonlyMap<string, Told>): void {
+  scales(): ServiceScale[] {
+    return this.#waking.scaling.scales();
+  }
+
+  record(isolate: string, told: ReadonlyMap<string, Told>, now: number): void {
     if (!this.up) return;
     for (const [service, one] of told) this.#sumsOf(service).add(isolate, one);
+    this.#waking.scaling.wakeFor(told.keys(), this.#world.bundle, now);
+  }
+
+  /** A request near here finds no replica ready. */
+  wanted(service: string): void {
+    if (this.up) this.#waking.scaling.wanted(service, this.#world.bundle);
   }
 
   #sumsOf(service: string): Sums {
-    let sums = this.#sums.get(service);
-    if (sums === undefined) this.#sums.set(service, (sums = new Sums()));
-    return sums;
+    const { sums } = this.#waking;
+    let known = sums.get(service);
+    if (known === undefined) sums.set(service, (known = new Sums()));
+    return known;
+  }
+
+  // ——— what Scalers ask and tell ———
+
+  scaleFacts(service: string): RegionFacts {
+    const { now } = this.#world.agenda;
+    const { since, stamp, rows, assignments, scaling, losses, unplaced } = this.#waking;
+    const { bundle } = this.#world;
+    scaling.asked(service, now);
+    const sums = this.#sumsOf(service);
+    const task = bundle.fleet.services.find((one) => one.task.service === service)?.task;
+    return scaleFacts(service, {
+      region: this.region, stamp, bundle, rows, awakeSince: since,
+      assigned: (host) => assignments.of(host).replicas,
+      hosts: task === undefined ? [] : assignments.hostsFor(task, this.#planFacts(now), now),
+      demand: sums.demand(), versions: sums.versions(),
+      generation: scaling.desires.of(service)?.generation ?? 0, unplaced, braked: losses.brake !== undefined,
+    }, now);
   }
 
   desire(desire: Desire): void {
-    if (!this.up || desire.generation <= (this.#stored.desires.get(desire.service)?.generation ?? 0)) return;
-    this.#stored.desires.set(desire.service, desire);
-    this.#replan();
-  }
-
-  facts(service: string): RegionFacts {
-    const { now } = this.#world.agenda;
-    const { rows, desires } = this.#stored;
-    const { tasks, policy, rollout, home } = this.#world.service(service);
-    const [previous, current] = [tasks.at(-2), tasks.at(-1)];
-    if (current === undefined) throw new Error(`Cannot tell facts of "${service}": it has no version`);
-    const { brake } = this.#losses;
-    const sums = this.#sumsOf(service);
-    return {
-      region: this.region,
-      stamp: `${this.region}-${this.#stamp}`,
-      at: now,
-      bundleVersion: tasks.length,
-      service: {
-        task: current, replicas: { [home]: policy.min }, policy,
-        ...(rollout === undefined ? {} : { rollout }),
-        ...(previous === undefined ? {} : { previous: { version: previous.version, digest: previous.digest } }),
-      },
-      demand: sums.demand(),
-      versions: [...sums.versions()] satisfies VersionSeen[],
-      replicas: this.#hosts.flatMap((host) => this.#replicasOn(host, service, now)),
-      hosts: this.#hosts.map((host) => {
-        const row = rows.get(host.id);
-        const usable = row !== undefined && row.linkUp && !isLost(row, now, this.#awakeSince) && leavingReason(row, undefined) === undefined;
-        const used = this.#of(host.id).replicas.filter(({ id }) => !isOver(row?.replicas.find((one) => one.id === id)?.phase ?? "pending")).length * current.gpus;
-        const room = current.gpus === 0 ? 1000 : Math.max(0, Math.floor((host.gpus - used) / current.gpus));
-        return { ...host, usable, room, warm: this.#stored.warm.get(host.id)?.has(current.digest) ?? false, reclaims: this.#reclaimsOf(host.zone, now) };
-      }),
-      generation: desires.get(service)?.generation ?? 0,
-      unplaced: this.#unplaced.filter((one) => (one as { service?: string }).service === service),
-      braked: brake !== undefined,
-    };
-  }
-
-  #replicasOn(host: SimHost, service: string, now: number): ScaleReplica[] {
-    const row = this.#stored.rows.get(host.id);
-    const { zone, spot, accelerator, priceMicroUsd } = host;
-    const kind = { ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }), ...(accelerator === undefined ? {} : { accelerator }), ...(priceMicroUsd === undefined ? {} : { priceMicroUsd }) };
-    const common = { ...kind, region: this.region, host: host.id, leaving: leavingReason(row, undefined) !== undefined, reachable: row !== undefined && row.linkUp && !isLost(row, now, this.#awakeSince) };
-    const said = row?.replicas ?? [];
-    const spoken = new Set(said.map(({ id }) => id));
-    return [
-      ...said.filter((one) => one.service === service && one.phase !== "stopped").map(({ id, number, version, digest, phase, since, inFlight, load, wasReady, reason }): ScaleReplica => ({
-        ...common, id, number, version, digest, phase, since, inFlight, wasReady, ...(load === undefined ? {} : { load }), ...(reason === undefined ? {} : { reason }),
-      })),
-      ...this.#of(host.id).replicas.filter((one) => one.service === service && !spoken.has(one.id)).map(({ id, number, version, digest }): ScaleReplica => ({ ...common, id, number, version, digest, phase: "pending", since: now, inFlight: 0, wasReady: false })),
-    ];
+    if (this.up && this.#waking.scaling.take(desire, this.#world.bundle) !== undefined) this.#replan();
   }
 
   // ——— for checks ———
 
   get braked(): boolean {
-    return this.#losses.brake !== undefined;
+    return this.#waking.losses.brake !== undefined;
   }
 
-  /** What hosts that are not leaving are assigned of a service. */
+  /** What hosts that are not lost or leaving are assigned of a service. */
   assigned(service: string): AssignedReplica[] {
-    return this.#hosts.flatMap(({ id }) => (leavingReason(this.#stored.rows.get(id), undefined) === undefined ? this.#of(id).replicas.filter((one) => one.service === service) : []));
+    const { now } = this.#world.agenda;
+    const { rows, assignments, since } = this.#waking;
+    return this.#world.bundle.fleet.hosts.flatMap(({ id, region }) => {
+      const row = rows.get(id);
+      const counts = region === this.region && leavingReason(row, undefined) === undefined && !isLost(row, now, since);
+      return counts ? assignments.of(id).replicas.filter((one) => one.service === service) : [];
+    });
   }
 
   generation(service: string): number {
-    return this.#stored.desires.get(service)?.generation ?? 0;
+    return this.#waking.scaling.desires.of(service)?.generation ?? 0;
   }
 }

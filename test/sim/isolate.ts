@@ -29,6 +29,8 @@ interface Flight {
   written: number;
   ttftMs: number | undefined;
   heldSince: number | undefined;
+  /** It had to wait for a first replica: its time says nothing of how replicas do. */
+  wasHeld: boolean;
 }
 
 /** An isolate of the router: its own view and memory, the real `route()`, attempts until one answers. */
@@ -47,6 +49,7 @@ export class Isolate {
   /** Requests that wait for a first replica, or for news. */
   #waiting: Flight[] = [];
   #looking = false;
+  #wantedAt = Number.NEGATIVE_INFINITY;
 
   constructor(world: World, region: Region, hub: SimHub, name: string) {
     this.#world = world;
@@ -105,7 +108,7 @@ export class Isolate {
   take(service: SimService, asked: Asked, now: number): void {
     this.#toldOf(service.name).arrivals++;
     this.#world.tally.of(service.name).asked++;
-    this.#attempt({ service, asked, cameAt: now, attempts: 0, tried: new Map(), written: 0, ttftMs: undefined, heldSince: undefined }, now);
+    this.#attempt({ service, asked, cameAt: now, attempts: 0, tried: new Map(), written: 0, ttftMs: undefined, heldSince: undefined, wasHeld: false }, now);
   }
 
   #attempt(flight: Flight, now: number): void {
@@ -131,9 +134,10 @@ export class Isolate {
   #wait(flight: Flight, now: number): void {
     const { service } = flight;
     const { holdMs = 0 } = service.route.fromZero ?? {};
-    this.#world.wake(service.name, now);
+    this.#want(service.name, now);
     if (flight.heldSince === undefined) {
       flight.heldSince = now;
+      flight.wasHeld = true;
       this.#toldOf(service.name).held++;
     } else if (now - flight.heldSince >= holdMs && now - flight.cameAt > newsMsMin) {
       this.#toldOf(service.name).held--;
@@ -153,6 +157,13 @@ export class Isolate {
         this.#end(one, "refused");
       }
     });
+  }
+
+  /** Its Hub is told at once that no replica takes it, so often at most. */
+  #want(service: string, now: number): void {
+    if (now - this.#wantedAt < newsMsMin) return;
+    this.#wantedAt = now;
+    this.#world.channel.call(() => this.#hub.wanted(service));
   }
 
   #dispatch(flight: Flight, id: string, host: string, version: number, sentAt: number): void {
@@ -216,7 +227,7 @@ export class Isolate {
     if (spilled) {
       told.spilled++;
       told.spilledInFlight++;
-      this.#world.wake(service.name, sentAt);
+      this.#want(service.name, sentAt);
     }
     const { random, agenda } = this.#world;
     const ttftMs = lognormalBetween(random, provider.ttftMs.p50, provider.ttftMs.p95);
@@ -235,17 +246,14 @@ export class Isolate {
   #first(flight: Flight, ttftMs: number, provided: boolean): void {
     if (flight.ttftMs !== undefined) return;
     flight.ttftMs = ttftMs;
-    if (!provided) this.#toldOf(flight.service.name).first(ttftMs);
+    if (!provided && !flight.wasHeld) this.#toldOf(flight.service.name).first(ttftMs);
     this.#world.tally.of(flight.service.name).first(flight.cameAt, ttftMs, provided);
   }
 
   #end(flight: Flight, how: "answered" | "refused" | "failed"): void {
     const outcomes = this.#world.tally.of(flight.service.name);
     outcomes[how]++;
-    if (how === "refused") {
-      this.#toldOf(flight.service.name).refused++;
-      this.#world.wake(flight.service.name, this.#world.agenda.now);
-    }
+    if (how === "refused") this.#toldOf(flight.service.name).refused++;
     if (how === "failed") this.#world.tally.say(this.#world.agenda.now, `a request failed: ${[...flight.tried].map(([id, why]) => `${id}: ${why}`).join("; ")}`);
     if (flight.ttftMs === undefined) outcomes.first(flight.cameAt, Number.POSITIVE_INFINITY, false);
   }
@@ -271,7 +279,7 @@ export class Isolate {
         next.spilledInFlight = spilledInFlight;
         this.#told.set(service, next);
       }
-      this.#world.channel.call(() => this.#hub.record(this.#name, told));
+      this.#world.channel.call((now) => this.#hub.record(this.#name, told, now));
     });
   }
 }

@@ -68,7 +68,7 @@ export class SimScaler {
     for (const hub of hubs) {
       channel.post(() => {
         if (!hub.up) return;
-        const answer = hub.facts(this.#service);
+        const answer = hub.scaleFacts(this.#service);
         channel.post(() => {
           if (over) this.#stale.set(hub.region, answer);
           else facts.set(hub.region, answer);

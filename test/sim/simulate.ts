@@ -1,6 +1,6 @@
-import { routeServiceSchema, type RouteService } from "../../schema/bundle.ts";
+import { routeServiceSchema, type Bundle, type FleetService, type RouteService } from "../../schema/bundle.ts";
 import { seeded, type Random } from "../../schema/clock.ts";
-import { rolloutPolicySchema, scalePolicySchema, type RolloutPolicy, type ScalePolicy } from "../../schema/policy.ts";
+import { rolloutPolicySchema, scalePolicySchema } from "../../schema/policy.ts";
 import type { Region } from "../../schema/region.ts";
 import type { z } from "zod";
 import { Agenda } from "./agenda.ts";
@@ -13,7 +13,7 @@ import { SimHub } from "./hub.ts";
 import { Isolate } from "./isolate.ts";
 import { SimScaler, type Alarms } from "./scaler.ts";
 import { Tally, type Moment, type Outcomes } from "./tally.ts";
-import type { SimService, SimTask, SimVersion, World } from "./world.ts";
+import type { SimService, SimVersion, World } from "./world.ts";
 
 /** A service as a world is told of it. */
 export interface ServiceFacts {
@@ -76,7 +76,7 @@ function routeOf({ name, route, provider }: ServiceFacts): RouteService {
   });
 }
 
-function taskOf({ name, drainMs = 120_000 }: ServiceFacts, version: number, digest: string): SimTask {
+function taskOf({ name, drainMs = 120_000 }: ServiceFacts, version: number, digest: string): FleetService["task"] {
   return {
     service: name, version, digest, run: "serve", envs: {}, gpus: 1, drainMs,
     probe: { path: "/health", initialDelayMs: 1_200_000, timeoutMs: 5_000, intervalMs: 10_000, failureThresholdMs: 60_000, headers: {} },
@@ -106,16 +106,24 @@ export function simulate(facts: WorldFacts): Report {
   const channel = new Channel(agenda, sourceOf(seed, "network"), { ...good });
   const services: SimService[] = facts.services.map((service) => ({
     name: service.name,
-    policy: scalePolicySchema.parse(service.policy),
-    ...(service.rollout === undefined ? {} : { rollout: rolloutPolicySchema.parse(service.rollout) }),
     engine: service.engine ?? small,
     coldStartMs: service.coldStartMs ?? { p50: 90_000, p95: 90_000 },
     route: routeOf(service),
     ...(service.provider === undefined ? {} : { provider: service.provider }),
-    home: facts.hosts[0]?.region ?? "local",
-    tasks: [taskOf(service, 1, `${service.name}-1`)],
     ...(service.versions === undefined ? {} : { versions: service.versions }),
   }));
+  const home = facts.hosts[0]?.region ?? "local";
+  let bundle: Bundle = {
+    route: { version: 1, publishedAt: 0, services: services.map(({ route }) => route), keys: [] },
+    fleet: {
+      hosts: facts.hosts.map(({ id, region }) => ({ id, name: id, region, publicKey: "", revoked: false })),
+      services: facts.services.map((service) => {
+        const policy = scalePolicySchema.parse(service.policy);
+        return { task: taskOf(service, 1, `${service.name}-1`), replicas: { [home]: policy.min }, sealedSecrets: {}, policy, ...(service.rollout === undefined ? {} : { rollout: rolloutPolicySchema.parse(service.rollout) }) };
+      }),
+      removed: [],
+    },
+  };
   const byName = new Map(services.map((service) => [service.name, service]));
   const agents = new Map<string, SimAgent>();
   const hubs: SimHub[] = [];
@@ -131,10 +139,13 @@ export function simulate(facts: WorldFacts): Report {
   const world: World = {
     agenda, channel, services, tally, hubs,
     random: sourceOf(seed, "world"),
+    get bundle() {
+      return bundle;
+    },
+    scaler: (service) => known(scalers, service),
     service: (name) => known(byName, name),
     agent: (id) => known(agents, id),
     isCut: (host) => (cuts.get(host) ?? 0) > agenda.now,
-    wake: (service) => scalers.get(service)?.wake(),
     phase: ({ id, phase, reason }, _host, now) => tally.say(now, `${id} is ${phase}${reason === undefined ? "" : `: ${reason}`}`),
     drains: (replica, now) => checks.drains(replica, now, world),
     held: (service, { spot = false, priceMicroUsd = 0 }, ms) => {
@@ -151,7 +162,7 @@ export function simulate(facts: WorldFacts): Report {
     },
   };
 
-  for (const host of facts.hosts) if (!hubs.some(({ region }) => region === host.region)) hubs.push(new SimHub(world, host.region, facts.hosts));
+  for (const host of facts.hosts) if (!hubs.some(({ region }) => region === host.region)) hubs.push(new SimHub(world, host.region));
   for (const host of facts.hosts) agents.set(host.id, new SimAgent(world, hubs.find(({ region }) => region === host.region) as SimHub, host));
   for (const { name } of services) scalers.set(name, new SimScaler(world, name, sourceOf(seed, `scaler ${name}`), { asText: faults.length > 0 }));
   const entries = facts.entries ?? hubs.map(({ region }) => region);
@@ -163,19 +174,12 @@ export function simulate(facts: WorldFacts): Report {
   for (const { name, updates = [], changes = [] } of facts.services) {
     const service = known(byName, name);
     for (const { atMs, sameDigest = false } of updates) {
-      agenda.add(atMs, () => {
-        const version = service.tasks.length + 1;
-        const digest = sameDigest ? (service.tasks.at(-1)?.digest ?? "") : `${name}-${version}`;
-        service.tasks.push(taskOf(facts.services.find((one) => one.name === name) as ServiceFacts, version, digest));
-        scalers.get(name)?.wake();
-      });
+      agenda.add(atMs, () => change(name, (before) => {
+        const version = before.task.version + 1;
+        return { ...before, task: { ...before.task, version, digest: sameDigest ? before.task.digest : `${name}-${version}` }, previous: { task: before.task, sealedSecrets: {} } };
+      }));
     }
-    for (const { atMs, policy } of changes) {
-      agenda.add(atMs, () => {
-        service.policy = scalePolicySchema.parse(policy);
-        scalers.get(name)?.wake();
-      });
-    }
+    for (const { atMs, policy } of changes) agenda.add(atMs, () => change(name, (before) => ({ ...before, policy: scalePolicySchema.parse(policy) })));
     const demand = facts.demand[name]?.(sourceOf(seed, `demand ${name}`))[Symbol.iterator]();
     let turn = 0;
     const next = (): void => {
@@ -188,6 +192,13 @@ export function simulate(facts: WorldFacts): Report {
       });
     };
     next();
+  }
+
+  /** Control publishes a service anew. */
+  function change(name: string, to: (before: FleetService) => FleetService): void {
+    const { route, fleet } = bundle;
+    bundle = { route: { ...route, version: route.version + 1 }, fleet: { ...fleet, services: fleet.services.map((one) => (one.task.service === name ? to(one) : one)) } };
+    for (const hub of hubs) hub.published();
   }
 
   function strike(fault: Fault): void {
@@ -219,7 +230,7 @@ export function simulate(facts: WorldFacts): Report {
     for (const service of services) {
       const { name } = service;
       const alive = [...agents.values()].flatMap((agent) => agent.alive()).filter((replica) => replica.service === name);
-      const moment = { at: now, service: name, desired: scalers.get(name)?.desire?.desired ?? 0, assigned: hubs.reduce((sum, hub) => sum + hub.assigned(name).length, 0), ready: alive.filter(({ phase }) => phase === "ready").length };
+      const moment = { at: now, service: name, desired: scalers.get(name)?.desire?.desired ?? 0, assigned: hubs.reduce((sum, hub) => sum + hub.assigned(name).length, 0), ready: alive.filter(({ phase }) => phase === "ready").length, alive: alive.length };
       tally.moments.push(moment);
       checks.look(service, moment, alive, now, world);
     }
@@ -234,5 +245,3 @@ export function simulate(facts: WorldFacts): Report {
   }
   return { seed, outcomes: Object.fromEntries(services.map(({ name }) => [name, tally.of(name)])), moments: tally.moments, lines: tally.lines };
 }
-
-export type { ScalePolicy, RolloutPolicy };

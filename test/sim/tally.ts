@@ -51,6 +51,8 @@ export interface Moment {
   desired: number;
   assigned: number;
   ready: number;
+  /** With a host's GPUs, whatever their phase. */
+  alive: number;
 }
 
 /** All that is counted in a world. */

@@ -1,15 +1,14 @@
 import type { Replica } from "../../agent/replica.ts";
-import type { RouteService } from "../../schema/bundle.ts";
+import type { Bundle, RouteService } from "../../schema/bundle.ts";
 import type { Random } from "../../schema/clock.ts";
-import type { RolloutPolicy, ScalePolicy } from "../../schema/policy.ts";
 import type { Region } from "../../schema/region.ts";
 import type { Desire } from "../../schema/scale.ts";
-import type { Task } from "../../schema/task.ts";
 import type { Agenda } from "./agenda.ts";
 import type { SimAgent, SimHost } from "./agent.ts";
 import type { Channel } from "./channel.ts";
 import type { EngineModel } from "./engine.ts";
 import type { SimHub } from "./hub.ts";
+import type { SimScaler } from "./scaler.ts";
 import type { Tally } from "./tally.ts";
 
 /** How one version of a service differs from the others. */
@@ -20,23 +19,15 @@ export interface SimVersion {
   failures?: number;
 }
 
-export type SimTask = Omit<Task, "sealedSecrets">;
-
-/** A service of the world, as it is now. */
+/** A service of the world, beside what its bundle says. */
 export interface SimService {
   name: string;
-  policy: ScalePolicy;
-  rollout?: RolloutPolicy;
   /** Of one replica. */
   engine: EngineModel;
   coldStartMs: { p50: number; p95: number };
   route: RouteService;
   /** What its providers are like; they are all alike. */
   provider?: { ttftMs: { p50: number; p95: number }; tpotMs: number };
-  /** The region that its replicas are in until somebody decides. */
-  home: Region;
-  /** Its versions, the current one last. */
-  tasks: SimTask[];
   /** By their number. */
   versions?: Record<number, SimVersion>;
 }
@@ -49,6 +40,9 @@ export interface World {
   readonly services: readonly SimService[];
   readonly tally: Tally;
   readonly hubs: readonly SimHub[];
+  /** What control published last. */
+  readonly bundle: Bundle;
+  scaler(service: string): SimScaler;
   service(name: string): SimService;
   agent(id: string): SimAgent;
   /** Nothing gets through between this host and its Hub. */
@@ -63,8 +57,6 @@ export interface World {
   placed(hub: SimHub, now: number): void;
   /** A Scaler wants something else than before. */
   desired(desire: Desire, before: Desire | undefined, now: number): void;
-  /** A Hub hears of requests that nobody could take: its Scaler had better look. */
-  wake(service: string, now: number): void;
 }
 
 /** One way between two regions: within one, and across an ocean (Cloudflare's own figures are not better than ±50 %; half of usual round trips). */
