@@ -155,7 +155,11 @@ function routed(c: RouterRequest, view: View, service: RouteService, request: Re
   const { standings, observed } = remembered(service);
   const pool = poolOf(view, service);
   const survey = standings.untroubled ? undefined : standings.survey(pool, request === undefined ? "" : c.req.path, now, tried);
-  const facts: RouteFacts = { service, replicas: replicasOf(view, service), observed };
+  const facts: RouteFacts = { service, replicas: pool.replicas, observed, shares: view.shares.get(service.name) };
+  if (service.selfHosted && service.providers.length > 0) {
+    const full = observed.ramps.full(columnsOf(pool.replicas), observed.inFlight, now);
+    if (full !== undefined) facts.full = full;
+  }
   if (request !== undefined) facts.request = request;
   if (survey !== undefined) {
     facts.blocked = survey.blocked;
