@@ -218,7 +218,6 @@ export class SimAgent {
           break;
         case "drain":
           if (one !== undefined && one.replica.phase !== "draining" && one.replica.phase !== "stopping") {
-            this.#world.drains(one.replica, now);
             this.#tell(one, { type: "drain", reason: next.reason, drainMs: one.task?.drainMs ?? 0, settleMs, ...(this.#reclaim === undefined ? {} : { reclaimed: true }) });
           }
           break;

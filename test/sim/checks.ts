@@ -1,11 +1,10 @@
-import type { Replica } from "../../agent/replica.ts";
+import type { Reassigned } from "../../edge/hub/assignments.ts";
 import type { FleetService } from "../../schema/bundle.ts";
 import type { ScalePolicy } from "../../schema/policy.ts";
 import type { Desire } from "../../schema/scale.ts";
 import type { SimHub } from "./hub.ts";
 import type { SimScaler } from "./scaler.ts";
-import type { Moment } from "./tally.ts";
-import type { SimService, World } from "./world.ts";
+import type { World } from "./world.ts";
 
 /** Something that must hold does not. */
 export class Violation extends Error {
@@ -26,6 +25,9 @@ function policyOf(world: World, name: string): ScalePolicy {
   if (policy === undefined) throw new Error(`Cannot judge "${name}": it has no policy`);
   return policy;
 }
+
+/** Where machines are lost as often as in these worlds, some request meets three losses in a row. */
+const lostMax = 0.02;
 
 /** What must hold in every world, whatever goes wrong. */
 export class Checks {
@@ -49,21 +51,20 @@ export class Checks {
     if (total > max + surge + spotCover) throw new Violation(`the Scaler places ${total} of ${desire.service}: at most ${max} are allowed`);
   }
 
-  placed(hub: SimHub, now: number, world: World): void {
+  /** A Hub has changed lists: none is longer than the highest bound, and while the brake is on nothing that serves is taken away. */
+  placed(hub: SimHub, reassigned: readonly Reassigned[], now: number, world: World): void {
     for (const { name } of world.services) {
-      const policy = policyOf(world, name);
+      const { max, schedule, spot } = policyOf(world, name);
       const digest = taskOf(world, name)?.digest;
       const current = hub.assigned(name).filter((replica) => replica.digest === digest).length;
-      if (current > policy.max && policy.schedule.length === 0 && policy.spot === undefined && world.hubs.length === 1) throw new Violation(`${hub.region} has assigned ${current} of ${name} at ${now}: at most ${policy.max} are allowed`);
+      if (current > max && schedule.length === 0 && spot === undefined && world.hubs.length === 1) throw new Violation(`${hub.region} has assigned ${current} of ${name} at ${now}: at most ${max} are allowed`);
+    }
+    if (!hub.braked) return;
+    for (const { before, after, host } of reassigned) {
+      const gone = before.find(({ id }) => after.every((one) => one.id !== id) && hub.isReady(host, id));
+      if (gone !== undefined) throw new Violation(`${gone.id} is taken from ${host} at ${now} while the brake is on`);
     }
   }
-
-  /** While the brake is on, nothing is taken away. */
-  drains(replica: Replica, now: number, world: World): void {
-    if (world.hubs.some((hub) => hub.braked) && replica.phase === "ready") throw new Violation(`${replica.id} is told to drain at ${now} while the brake is on`);
-  }
-
-  look(_service: SimService, _moment: Moment, _alive: readonly Replica[], _now: number, _world: World): void {}
 
   /** The world has come to rest: what is wanted is within bounds, has its place, and is ready. */
   end(world: World, scalers: ReadonlyMap<string, SimScaler>, now: number): void {
@@ -77,7 +78,9 @@ export class Checks {
       for (const hub of world.hubs) if (hub.generation(name) !== desire.generation) throw new Violation(`the Hub of ${hub.region} has generation ${hub.generation(name)} of ${name}, its Scaler ${desire.generation}`);
       if (last.desired < policy.min || last.desired > policy.max) throw new Violation(`${last.desired} of ${name} are wanted at rest, not ${policy.min} to ${policy.max}`);
       if (last.ready !== last.desired) throw new Violation(`${last.ready} of ${name} are ready at rest, ${last.desired} are wanted`);
-      const { asked, answered, refused, failed } = world.tally.of(name);
+      const { asked, answered, refused, failed, cutByStop } = world.tally.of(name);
+      if (cutByStop > 0) throw new Violation(`${cutByStop} requests were cut by replicas that were told to stop`);
+      if (failed > lostMax * asked) throw new Violation(`${failed} of ${asked} requests failed`);
       if (asked !== answered + refused + failed) throw new Violation(`of ${asked} requests ${answered} were answered, ${refused} refused and ${failed} failed`);
     }
   }

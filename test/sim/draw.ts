@@ -42,6 +42,6 @@ export function whole(random: Random, low: number, high: number): number {
   return low + Math.floor(random() * (high - low + 1));
 }
 
-export function oneOf<T>(random: Random, of: readonly [T, ...T[]]): T {
+export function oneOf<const T>(random: Random, of: readonly [T, ...T[]]): T {
   return of[Math.floor(random() * of.length)] ?? of[0];
 }

@@ -184,7 +184,7 @@ export class SimHub {
     const { reassigned, unplaced } = assignments.plan(this.#planFacts(now), now);
     this.#waking.unplaced = unplaced;
     for (const { host } of reassigned) this.#tell(host);
-    if (reassigned.length > 0) this.#world.placed(this, now);
+    if (reassigned.length > 0) this.#world.placed(this, reassigned, now);
   }
 
   #planFacts(now: number): PlanFacts {
@@ -252,6 +252,11 @@ export class SimHub {
 
   get braked(): boolean {
     return this.#waking.losses.brake !== undefined;
+  }
+
+  /** By its host's last word. */
+  isReady(host: string, replica: string): boolean {
+    return this.#waking.rows.get(host)?.replicas.some(({ id, phase }) => id === replica && phase === "ready") === true;
   }
 
   /** What hosts that are not lost or leaving are assigned of a service. */

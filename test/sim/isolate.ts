@@ -1,7 +1,9 @@
 import { Observed } from "../../edge/route/observed.ts";
 import type { ReplicaRow } from "../../edge/route/candidates.ts";
 import type { RequestFacts } from "../../edge/route/request.ts";
-import { route } from "../../edge/route/route.ts";
+import { poolOf } from "../../edge/route/pool.ts";
+import { route, type RouteFacts } from "../../edge/route/route.ts";
+import { spills } from "../../edge/route/spill.ts";
 import type { Region } from "../../schema/region.ts";
 import type { Snapshot } from "../../schema/snapshot.ts";
 import { lognormalBetween } from "./draw.ts";
@@ -39,9 +41,11 @@ export class Isolate {
   readonly #region: Region;
   readonly #hub: SimHub;
   readonly #name: string;
-  readonly #observed = new Observed();
+  /** By service, as `edge/forward/memory.ts`. */
+  readonly #observed = new Map<string, Observed>();
   #snapshots = new Map<Region, Snapshot>();
   #rows = new Map<string, readonly ReplicaRow[]>();
+  #shares = new Map<string, Readonly<Record<string, number>>>();
   #fetchedAt = Number.NEGATIVE_INFINITY;
   #refreshing = false;
   readonly #told = new Map<string, Told>();
@@ -68,11 +72,14 @@ export class Isolate {
     channel.call(() => {
       // each Hub's copy, as the near one has them; of one that is down, the last
       const snapshots = this.#hub.up ? this.#world.hubs.filter(({ up }) => up).map((hub) => hub.snapshot()) : undefined;
+      const scales = this.#hub.scales();
       channel.call((now) => {
         if (over) return;
         over = true;
         this.#refreshing = false;
-        if (snapshots !== undefined) this.#take(snapshots, now);
+        if (snapshots === undefined) return;
+        this.#shares = new Map(scales.flatMap(({ service, shares }) => (shares === undefined ? [] : [[service, shares] as const])));
+        this.#take(snapshots, now);
       });
     });
     agenda.after(2 * freshMs, () => {
@@ -105,6 +112,12 @@ export class Isolate {
 
   // ——— requests ———
 
+  #observedOf(service: string): Observed {
+    let observed = this.#observed.get(service);
+    if (observed === undefined) this.#observed.set(service, (observed = new Observed()));
+    return observed;
+  }
+
   take(service: SimService, asked: Asked, now: number): void {
     this.#toldOf(service.name).arrivals++;
     this.#world.tally.of(service.name).asked++;
@@ -117,24 +130,33 @@ export class Isolate {
     if (flight.attempts >= service.route.routing.attempts) return this.#end(flight, "failed");
     const replicas = this.#rows.get(service.name) ?? none;
     const request = factsOf(asked, flight.written);
-    const decision = route({ service: service.route, replicas, request, observed: this.#observed, ...(tried.size === 0 ? {} : { blocked: tried }) }, this.#world.random, now);
+    const observed = this.#observedOf(service.name);
+    const facts: RouteFacts = { service: service.route, replicas, request, observed, shares: this.#shares.get(service.name), ...(tried.size === 0 ? {} : { blocked: tried }) };
+    const pool = poolOf(replicas);
+    if (service.route.providers.length > 0) {
+      const full = observed.ramps.full(pool, observed.inFlight, now);
+      if (full !== undefined) facts.full = full;
+    }
+    const decision = route(facts, this.#world.random, now);
     const candidate = decision.candidates[0];
+    if (candidate?.kind !== "replica" && pool.rows.length === 0) this.#want(service.name, now);
     if (candidate === undefined) return this.#wait(flight, now);
     flight.attempts++;
     if (flight.heldSince !== undefined) {
       flight.heldSince = undefined;
       this.#toldOf(service.name).held--;
     }
-    this.#observed.started(candidate.id, now, request);
-    if (candidate.kind === "provider") this.#provide(flight, candidate.id, now);
-    else this.#dispatch(flight, candidate.id, candidate.host, candidate.version, now);
+    // an isolate's clock has whole milliseconds
+    const sentAt = Math.floor(now);
+    observed.started(candidate.id, sentAt, request);
+    if (candidate.kind === "provider") this.#provide(flight, candidate.id, spills(service.route, decision, this.#world.random), sentAt);
+    else this.#dispatch(flight, candidate.id, candidate.host, candidate.version, sentAt);
   }
 
   /** There is nobody: news are asked for once; then the request waits for a first replica, where its service says so. */
   #wait(flight: Flight, now: number): void {
     const { service } = flight;
     const { holdMs = 0 } = service.route.fromZero ?? {};
-    this.#want(service.name, now);
     if (flight.heldSince === undefined) {
       flight.heldSince = now;
       flight.wasHeld = true;
@@ -170,7 +192,8 @@ export class Isolate {
     const { service, asked } = flight;
     const agent = this.#world.agent(host);
     const hop = hopMs(this.#region, agent.host.region);
-    const over = (now: number): void => this.#observed.ended(id, now);
+    const observed = this.#observedOf(service.name);
+    const over = (now: number): void => observed.ended(id, now);
     const again = (now: number, why: string): void => {
       over(now);
       flight.tried.set(id, why);
@@ -184,7 +207,8 @@ export class Isolate {
         chain: asked.chain,
         begins: (now) => {
           const ttftMs = now + hop - flight.cameAt;
-          this.#observed.firstByte(id, now + hop - sentAt, now);
+          const heardAt = Math.floor(now + hop);
+          observed.firstByte(id, heardAt - sentAt, heardAt);
           if (fails) return;
           this.#first(flight, ttftMs, false);
         },
@@ -218,25 +242,24 @@ export class Isolate {
     });
   }
 
-  #provide(flight: Flight, id: string, sentAt: number): void {
+  #provide(flight: Flight, id: string, spilled: boolean, sentAt: number): void {
     const { service, asked } = flight;
     const { provider } = service;
     if (provider === undefined) throw new Error(`Cannot send to provider "${id}": the world does not say what it is like`);
-    const told = this.#toldOf(service.name);
-    const spilled = service.route.providers.find(({ name }) => name === id)?.fallback === true || service.route.routing.strategy === "availability_first";
     if (spilled) {
+      const told = this.#toldOf(service.name);
       told.spilled++;
       told.spilledInFlight++;
-      this.#want(service.name, sentAt);
     }
+    const observed = this.#observedOf(service.name);
     const { random, agenda } = this.#world;
-    const ttftMs = lognormalBetween(random, provider.ttftMs.p50, provider.ttftMs.p95);
-    agenda.after(ttftMs, (now) => {
-      this.#observed.firstByte(id, ttftMs, now);
+    const ttftMs = Math.round(lognormalBetween(random, provider.ttftMs.p50, provider.ttftMs.p95));
+    agenda.add(sentAt + ttftMs, (now) => {
+      observed.firstByte(id, ttftMs, sentAt + ttftMs);
       this.#first(flight, now - flight.cameAt, true);
     });
-    agenda.after(ttftMs + provider.tpotMs * (asked.outputTokens - 1), (now) => {
-      this.#observed.ended(id, now);
+    agenda.add(sentAt + ttftMs + provider.tpotMs * (asked.outputTokens - 1), (now) => {
+      observed.ended(id, now);
       if (spilled) this.#toldOf(service.name).spilledInFlight--;
       this.#world.tally.of(service.name).byProvider++;
       this.#end(flight, "answered");

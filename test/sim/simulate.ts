@@ -147,14 +147,13 @@ export function simulate(facts: WorldFacts): Report {
     agent: (id) => known(agents, id),
     isCut: (host) => (cuts.get(host) ?? 0) > agenda.now,
     phase: ({ id, phase, reason }, _host, now) => tally.say(now, `${id} is ${phase}${reason === undefined ? "" : `: ${reason}`}`),
-    drains: (replica, now) => checks.drains(replica, now, world),
     held: (service, { spot = false, priceMicroUsd = 0 }, ms) => {
       const outcomes = tally.of(service);
       outcomes.gpuHours += ms / 3_600_000;
       if (!spot) outcomes.gpuHoursOnDemand += ms / 3_600_000;
       outcomes.costMicroUsd += (ms / 3_600_000) * priceMicroUsd;
     },
-    placed: (hub, now) => checks.placed(hub, now, world),
+    placed: (hub, reassigned, now) => checks.placed(hub, reassigned, now, world),
     desired: (desire, before, now) => {
       const last = desire.decisions.at(-1);
       tally.say(now, `generation ${desire.generation} of ${desire.service}: ${before?.desired ?? 0} -> ${desire.desired}${last === undefined ? "" : `: ${last.reason}`}`);
@@ -230,9 +229,7 @@ export function simulate(facts: WorldFacts): Report {
     for (const service of services) {
       const { name } = service;
       const alive = [...agents.values()].flatMap((agent) => agent.alive()).filter((replica) => replica.service === name);
-      const moment = { at: now, service: name, desired: scalers.get(name)?.desire?.desired ?? 0, assigned: hubs.reduce((sum, hub) => sum + hub.assigned(name).length, 0), ready: alive.filter(({ phase }) => phase === "ready").length, alive: alive.length };
-      tally.moments.push(moment);
-      checks.look(service, moment, alive, now, world);
+      tally.moments.push({ at: now, service: name, desired: scalers.get(name)?.desire?.desired ?? 0, assigned: hubs.reduce((sum, hub) => sum + hub.assigned(name).length, 0), ready: alive.filter(({ phase }) => phase === "ready").length, alive: alive.length });
     }
   });
 

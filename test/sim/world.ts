@@ -1,4 +1,5 @@
 import type { Replica } from "../../agent/replica.ts";
+import type { Reassigned } from "../../edge/hub/assignments.ts";
 import type { Bundle, RouteService } from "../../schema/bundle.ts";
 import type { Random } from "../../schema/clock.ts";
 import type { Region } from "../../schema/region.ts";
@@ -49,12 +50,10 @@ export interface World {
   isCut(host: string): boolean;
   /** A replica's phase has changed. */
   phase(replica: Replica, host: SimHost, now: number): void;
-  /** A replica is told to drain. */
-  drains(replica: Replica, now: number): void;
   /** A replica held its GPUs for so long. */
   held(service: string, host: SimHost, ms: number): void;
-  /** A Hub has looked at what should be where. */
-  placed(hub: SimHub, now: number): void;
+  /** A Hub has changed what should be where. */
+  placed(hub: SimHub, reassigned: readonly Reassigned[], now: number): void;
   /** A Scaler wants something else than before. */
   desired(desire: Desire, before: Desire | undefined, now: number): void;
 }
