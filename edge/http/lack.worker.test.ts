@@ -47,14 +47,14 @@ test.each(["/v1/chat/completions", "/s/nobody/page"])("a request to %s that find
 
 test("a request that goes to a provider for lack of a replica is told at once, with its place there until it is over", async () => {
   const ask = await service("covered", { providers: [vendor] });
-  let answers = false;
+  const vendors = { answer: false };
   vi.spyOn(globalThis, "fetch").mockImplementation(async () => {
-    while (!answers) await scheduler.wait(5);
+    while (!vendors.answer) await scheduler.wait(5);
     return Response.json({ choices: [{ message: { content: "Hi" }, finish_reason: "stop" }] });
   });
   const asked = ask();
   await soon("the want", 700, async () => ((await figures("covered"))["spilled_requests"] === 1 ? true : undefined));
-  answers = true;
+  vendors.answer = true;
   expect((await asked).headers.get("x-fairlead-upstream")).toBe("vendor");
   expect(await soon("its end", 3_000, async () => { const now = await figures("covered"); return now["capacity_lacks spilled"] === 1 ? now : undefined; })).toEqual({ arrivals: 1, "capacity_lacks spilled": 1 });
 });

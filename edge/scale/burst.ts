@@ -2,8 +2,13 @@ import { sumOf } from "./series.ts";
 
 /** Demand is looked at by blocks of so many seconds: long enough to hold several requests, short beside a cold start. */
 export const blockS = 15;
-/** So many standard deviations are no chance: once in 30 000 looks, were counts normal. They have longer tails, so that a change of level takes two blocks. */
+/** So many standard deviations are no chance: once in 30 000 looks, were counts normal. */
 const surprise = 4;
+const trimmedOf = 20;
+/** A level is told by so many blocks at least. */
+const levelBlocksMin = 2;
+/** A surge counts for what is left of it after so many standard deviations: of a bursty service's surges hardly anything is. */
+const doubt = 1;
 /** A slope counts for what is beyond so many of its standard errors. */
 const slopeErrors = 2;
 /** Windows in which a surge may show, in seconds. */
@@ -17,36 +22,69 @@ export function blocks(arrivals: readonly number[]): number[] {
 }
 
 /**
- * The index of dispersion of counts, variance over mean, 1 at least (Poisson's). By differences of neighbouring blocks, without the two
- * largest, so that a change of level is not taken for burstiness.
+ * The index of dispersion of counts, variance over mean, 1 at least (Poisson's). By differences of neighbouring blocks, without the largest
+ * of each twenty, so that a change of level is not taken for burstiness.
  */
 export function dispersion(counts: readonly number[]): number {
   const squares = counts.slice(1).map((count, i) => (count - (counts[i] ?? 0)) ** 2).sort((a, b) => a - b);
-  const kept = squares.length > 8 ? squares.slice(0, -2) : squares;
+  const kept = squares.slice(0, squares.length - Math.floor(squares.length / trimmedOf));
   const mean = sumOf(counts) / Math.max(1, counts.length);
   return kept.length === 0 || mean === 0 ? 1 : Math.max(1, sumOf(kept) / kept.length / 2 / mean);
 }
 
-/** How many of the newest blocks are of the level that holds now: going back, it ends before two in a row that are too many, or too few, to be chance. */
+/**
+ * How many of the newest blocks are of the level that holds now. They are split where what came after tells most clearly from what came
+ * before, and what came after again, until no split is beyond chance (binary segmentation, of which only the newest part is followed).
+ */
 export function levelBlocks(counts: readonly number[]): number {
-  const spreadOf = dispersion(counts);
-  let sum = 0;
-  let outside = 0;
-  for (let back = 1; back <= counts.length; back++) {
-    const count = counts[counts.length - back] ?? 0;
-    const mean = back === 1 ? count : sum / (back - 1);
-    const deviation = (count - mean) / Math.sqrt(spreadOf * Math.max(1, mean));
-    const side = Math.abs(deviation) > surprise ? Math.sign(deviation) : 0;
-    if (side !== 0 && side === outside) return back - 2;
-    outside = side;
-    sum += count;
+  let level = counts;
+  for (;;) {
+    const newest = newestOf(level);
+    if (newest === level.length) return newest;
+    level = level.slice(-newest);
   }
-  return counts.length;
+}
+
+/** The least squares' slope by block, and how much of the squares it explains. */
+function line(counts: readonly number[]): { slope: number; spreadX: number; explains: number } {
+  const n = counts.length;
+  const mean = sumOf(counts) / Math.max(1, n);
+  const spreadX = (n * (n * n - 1)) / 12;
+  const slope = spreadX === 0 ? 0 : counts.reduce((sum, count, i) => sum + (i - (n - 1) / 2) * (count - mean), 0) / spreadX;
+  return { slope, spreadX, explains: slope * slope * spreadX };
+}
+
+/** How many blocks came after the clearest split; all, where none is beyond chance, or where a steady rise or fall explains more. */
+function newestOf(counts: readonly number[]): number {
+  const all = counts.length;
+  const spreadOf = dispersion(counts);
+  const total = sumOf(counts);
+  let newer = 0;
+  let clearest = { deviation: surprise, blocks: all, explains: 0 };
+  for (let k = 1; k <= all - levelBlocksMin; k++) {
+    newer += counts[all - k] ?? 0;
+    if (k < levelBlocksMin) continue;
+    const step = newer / k - (total - newer) / (all - k);
+    const deviation = Math.abs(step) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
+    if (deviation > clearest.deviation) clearest = { deviation, blocks: k, explains: (step * step * k * (all - k)) / all };
+  }
+  return line(counts).explains >= clearest.explains ? all : clearest.blocks;
+}
+
+/** The most that came in so many seconds on end. */
+function mostIn(arrivals: readonly number[], windowS: number): number {
+  let sum = sumOf(arrivals.slice(0, windowS));
+  let most = sum;
+  for (let i = windowS; i < arrivals.length; i++) {
+    sum += (arrivals[i] ?? 0) - (arrivals[i - windowS] ?? 0);
+    most = Math.max(most, sum);
+  }
+  return most;
 }
 
 /**
  * Requests/s of a surge that is under way, by what is sure of it: more came in the last seconds than chance explains, as far as the time
- * before shows what chance does; undefined: none is.
+ * before shows what chance does, and more than ever came in as many; undefined: none is.
  */
 export function surge(arrivals: readonly number[]): number | undefined {
   let most: number | undefined;
@@ -56,10 +94,10 @@ export function surge(arrivals: readonly number[]): number | undefined {
     const isKnown = past.length >= 2 * blockS;
     if (arrivals.length < windowS) continue;
     const spreadOf = isKnown ? dispersion(blocks(past)) : 1;
-    const expected = isKnown ? (sumOf(past, 20 * blockS) / Math.min(past.length, 20 * blockS)) * windowS : 0;
+    const expected = isKnown ? (sumOf(past) / past.length) * windowS : 0;
     const came = sumOf(arrivals, windowS);
-    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected))) continue;
-    const sure = (came - Math.sqrt(spreadOf * came)) / windowS;
+    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) || (isKnown && came <= mostIn(past, windowS))) continue;
+    const sure = (came - doubt * Math.sqrt(spreadOf * came)) / windowS;
     if (sure > (most ?? 0)) most = sure;
   }
   return most;
@@ -71,10 +109,8 @@ export function trend(counts: readonly number[]): { perS: number; slope: number 
   const mean = sumOf(counts) / Math.max(1, n);
   const level = { perS: mean / blockS, slope: 0 };
   if (n < 8) return level;
-  const middle = (n - 1) / 2;
-  const spreadX = (n * (n * n - 1)) / 12;
-  const slope = counts.reduce((sum, count, i) => sum + (i - middle) * (count - mean), 0) / spreadX;
+  const { slope, spreadX } = line(counts);
   const error = Math.sqrt((dispersion(counts) * Math.max(1, mean)) / spreadX);
   const sure = Math.sign(slope) * Math.max(0, Math.abs(slope) - slopeErrors * error);
-  return { perS: Math.max(0, mean + sure * (middle + 0.5)) / blockS, slope: sure / blockS / blockS };
+  return { perS: Math.max(0, mean + (sure * n) / 2) / blockS, slope: sure / blockS / blockS };
 }

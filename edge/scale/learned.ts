@@ -14,6 +14,11 @@ const fullShare = 0.1;
 /** Prompts are read so many times faster than whole requests are served. */
 const beginFactor = 2;
 
+/** Full replicas are watched for so many seconds of one before that tells what they do. */
+const replicaSMin = 60;
+/** People give what a replica does well, which is so much of what it can do for a while; and of what was seen at most, so much is done well. */
+const wellShare = 0.8;
+
 /** What was seen of a service's replicas; JSON-able. */
 export interface Learned {
   at: Now;
@@ -22,39 +27,48 @@ export interface Learned {
   endedPerS: number;
   /** In flight at the last look. */
   inFlight: number;
-  /** Ready at the last look, and whether they were full then. */
-  ready: number;
-  wasFull: boolean;
-  /** Of one full replica: what it serves at once and in a second. */
-  full?: { slots: number; perS: number };
+  /** How many were ready at the last look, and since when, where all were full. */
+  allFull?: { ready: number; since: Now };
+  /** What one full replica serves at once. */
+  slots?: number;
+  /** While all were full for longer than a request takes: requests that ended, over so many seconds of a replica; what is older weighs less. */
+  full: { ended: number; replicaS: number };
 }
 
 /** What there is to learn from one more look. */
 export function learn(before: Learned | undefined, signals: Signals, now: Now): Learned {
   const ready = census(signals.replicas).ready;
   const inFlight = signals.concurrency.at(-1) ?? 0;
-  const inService = Math.max(0, inFlight - signals.waiting);
-  const running = ready.reduce((sum, replica) => sum + Math.max(0, (replica.load?.running ?? replica.inFlight)), 0);
-  const queued = ready.reduce((sum, { load }) => sum + (load?.queueDepth ?? 0), 0);
-  const isFull = ready.length > 0 && queued > fullShare * running;
-  const seen = { at: now, inFlight, ready: ready.length, wasFull: isFull };
-  if (before === undefined) return { ...seen, inService: 0, endedPerS: 0 };
+  const full = ready.flatMap(({ load }) => (load !== undefined && load.running > 0 && load.queueDepth > fullShare * load.running ? [load.running] : []));
+  const since = before?.allFull?.ready === ready.length ? before.allFull.since : now;
+  const seen = { at: now, inFlight, ...(full.length > 0 && full.length === ready.length ? { allFull: { ready: ready.length, since } } : {}) };
+  if (before === undefined) return { ...seen, inService: 0, endedPerS: 0, full: { ended: 0, replicaS: 0 } };
   const passedS = (now - before.at) / 1000;
   if (passedS <= 0) return before;
   const came = sumOf(signals.arrivals, Math.max(1, Math.round(passedS)));
   const endedPerS = Math.max(0, came - Math.min(came, (signals.refused * passedS) / recentS) - (inFlight - before.inFlight)) / passedS;
   const weight = 1 - Math.exp(-(now - before.at) / followMs);
-  const follow = (was: number, is: number): number => was + weight * (is - was);
-  const wasSame = isFull && before.wasFull && before.ready === ready.length;
-  const full = wasSame
-    ? { slots: follow(before.full?.slots ?? running / ready.length, running / ready.length), perS: follow(before.full?.perS ?? endedPerS / ready.length, endedPerS / ready.length) }
-    : before.full;
-  return { ...seen, inService: follow(before.inService, inService), endedPerS: follow(before.endedPerS, endedPerS), ...(full === undefined ? {} : { full }) };
+  const follow = (was: number | undefined, is: number): number => (was === undefined ? is : was + weight * (is - was));
+  const slots = full.length === 0 ? before.slots : follow(before.slots, sumOf(full) / full.length);
+  // what began in a burst ends later: for as long as one takes, fewer end than a full replica serves
+  const isSettled = seen.allFull !== undefined && now - seen.allFull.since > 1000 * (lastsS(before) ?? Infinity);
+  const kept = isSettled ? 1 - weight : 1;
+  const added = isSettled ? passedS * ready.length : 0;
+  return {
+    ...seen, inService: follow(before.inService, Math.max(0, inFlight - signals.waiting)), endedPerS: follow(before.endedPerS, endedPerS),
+    full: { ended: before.full.ended * kept + endedPerS * (isSettled ? passedS : 0), replicaS: before.full.replicaS * kept + added },
+    ...(slots === undefined ? {} : { slots }),
+  };
 }
 
 /** How long a request is in service, by Little's law; undefined: none was seen to end. */
 export function lastsS({ inService, endedPerS }: Learned): number | undefined {
   return endedPerS > 1e-3 && inService > 1e-3 ? inService / endedPerS : undefined;
+}
+
+/** What one full replica serves in a second; undefined: they were not full for long enough to tell. */
+function fullPerS({ full: { ended, replicaS } }: Learned): number | undefined {
+  return replicaS >= replicaSMin ? ended / replicaS : undefined;
 }
 
 /**
@@ -65,9 +79,9 @@ export function lastsS({ inService, endedPerS }: Learned): number | undefined {
 export function capacityOf(policy: ScalePolicy, learned: Learned, stretch: number): Capacity {
   const takesS = Math.max(0.05, lastsS(learned) ?? 1);
   const given = typeof policy.targetQps === "object" ? Math.min(...Object.values(policy.targetQps)) : policy.targetQps;
-  const slotsGiven = policy.targetConcurrency ?? learned.full?.slots;
-  const perS = given ?? (policy.targetConcurrency === undefined ? learned.full?.perS : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
+  const slotsGiven = policy.targetConcurrency ?? learned.slots;
+  const perS = (given === undefined ? undefined : given / wellShare) ?? (policy.targetConcurrency === undefined ? fullPerS(learned) : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
   // of a rate alone: at that rate so many are in service; bursts find as much room again
   const slots = Math.max(1, slotsGiven ?? (given === undefined ? slotsDefault : beginFactor * perS * takesS));
-  return { perS: perS * stretch, slots: slots * stretch, beginsPerS: beginFactor * perS * stretch };
+  return { wellPerS: wellShare * perS * stretch, perS: perS * stretch, slots: slots * stretch, beginsPerS: beginFactor * perS * stretch };
 }

@@ -101,7 +101,8 @@ function homesOf(hosts: readonly ScaleHost[], regions: readonly Region[]): Regio
 /** What is worth telling people: a changed number, and each step of a rollout. */
 function decisionsOf(before: Desire | undefined, { action, desired, reason }: Pick<Decision, "action" | "desired" | "reason">, rolled: Pick<Rollout, "action">, now: Now): ScaleDecision[] {
   const decisions: ScaleDecision[] = [];
-  if (desired !== before?.desired) decisions.push({ at: now, action: action === "hold" ? (desired > (before?.desired ?? 0) ? "up" : "down") : action, desired, reason });
+  if (before === undefined) decisions.push({ at: now, action, desired, reason });
+  else if (desired !== before.desired) decisions.push({ at: now, action: desired > before.desired ? "up" : "down", desired, reason });
   if (rolled.action !== undefined) decisions.push({ at: now, desired, ...rolled.action });
   return decisions;
 }

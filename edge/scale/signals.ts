@@ -106,7 +106,7 @@ function count(memory: SignalMemory, report: RegionFacts): void {
   const known = last?.stamp === stamp ? last : undefined;
   // of a region that was never heard only arrivals whose time is known count
   const counts = last !== undefined || since !== undefined;
-  const from = known?.at ?? Math.max(last?.at ?? -Infinity, since ?? -Infinity, at - historyS * 1000);
+  const from = known?.at ?? (counts ? Math.max(last?.at ?? -Infinity, since ?? -Infinity, at - historyS * 1000) : at);
   const beyond = (sum: number, was: number | undefined): number => (counts ? Math.max(0, sum - (was ?? 0)) : 0);
   memory.arrivals = spread(memory.arrivals, beyond(demand.arrivals, known?.arrivals), from, at);
   memory.refused = spread(memory.refused, beyond(demand.refused, known?.refused), from, at);
