@@ -59,6 +59,7 @@ function routeService({ name, version, spec, createdAt }: ServiceRow, sealed: Se
     routing: spec.routing,
     replicas: spec.own,
     bodyBytesMax: spec.bodyBytesMax,
+    ...(spec.fromZero === undefined ? {} : { fromZero: spec.fromZero }),
   };
 }
 
@@ -69,7 +70,14 @@ export function isListed({ hasModel, providers, task }: ServiceSpec): boolean {
 
 function fleetService({ name, version, spec, signed }: ServiceRow, sealed: SealedService | undefined, homes: readonly Region[]): FleetService[] {
   if (spec.task === undefined || sealed?.digest === undefined) return [];
-  return [{ task: { ...spec.task, service: name, version, digest: sealed.digest, ...(signed === null ? {} : { signed }) }, replicas: spread(spec.replicas.min, homes), sealedSecrets: sealed.hosts }];
+  const { policy, rollout } = spec;
+  return [{
+    task: { ...spec.task, service: name, version, digest: sealed.digest, ...(signed === null ? {} : { signed }) },
+    replicas: spread(spec.replicas.min, homes),
+    sealedSecrets: sealed.hosts,
+    ...(policy === undefined ? {} : { policy }),
+    ...(rollout === undefined ? {} : { rollout }),
+  }];
 }
 
 /** Where replicas may be: regions with hosts, the one that had a host first coming first; the operator's first region when there are no hosts yet. */

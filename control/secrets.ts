@@ -53,9 +53,11 @@ export function taskDigest(vault: Vault, task: NonNullable<ServiceSpec["task"]>,
   const sorted = (record: Readonly<Record<string, unknown>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
   const what: unknown[] = [task.setup ?? null, task.run, task.workdir ?? null, sorted(task.envs), sorted(secrets), task.fixedPort ?? null, task.gpus];
   // only where they are given: services of before go on under their digests
-  const { template, image, mounts, limits } = task;
+  const { template, image, mounts, limits, accelerators } = task;
   if (template !== undefined) what.push(template.name, sorted(template.parameters));
   if (image !== undefined || limits !== undefined) what.push([image ?? null, sorted(mounts ?? {}), limits ?? null]);
+  // where it may be (`places`) is its hubs' matter: a replica need not start anew where it is
+  if (accelerators !== undefined) what.push(["accelerators", ...accelerators.map(({ name, count }) => `${name}:${count}`)]);
   return keyDigest(JSON.stringify(what), vault.digest);
 }
 

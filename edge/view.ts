@@ -32,6 +32,8 @@ export interface View {
   snapshots: readonly Snapshot[];
   /** By service; each with the snapshot it came from. */
   replicas: ReadonlyMap<string, readonly { replica: SnapshotReplica; host: SnapshotHost; takenAt: number }[]>;
+  /** Requests by version, of services that have more than one at a time. */
+  shares: ReadonlyMap<string, Readonly<Record<string, number>>>;
   /** Requests that are refused because replicas died of them: until when, by account and fingerprint. */
   quarantined: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** When this isolate got it, by its own clock. */
@@ -73,7 +75,13 @@ export function advance(from: View | undefined, update: ViewUpdate, now: number)
       else list.push({ replica, host, takenAt });
     }
   }
-  return { routes, snapshots, replicas, quarantined: quarantinedOf(snapshots), fetchedAt: now };
+  return { routes, snapshots, replicas, shares: sharesOf(update), quarantined: quarantinedOf(snapshots), fetchedAt: now };
+}
+
+const noShares: View["shares"] = new Map();
+
+function sharesOf({ scales = [] }: ViewUpdate): View["shares"] {
+  return scales.length === 0 ? noShares : new Map(scales.flatMap(({ service, shares }) => (shares === undefined ? [] : [[service, shares] as const])));
 }
 
 const nobody: View["quarantined"] = new Map();

@@ -25,6 +25,7 @@ import { taskSchema } from "./task.ts";
  *   key and time of the host's gate; a heartbeat says where that gate is. An agent of 2 has two links and no gate.
  * - 3 (2026-11-21): a host's facts say what kind of host it is (`zone`, `spot`, `accelerator`, `priceMicroUsd`) and which digests were ready
  *   there (`warm`). Each one that is missing, or that cannot be understood, is not known.
+ * - 3 (2026-11-21): a task may name its `accelerators` and `places`, which Hubs place by; agents need not read them.
  */
 export const protocol = 3;
 export const protocolMin = 1;

@@ -26,15 +26,60 @@ export function portsOf({ ports }: Pick<ResourceYaml, "ports">): number[] | unde
  * @returns an empty list when none is asked for
  */
 export function gpuCounts(accelerators: ResourceYaml["accelerators"]): number[] {
+  return entriesOf(accelerators).map((entry) => count(entry));
+}
+
+/** `NAME` or `NAME:COUNT` of each alternative. */
+function entriesOf(accelerators: ResourceYaml["accelerators"]): string[] {
   if (accelerators == null) return [];
-  if (typeof accelerators === "string") return [count(accelerators)];
-  if (Array.isArray(accelerators)) return accelerators.map((name) => count(name));
-  return Object.entries(accelerators).map(([name, amount]) => count(amount === null ? name : `${name}:${amount}`));
+  if (typeof accelerators === "string") return [accelerators];
+  if (Array.isArray(accelerators)) return accelerators;
+  return Object.entries(accelerators).map(([name, amount]) => (amount === null ? name : `${name}:${amount}`));
 }
 
 function count(accelerator: string): number {
   const [name = "", amount = "1"] = accelerator.split(":");
   return /^tpu/i.test(name.trim()) ? 0 : Math.max(0, Math.ceil(Number(amount) || 0));
+}
+
+/**
+ * An accelerator's name in the one form in which names are compared: people write `a10g` and `A10g`, and mean one.
+ *
+ * @example acceleratorName("a100-80gb") // "A100-80GB"
+ */
+export function acceleratorName(name: string): string {
+  return name.trim().toUpperCase();
+}
+
+/** What a replica may run on, as the machines name it: one of these, the first rather than the second. */
+export function acceleratorsOf(machines: readonly Pick<ResourceYaml, "accelerators">[]): { name: string; count: number }[] {
+  const named = machines.flatMap(({ accelerators }) => entriesOf(accelerators)).map((entry) => {
+    const [name = "", amount = "1"] = entry.split(":");
+    return { name: acceleratorName(name), count: Number(amount) };
+  });
+  return named.filter(({ name, count: many }, i) => name !== "" && many > 0 && named.findIndex((other) => other.name === name && other.count === many) === i);
+}
+
+/** Where a replica may run: SkyPilot's `infra`, or its parts by themselves; `*` says nothing. */
+export interface MachinePlace {
+  cloud?: string;
+  region?: string;
+  zone?: string;
+  spot?: boolean;
+}
+
+/** Each place once, in order; empty when some machine may be anywhere. */
+export function placesOf(machines: readonly Pick<ResourceYaml, "infra" | "cloud" | "region" | "zone" | "use_spot">[]): MachinePlace[] {
+  const places = machines.map(({ infra, cloud, region, zone, use_spot: spot }): MachinePlace => {
+    // a context of Kubernetes may hold slashes of its own
+    const [inCloud, inRegion, ...inZone] = textOf(infra).split("/");
+    const parts = { cloud: inCloud || textOf(cloud), region: inRegion || textOf(region), zone: inZone.join("/") || textOf(zone) };
+    const said = Object.entries(parts).filter(([, name]) => name !== "" && name !== "*").map(([part, name]) => [part, part === "cloud" ? name.toLowerCase() : name]);
+    return { ...Object.fromEntries(said), ...(spot == null ? {} : { spot }) } as MachinePlace;
+  });
+  if (places.some((place) => Object.keys(place).length === 0)) return [];
+  const texts = places.map((place) => JSON.stringify(place));
+  return places.filter((_, i) => texts.indexOf(texts[i] ?? "") === i);
 }
 
 /** The image that a machine's `image_id` names as `docker:IMAGE`, by itself or by region; undefined for none, and for images of clouds. */

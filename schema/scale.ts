@@ -87,6 +87,8 @@ export interface RegionFacts {
   region: Region;
   /** Of the Hub's waking: another one, and all sums begin anew. */
   stamp: string;
+  /** When its sums began; absent: what it counted before it was first heard counts for nothing. */
+  since?: Now;
   at: Now;
   bundleVersion: number;
   /** As the bundle has it, without secrets; absent: there is no such service. */

@@ -1,7 +1,11 @@
 import { ownReplicasSchema } from "./bundle.ts";
+import { checkPool, checkPoolSizes } from "./poolRules.ts";
 import { nearestName, type Path, type Report } from "./problem.ts";
 import { alternatives, portsOf } from "./resources.ts";
-import { fairleadFields, type ServiceYaml } from "./serviceYaml.ts";
+import { checkRollout } from "./rolloutRules.ts";
+import { checkScale } from "./scaleRules.ts";
+import { fairleadPolicyFields } from "./scaleYaml.ts";
+import { fairleadFields, isExternal, type ServiceYaml } from "./serviceYaml.ts";
 import type { ResourceYaml, TaskYaml } from "./taskYaml.ts";
 
 /**
@@ -12,62 +16,24 @@ export function checkRules(task: TaskYaml, strict: boolean, report: Report): voi
   const lenient = strict ? "error" : "warning";
   if (task.service != null && task.pool != null) report("error", ["pool"], "cannot stand beside service: a file is one or the other");
   if (task.service != null) {
-    checkReplicas(task.service, lenient, report);
-    checkBalancing(task.service, report);
+    checkScale(task.service, strict, report);
+    checkRollout(task.service, report);
     checkPool(task.service, report);
     checkProviders(task.service, report);
     checkPostData(task.service, report);
     checkTemplate(task, task.service, report);
-    if (strict) for (const field of fairleadFields) if (Object.hasOwn(task.service, field)) report("error", ["service", field], "is Fairlead's, SkyServe does not know it");
+    if (strict) refuseOwnFields(task.service, report);
   }
   if (task.pool != null) checkPoolSizes(task.pool, ["pool"], report);
   checkMachines(task, lenient, report);
 }
 
-function checkReplicas({ replicas, replica_policy: policy }: ServiceYaml, lenient: "error" | "warning", report: Report): void {
-  const at = ["service", "replica_policy"];
-  if (policy == null) return;
-  const { min_replicas: min, max_replicas: max, target_qps_per_replica: target } = policy;
-  if (replicas != null) report("error", ["service", "replicas"], "cannot stand beside replica_policy: give one of them");
-  if (max != null && max < min) report("error", [...at, "max_replicas"], `is ${max}, below min_replicas, which is ${min}`);
-  if (target != null && max == null) report("error", [...at, "target_qps_per_replica"], "needs max_replicas");
-  if (max != null && max > min && target == null) report(lenient, [...at, "max_replicas"], "is above min_replicas without target_qps_per_replica; SkyServe refuses this");
-}
-
-function checkBalancing({ replica_policy: policy, load_balancing_policy: balancing }: ServiceYaml, report: Report): void {
-  const byInstance = policy?.target_qps_per_replica != null && typeof policy.target_qps_per_replica === "object";
-  if (byInstance && balancing !== "instance_aware_least_load") {
-    report("error", ["service", "replica_policy", "target_qps_per_replica"], "by accelerator needs load_balancing_policy: instance_aware_least_load");
-  }
-  if (!byInstance && balancing === "instance_aware_least_load") {
-    report("error", ["service", "load_balancing_policy"], "instance_aware_least_load needs target_qps_per_replica by accelerator, as in {L4: 2.5}");
-  }
-}
-
-const poolForbids = ["replicas", "replica_policy", "ports", "tls", "load_balancing_policy"] as const;
-const poolSizes = ["workers", "min_workers", "max_workers", "queue_length_threshold"] as const;
-
-/** Whether a `service:` section is a pool of workers. */
-export function isPool(service: ServiceYaml): boolean {
-  return (service.pool != null && service.pool !== false) || poolSizes.some((field) => service[field] != null);
-}
-
-function checkPool(service: ServiceYaml, report: Report): void {
-  if (!isPool(service)) return;
-  for (const field of poolForbids) if (service[field] != null) report("error", ["service", field], "cannot be used with a pool of workers");
-  const probe = service.readiness_probe;
-  if (probe != null && typeof probe === "object") {
-    for (const field of ["headers", "post_data"] as const) if (probe[field] != null) report("error", ["service", "readiness_probe", field], "cannot be used with a pool of workers");
-  }
-  if (typeof service.pool === "object" && service.pool !== null) checkPoolSizes(service.pool, ["service", "pool"], report);
-  else if (typeof service.pool !== "number") checkPoolSizes(service, ["service"], report);
-}
-
-function checkPoolSizes(sizes: Pick<ServiceYaml, (typeof poolSizes)[number]>, at: Path, report: Report): void {
-  if (sizes.workers == null && sizes.max_workers == null) report("error", at, "needs workers or max_workers");
-  if (sizes.max_workers == null) {
-    for (const field of ["min_workers", "queue_length_threshold"] as const) if (sizes[field] != null) report("error", [...at, field], "needs max_workers");
-  } else if (sizes.min_workers != null && sizes.min_workers > sizes.max_workers) report("error", [...at, "min_workers"], `is ${sizes.min_workers}, above max_workers, which is ${sizes.max_workers}`);
+function refuseOwnFields(service: ServiceYaml, report: Report): void {
+  const policy = service.replica_policy ?? {};
+  for (const field of fairleadFields) if (Object.hasOwn(service, field)) report("error", ["service", field], "is Fairlead's, SkyServe does not know it");
+  for (const field of fairleadPolicyFields) if (Object.hasOwn(policy, field)) report("error", ["service", "replica_policy", field], "is Fairlead's, SkyServe does not know it");
+  const placer = service.replica_policy?.spot_placer;
+  if (placer != null && placer !== "dynamic_fallback") report("error", ["service", "replica_policy", "spot_placer"], "must be dynamic_fallback: SkyServe has no other");
 }
 
 function checkProviders({ providers, routing }: ServiceYaml, report: Report): void {
@@ -104,11 +70,6 @@ function checkHeaders(headers: Readonly<Record<string, string>>, at: Path, repor
     // the value may be a secret: it is not repeated
     else if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) report("error", [...at, name], "holds a character that no header may hold, such as a line break");
   }
-}
-
-/** Whether a provider is a vendor; the others are the service's own replicas. */
-export function isExternal({ type, endpoint }: { type?: string | null | undefined; endpoint?: string | null | undefined }): boolean {
-  return type === "external" || (type == null && endpoint != null);
 }
 
 function checkPostData({ readiness_probe: probe }: ServiceYaml, report: Report): void {

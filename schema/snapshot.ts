@@ -3,7 +3,7 @@ import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
 import type { Readings } from "./readings.ts";
 import type { Region } from "./region.ts";
-import type { HostKind } from "./scale.ts";
+import type { HostKind, RolloutStatus, ScaleDecision, ServiceScale } from "./scale.ts";
 import type { TrafficRow } from "./telemetry.ts";
 
 /** A replica as the edge weighs it. */
@@ -106,6 +106,18 @@ export interface StatusHost extends SnapshotHost {
   reason?: string;
 }
 
+/** What a service's Scaler wants, for people. */
+export interface ScaleStatus {
+  service: string;
+  /** The configured version that it was decided for. */
+  version: number;
+  /** Replicas in all regions. */
+  desired: number;
+  rollout?: RolloutStatus;
+  /** The latest, newest last. */
+  decisions: ScaleDecision[];
+}
+
 /** What a Hub knows, for `fairlead status`. */
 export interface RegionStatus {
   region: Region;
@@ -117,6 +129,8 @@ export interface RegionStatus {
   unplaced: { service: string; count: number; reason: string; zone?: string; spot?: boolean }[];
   /** Requests of the last minute, as isolates near this Hub told of them. */
   traffic?: TrafficRow[];
+  /** Of services whose Scalers have spoken. */
+  scales?: ScaleStatus[];
   /** Why nothing is moved although hosts are lost; absent when it is. */
   braked?: string;
 }
@@ -129,4 +143,6 @@ export interface ViewUpdate {
   snapshots: Snapshot[];
   /** Of regions whose snapshots the isolate has, by its own word. */
   changes?: SnapshotChange[];
+  /** What Scalers want of requests; services that are not named want nothing of them. */
+  scales?: ServiceScale[];
 }

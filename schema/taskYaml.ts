@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { poolYamlSchema, serviceYamlSchema } from "./serviceYaml.ts";
+import { poolYamlSchema } from "./scaleYaml.ts";
+import { serviceYamlSchema } from "./serviceYaml.ts";
 
 /**
  * A SkyPilot task file as people write it. What SkyPilot knows and Fairlead does not read is accepted as it comes; a name that

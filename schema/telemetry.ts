@@ -30,6 +30,10 @@ export const resumeWays = [...methods, "reattach"] as const;
 /** Single counts. `cachedTokens` are among `inputTokens`. */
 export const tallies = ["arrivals", "fallbacks", "hedges", "prefixHits", "inputTokens", "outputTokens", "cachedTokens"] as const;
 
+/** What became of requests for lack of capacity of a service's own replicas (`Demand` in `schema/scale.ts`). */
+export const lacks = ["refused", "spilled"] as const;
+export type Lack = (typeof lacks)[number];
+
 /**
  * Where each count of a cell lies in its array: an isolate's hot path adds integers and builds nothing. A later version may add places at
  * the end; none changes its meaning, because routers and hubs are deployed apart.
@@ -49,6 +53,9 @@ export const layout = {
   latency: take(2 + digestBoundsMs.latency.length),
   ttft: take(2 + digestBoundsMs.ttft.length),
   itl: take(2 + digestBoundsMs.itl.length),
+  lacks: take(lacks.length),
+  /** Buckets of `ttft`, of those among them that had waited for a first replica. */
+  heldTtft: take(1 + digestBoundsMs.ttft.length),
 } as const;
 export const cellSize = places;
 
@@ -81,6 +88,9 @@ export const toldSchema = z.object({
   inFlight: z.array(z.object({ service: nameSchema, upstream: nameSchema, count: z.number().int().nonnegative() })).max(gaugesMax),
   /** Those of its breakers that are not closed; `id` is a replica's, or the provider's name. */
   breakers: z.array(z.object({ service: nameSchema, id: nameSchema, state: z.enum(breakerStates) })).max(gaugesMax),
+  /** Requests that wait with it for a first replica, and those that it has at a provider because no replica could take them. */
+  held: z.array(z.object({ service: nameSchema, count: z.number().int().positive() })).max(gaugesMax).optional(),
+  spilled: z.array(z.object({ service: nameSchema, count: z.number().int().positive() })).max(gaugesMax).optional(),
 });
 export type Told = z.infer<typeof toldSchema>;
 export const gaugesToldMax = gaugesMax;

@@ -1,9 +1,10 @@
 import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
-import { noteDecision, tellSoon, weighed } from "../decisions.ts";
+import { noteDecision, tellSoon, tellWanted, weighed } from "../decisions.ts";
 import { Client, discard, type Begun } from "../forward/attempt.ts";
-import type { Tried } from "../forward/attempts.ts";
+import { lateMs, type Tried } from "../forward/attempts.ts";
+import { endOf } from "../forward/deadline.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { handThrough } from "../forward/handThrough.ts";
 import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
@@ -15,7 +16,9 @@ import { beginEarly, events, type Source } from "../forward/stream.ts";
 import { isPoison } from "../quarantine.ts";
 import { readInference, requestFacts, type RequestFacts } from "../route/request.ts";
 import type { ReplicaRow } from "../route/candidates.ts";
+import { poolOf as columnsOf } from "../route/pool.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
+import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
 import { gapsOf, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
@@ -51,12 +54,13 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const facts = requestFacts(body, bytes.byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
   const poison = isPoison(view, service, key.account, bytes);
   const decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
+  if (service.selfHosted && decision.candidates[0]?.kind !== "replica") lack(c, service, decision, seen, startedAt);
   const client = new Client();
   const note = (forwarded: Forwarded | Unforwarded): void => {
     const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
     const now = Date.now();
     noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...reached }));
-    if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, client.gone, now);
+    if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, client.gone, now, forwarded.error.code);
     else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
   };
   const answered = forward(
@@ -151,7 +155,11 @@ function routed(c: RouterRequest, view: View, service: RouteService, request: Re
   const { standings, observed } = remembered(service);
   const pool = poolOf(view, service);
   const survey = standings.untroubled ? undefined : standings.survey(pool, request === undefined ? "" : c.req.path, now, tried);
-  const facts: RouteFacts = { service, replicas: replicasOf(view, service), observed };
+  const facts: RouteFacts = { service, replicas: pool.replicas, observed, shares: view.shares.get(service.name) };
+  if (service.selfHosted && service.providers.length > 0) {
+    const full = observed.ramps.full(columnsOf(pool.replicas), observed.inFlight, now);
+    if (full !== undefined) facts.full = full;
+  }
   if (request !== undefined) facts.request = request;
   if (survey !== undefined) {
     facts.blocked = survey.blocked;
@@ -167,16 +175,33 @@ function nowhere({ routing }: RouteService, refused: FairleadError): Decided {
 /** The candidates, after one look for news when the view has none; with the reason when there is none then either. */
 export async function decide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Promise<Decided> {
   const first = routed(c, view, service, request);
-  if (first.decision.candidates.length > 0) return first.decision;
+  if (first.decision.candidates.length > 0) return withLack(first.decision, view, service);
   // what is at its limit for a moment is waited for; what is broken is not
   if (first.survey?.throttledOnly === true && first.survey.freeInMs <= waitMsMax) {
     await scheduler.wait(first.survey.freeInMs);
     const later = routed(c, view, service, request).decision;
-    if (later.candidates.length > 0) return later;
+    if (later.candidates.length > 0) return withLack(later, view, service);
   }
-  const again = routed(c, await newsFor(c.env, c.req.raw, view), service, request);
-  if (again.decision.candidates.length > 0) return again.decision;
-  return { ...again.decision, refused: nothingLeft(service, again.decision, again.survey) };
+  const news = await newsFor(c.env, c.req.raw, view);
+  const again = routed(c, news, service, request);
+  if (again.decision.candidates.length > 0) return withLack(again.decision, news, service);
+  return { ...withLack(again.decision, news, service), refused: nothingLeft(service, again.decision, again.survey) };
+}
+
+/** The decision, and whether no replica is ready where one could be. */
+function withLack(decision: Decision, view: View, service: RouteService): Decided {
+  if (!service.selfHosted || decision.candidates[0]?.kind === "replica" || columnsOf(replicasOf(view, service)).rows.length > 0) return decision;
+  return { ...decision, lacking: true };
+}
+
+/** No replica takes a request to a service that may have some: it counts as one more that is wanted. */
+export function lack(c: RouterRequest, service: RouteService, decision: Decided, seen: Journey, startedAt: number): void {
+  if (spills(service, decision, Math.random)) {
+    const { spilled } = remembered(service);
+    const stay = spilled.enter(endOf(startedAt, service.timeouts) + lateMs);
+    seen.spilled(() => spilled.leave(stay));
+  }
+  if (decision.lacking === true) tellWanted(c.env, c.req.raw, (work) => c.executionCtx.waitUntil(work), service.name, startedAt);
 }
 
 function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, survey: Survey | undefined): FairleadError {

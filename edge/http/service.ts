@@ -6,7 +6,7 @@ import { forward, type Decided } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { journey } from "../telemetry/telemetry.ts";
 import { newsFor } from "../view.ts";
-import { decide, poolOf, redecide } from "./inference.ts";
+import { decide, lack, poolOf, redecide } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
@@ -37,6 +37,7 @@ export async function service(c: RouterRequest): Promise<Response> {
   const routed = found;
   const seen = journey(routed, startedAt);
   const decision = replicasOf(await decide(c, view, routed));
+  if (routed.selfHosted && decision.candidates.length === 0) lack(c, routed, decision, seen, startedAt);
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const forwarded = await forward(
     {
@@ -66,7 +67,7 @@ export async function service(c: RouterRequest): Promise<Response> {
     },
   );
   const now = Date.now();
-  if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, false, now);
+  if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, false, now, forwarded.error.code);
   else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: forwarded.candidate.fallback }, decision, false, now);
   // its body is a stream that passes untouched: its end is nobody's to see here
   seen.close();

@@ -6,6 +6,7 @@ import type { RegionStatus } from "../../schema/snapshot.ts";
 import type { Task } from "../../schema/task.ts";
 import type { ScaleHost } from "../../schema/scale.ts";
 import { assign } from "../scale/assign.ts";
+import { targetsOf, type Desires } from "./desires.ts";
 import { assignHosts, scaleHosts, type KindFacts } from "./kinds.ts";
 
 interface Assignment {
@@ -17,6 +18,13 @@ interface Assignment {
 export interface PlanFacts extends KindFacts {
   region: Region;
   bundle: Bundle;
+  /** What Scalers want. */
+  desires: Pick<Desires, "of">;
+}
+
+/** Of the present versions, and of those that may be gone back to. */
+function tasksOf({ fleet }: Bundle): Omit<Task, "sealedSecrets">[] {
+  return fleet.services.flatMap(({ task, previous }) => [task, ...(previous === undefined ? [] : [previous.task])]);
 }
 
 /** A host whose list is another than before. */
@@ -56,7 +64,7 @@ export class Assignments {
     const { generation, replicas } = this.of(host);
     const tasks: Task[] = [];
     for (const digest of new Set(replicas.map((replica) => replica.digest))) {
-      const current = bundle?.fleet.services.find(({ task }) => task.digest === digest);
+      const current = bundle?.fleet.services.flatMap(({ previous, ...one }) => [one, ...(previous === undefined ? [] : [previous])]).find((one) => one.task.digest === digest);
       const task = current?.task ?? this.#kv.get<Omit<Task, "sealedSecrets">>(`task:${digest}`);
       if (task === undefined) continue;
       const sealedSecrets = current?.sealedSecrets[host];
@@ -66,11 +74,12 @@ export class Assignments {
   }
 
   /** Compares what is assigned with what should be, and keeps what should be. @returns the hosts for which it differs */
-  plan({ region, bundle, ...facts }: PlanFacts, now: Now): { reassigned: Reassigned[]; unplaced: RegionStatus["unplaced"] } {
+  plan({ region, bundle, desires, ...facts }: PlanFacts, now: Now): { reassigned: Reassigned[]; unplaced: RegionStatus["unplaced"] } {
     const hosts = bundle.fleet.hosts.filter((host) => host.region === region);
-    const services = bundle.fleet.services.map(({ task, replicas }) => ({ service: task.service, targets: [{ task, count: replicas[region] ?? 0 }] }));
     const before = new Map(hosts.map(({ id }) => [id, this.of(id)]));
-    const tasks = this.#tasks(bundle.fleet.services.map(({ task }) => task));
+    const present = tasksOf(bundle);
+    const tasks = this.#tasks(present);
+    const services = bundle.fleet.services.map((service) => targetsOf(service, desires.of(service.task.service), region, tasks));
     const { assigned, unplaced } = assign({
       region,
       services,
@@ -86,7 +95,7 @@ export class Assignments {
       },
     });
     const names = new Map(hosts.map(({ id, name }) => [id, name]));
-    const used = new Set(bundle.fleet.services.map(({ task }) => task.digest));
+    const used = new Set(present.map(({ digest }) => digest));
     const reassigned: Reassigned[] = [];
     for (const [host, replicas] of assigned) {
       const was = this.of(host);
@@ -102,10 +111,10 @@ export class Assignments {
   }
 
   /** A region's hosts as a Scaler sees them for a service's current version. */
-  hostsFor(task: Omit<Task, "sealedSecrets">, { region, bundle, ...facts }: PlanFacts, now: Now): ScaleHost[] {
+  hostsFor(task: Omit<Task, "sealedSecrets">, { region, bundle, ...facts }: Omit<PlanFacts, "desires">, now: Now): ScaleHost[] {
     const hosts = bundle.fleet.hosts.filter((host) => host.region === region);
     const held = hosts.flatMap(({ id }) => this.of(id).replicas.map((replica) => ({ ...replica, host: id })));
-    return scaleHosts({ region, task, hosts: assignHosts(hosts, facts, now), held, states: this.#states(facts.rows), tasks: this.#tasks(bundle.fleet.services.map((service) => service.task)) });
+    return scaleHosts({ region, task, hosts: assignHosts(hosts, facts, now), held, states: this.#states(facts.rows), tasks: this.#tasks(tasksOf(bundle)) });
   }
 
   /** The tasks of all versions that may still be running, the present ones kept for later. */

@@ -1,4 +1,5 @@
 import type { AssignedReplica } from "../../schema/protocol.ts";
+import type { ScaleDecision } from "../../schema/scale.ts";
 import type { RegionStatus } from "../../schema/snapshot.ts";
 
 /** One thing that a Hub decided about a service. */
@@ -6,7 +7,7 @@ export interface JournalEntry {
   /** ms since the epoch. */
   at: number;
   service: string;
-  action: "place" | "withdraw" | "unplaced";
+  action: "place" | "withdraw" | "unplaced" | ScaleDecision["action"];
   text: string;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cellSize, cellsMax, toldSchema } from "../../schema/telemetry.ts";
+import { bucketOf, cellSize, cellsMax, digestBoundsMs, toldSchema } from "../../schema/telemetry.ts";
 import { everything, full, told } from "../../test/traffic.ts";
 import { endedAt } from "../telemetry/tally.ts";
 import { changesOf, Journal } from "./journal.ts";
@@ -19,6 +19,28 @@ describe("Traffic", () => {
   test("forgets how things stood with an isolate that tells no more", () => {
     expect(full().counted(61_000).inFlight).toHaveLength(1);
     expect(full().counted(61_001)).toMatchObject({ inFlight: [], breakers: [] });
+  });
+
+  test("demand() adds up one service's upstreams: digests of its own replicas, without what had waited for one", () => {
+    const traffic = full();
+    const lacking = told((tally) => {
+      tally.of("chat", "").add("arrivals", 4);
+      tally.of("chat", "").lack("refused");
+      tally.of("chat", "vendor").lack("spilled");
+      tally.of("chat", "vendor").took("ttft", 40);
+      tally.of("chat", "gpus").took("ttft", 40);
+      tally.of("chat", "gpus").took("ttft", 9_000);
+      tally.of("chat", "gpus").tookHeld(9_000);
+      tally.of("other", "gpus").add("arrivals", 9);
+    }, { isolate: "two", held: [{ service: "chat", count: 2 }, { service: "other", count: 7 }], spilled: [{ service: "chat", count: 5 }] });
+    traffic.merge(lacking, 2_000);
+    const { ttft, itl, ...sums } = traffic.demand("chat", "gpus", 3_000);
+    expect(sums).toEqual({ arrivals: 7, refused: 2, spilled: 2, held: 5, spilledInFlight: 6 });
+    const counted = (counts: readonly number[]): number[] => counts.flatMap((count, bucket) => Array.from({ length: count }, () => bucket));
+    expect([counted(ttft), counted(itl)]).toEqual([[bucketOf(digestBoundsMs.ttft, 40), bucketOf(digestBoundsMs.ttft, 40)], [bucketOf(digestBoundsMs.itl, 9)]]);
+    // the isolate "one" was last heard at 1 s
+    expect(traffic.demand("chat", "gpus", 61_500)).toMatchObject({ arrivals: 7, held: 2, spilledInFlight: 5 });
+    expect(traffic.demand("nobody", "gpus", 3_000)).toMatchObject({ arrivals: 0, held: 0 });
   });
 
   test("understands a router that knows fewer counts, or more", () => {

@@ -36,9 +36,10 @@ export function gapsOf({ name }: RouteService, upstream: string, now: number): (
 /** What is to be told, with how things stand; undefined when there is nothing to tell. */
 export function drainTold(now: number): Told | undefined {
   const cells = tally.drain();
-  if (cells.length === 0) return undefined;
+  const lacking = lackingNow(now);
+  if (cells.length === 0 && lacking === undefined) return undefined;
   isolate ||= crypto.randomUUID();
-  const told: Told = { isolate, cells, inFlight: [], breakers: [] };
+  const told: Told = { isolate, cells, inFlight: [], breakers: [], ...lacking };
   for (const [service, { observed, standings }] of allRemembered()) {
     // replicas' are counted by their agents
     for (const { id, inFlight } of observed.all()) {
@@ -47,6 +48,16 @@ export function drainTold(now: number): Told | undefined {
     for (const { id, state } of standings.troubles(now)) if (told.breakers.length < gaugesToldMax) told.breakers.push({ service, id, state });
   }
   return told;
+}
+
+/** Requests that are where they are for lack of a replica; undefined when none is. */
+function lackingNow(now: number): Pick<Told, "held" | "spilled"> | undefined {
+  let spilled: NonNullable<Told["spilled"]> | undefined;
+  for (const [service, kept] of allRemembered()) {
+    const count = kept.spilled.count(now);
+    if (count > 0 && (spilled?.length ?? 0) < gaugesToldMax) (spilled ??= []).push({ service, count });
+  }
+  return spilled === undefined ? undefined : { spilled };
 }
 
 /** Forget everything: for tests that start from a cold isolate. */

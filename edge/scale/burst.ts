@@ -1,0 +1,98 @@
+import { sumOf } from "./series.ts";
+
+/** Demand is looked at by blocks of so many seconds: long enough to hold several requests, short beside a cold start. */
+export const blockS = 15;
+/** So many standard deviations are no chance: once in 30 000 looks, were counts normal. */
+const surprise = 4;
+const trimmedOf = 20;
+/** A level is told by so many blocks at least. */
+const levelBlocksMin = 2;
+/** A surge counts for what is left of it after so many standard deviations: of a bursty service's surges hardly anything is. */
+const doubt = 1;
+/** A slope counts for what is beyond so many of its standard errors. */
+const slopeErrors = 2;
+/** Windows in which a surge may show, in seconds. */
+const surgeWindowsS = [3, 6, 15, 30] as const;
+
+/** Counts by block, the newest last; what does not fill a block at the beginning is left out. */
+export function blocks(arrivals: readonly number[]): number[] {
+  const count = Math.floor(arrivals.length / blockS);
+  const first = arrivals.length - count * blockS;
+  return Array.from({ length: count }, (_, i) => sumOf(arrivals.slice(first + i * blockS, first + (i + 1) * blockS)));
+}
+
+/**
+ * The index of dispersion of counts, variance over mean, 1 at least (Poisson's). By differences of neighbouring blocks, without the largest
+ * of each twenty, so that a change of level is not taken for burstiness.
+ */
+export function dispersion(counts: readonly number[]): number {
+  const squares = counts.slice(1).map((count, i) => (count - (counts[i] ?? 0)) ** 2).sort((a, b) => a - b);
+  const kept = squares.slice(0, squares.length - Math.floor(squares.length / trimmedOf));
+  const mean = sumOf(counts) / Math.max(1, counts.length);
+  return kept.length === 0 || mean === 0 ? 1 : Math.max(1, sumOf(kept) / kept.length / 2 / mean);
+}
+
+/**
+ * How many of the newest blocks are of the level that holds now: those since the split that tells most clearly that what came after it is
+ * more, or less, than what came before; all, where none is beyond chance.
+ */
+export function levelBlocks(counts: readonly number[]): number {
+  const all = counts.length;
+  const spreadOf = dispersion(counts);
+  const total = sumOf(counts);
+  let newer = 0;
+  let clearest = { deviation: surprise, blocks: all };
+  for (let k = 1; k <= all - levelBlocksMin; k++) {
+    newer += counts[all - k] ?? 0;
+    if (k < levelBlocksMin) continue;
+    const deviation = Math.abs(newer / k - (total - newer) / (all - k)) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
+    if (deviation > clearest.deviation) clearest = { deviation, blocks: k };
+  }
+  return clearest.blocks;
+}
+
+/** The most that came in so many seconds on end. */
+function mostIn(arrivals: readonly number[], windowS: number): number {
+  let sum = sumOf(arrivals.slice(0, windowS));
+  let most = sum;
+  for (let i = windowS; i < arrivals.length; i++) {
+    sum += (arrivals[i] ?? 0) - (arrivals[i - windowS] ?? 0);
+    most = Math.max(most, sum);
+  }
+  return most;
+}
+
+/**
+ * Requests/s of a surge that is under way, by what is sure of it: more came in the last seconds than chance explains, as far as the time
+ * before shows what chance does, and more than ever came in as many; undefined: none is.
+ */
+export function surge(arrivals: readonly number[]): number | undefined {
+  let most: number | undefined;
+  for (const windowS of surgeWindowsS) {
+    const past = arrivals.slice(0, -windowS);
+    // of the first half minute everything is new
+    const isKnown = past.length >= 2 * blockS;
+    if (arrivals.length < windowS) continue;
+    const spreadOf = isKnown ? dispersion(blocks(past)) : 1;
+    const expected = isKnown ? (sumOf(past) / past.length) * windowS : 0;
+    const came = sumOf(arrivals, windowS);
+    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) || (isKnown && came <= mostIn(past, windowS))) continue;
+    const sure = (came - doubt * Math.sqrt(spreadOf * came)) / windowS;
+    if (sure > (most ?? 0)) most = sure;
+  }
+  return most;
+}
+
+/** How demand changes: requests/s at the newest second, and how many more each second; 0 where that may be chance. */
+export function trend(counts: readonly number[]): { perS: number; slope: number } {
+  const n = counts.length;
+  const mean = sumOf(counts) / Math.max(1, n);
+  const level = { perS: mean / blockS, slope: 0 };
+  if (n < 8) return level;
+  const middle = (n - 1) / 2;
+  const spreadX = (n * (n * n - 1)) / 12;
+  const slope = counts.reduce((sum, count, i) => sum + (i - middle) * (count - mean), 0) / spreadX;
+  const error = Math.sqrt((dispersion(counts) * Math.max(1, mean)) / spreadX);
+  const sure = Math.sign(slope) * Math.max(0, Math.abs(slope) - slopeErrors * error);
+  return { perS: Math.max(0, mean + sure * (middle + 0.5)) / blockS, slope: sure / blockS / blockS };
+}

@@ -1,0 +1,77 @@
+import type { Now } from "../../schema/clock.ts";
+import type { ScalePolicy } from "../../schema/policy.ts";
+import { recentS, type Signals } from "../../schema/signals.ts";
+import { census } from "./census.ts";
+import type { Capacity } from "./replay.ts";
+import { sumOf } from "./series.ts";
+
+/** How fast what is learned follows: two minutes hold some hundred answers of a busy service. */
+const followMs = 120_000;
+/** Requests at once that one replica is taken to serve until it is seen: Knative's and KubeAI's 100, of which Knative fills 70 % (facts/routing-and-scaling.md §4). */
+const slotsDefault = 70;
+/** A replica is full when so much of what it has waits. */
+const fullShare = 0.1;
+/** Prompts are read so many times faster than whole requests are served. */
+const beginFactor = 2;
+
+/** People give what a replica does well, which is so much of what it can do for a while; and of what was seen at most, so much is done well. */
+const wellShare = 0.8;
+
+/** What was seen of a service's replicas; JSON-able. */
+export interface Learned {
+  at: Now;
+  /** Requests in service, and requests that ended in a second: both averages, so that their ratio is how long one takes. */
+  inService: number;
+  endedPerS: number;
+  /** In flight at the last look. */
+  inFlight: number;
+  /** How many were ready at the last look, and since when, where all were full. */
+  allFull?: { ready: number; since: Now };
+  /** Of one full replica: what it serves at once, and in a second, which is seen where all are full. */
+  slots?: number;
+  perS?: number;
+}
+
+/** What there is to learn from one more look. */
+export function learn(before: Learned | undefined, signals: Signals, now: Now): Learned {
+  const ready = census(signals.replicas).ready;
+  const inFlight = signals.concurrency.at(-1) ?? 0;
+  const full = ready.flatMap(({ load }) => (load !== undefined && load.running > 0 && load.queueDepth > fullShare * load.running ? [load.running] : []));
+  const since = before?.allFull?.ready === ready.length ? before.allFull.since : now;
+  const seen = { at: now, inFlight, ...(full.length > 0 && full.length === ready.length ? { allFull: { ready: ready.length, since } } : {}) };
+  if (before === undefined) return { ...seen, inService: 0, endedPerS: 0 };
+  const passedS = (now - before.at) / 1000;
+  if (passedS <= 0) return before;
+  const came = sumOf(signals.arrivals, Math.max(1, Math.round(passedS)));
+  const endedPerS = Math.max(0, came - Math.min(came, (signals.refused * passedS) / recentS) - (inFlight - before.inFlight)) / passedS;
+  const weight = 1 - Math.exp(-(now - before.at) / followMs);
+  const follow = (was: number | undefined, is: number): number => (was === undefined ? is : was + weight * (is - was));
+  const slots = full.length === 0 ? before.slots : follow(before.slots, sumOf(full) / full.length);
+  // what began in a burst ends later: for as long as one takes, fewer end than a full replica serves
+  const isSettled = seen.allFull !== undefined && now - seen.allFull.since > 1000 * (lastsS(before) ?? Infinity);
+  const perS = isSettled ? follow(before.perS, endedPerS / ready.length) : before.perS;
+  return {
+    ...seen, inService: follow(before.inService, Math.max(0, inFlight - signals.waiting)), endedPerS: follow(before.endedPerS, endedPerS),
+    ...(slots === undefined ? {} : { slots }), ...(perS === undefined ? {} : { perS }),
+  };
+}
+
+/** How long a request is in service, by Little's law; undefined: none was seen to end. */
+export function lastsS({ inService, endedPerS }: Learned): number | undefined {
+  return endedPerS > 1e-3 && inService > 1e-3 ? inService / endedPerS : undefined;
+}
+
+/**
+ * What one replica can do: by what people say of it, else by what was seen of full ones, else by the default.
+ *
+ * @param stretch times what it is taken to do, by how its service keeps its SLO
+ */
+export function capacityOf(policy: ScalePolicy, learned: Learned, stretch: number): Capacity {
+  const takesS = Math.max(0.05, lastsS(learned) ?? 1);
+  const given = typeof policy.targetQps === "object" ? Math.min(...Object.values(policy.targetQps)) : policy.targetQps;
+  const slotsGiven = policy.targetConcurrency ?? learned.slots;
+  const perS = (given === undefined ? undefined : given / wellShare) ?? (policy.targetConcurrency === undefined ? learned.perS : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
+  // of a rate alone: at that rate so many are in service; bursts find as much room again
+  const slots = Math.max(1, slotsGiven ?? (given === undefined ? slotsDefault : beginFactor * perS * takesS));
+  return { wellPerS: wellShare * perS * stretch, perS: perS * stretch, slots: slots * stretch, beginsPerS: beginFactor * perS * stretch };
+}
