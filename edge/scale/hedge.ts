@@ -60,14 +60,14 @@ export function hedge(zones: readonly SpotZone[], wanted: SpotWanted, memory: Sp
     if (chosen !== undefined) counts.set(chosen.key, countOf(chosen) - 1);
   }
 
-  const calm = zones.reduce((sum, zone) => sum + (now - (zone.memory.failedAt ?? -Infinity) < calmMs ? 0 : Math.max(0, zone.alive - zone.ready)), 0);
+  const calm = zones.reduce((sum, zone) => sum + (now - (zone.memory.failedAt ?? -Infinity) < calmMs ? 0 : Math.max(0, zone.there - zone.ready)), 0);
   const inPlace = Math.max(0, wanted.needed - wanted.base);
-  const standIn = !wanted.dynamic ? 0 : Math.max(
+  const standIn = !wanted.dynamic ? 0 : Math.min(inPlace, Math.max(
     inPlace - Math.min(inPlace, wanted.readySpot + calm),
     Math.min(wanted.readyOnDemand - wanted.base, inPlace - wanted.readySpot),
     memory.lossesAt.filter((at) => now - at < row.withinMs).length >= row.losses ? Math.min(1, wanted.readyOnDemand - wanted.base) : 0,
     0,
-  );
+  ));
   return {
     zones: counts,
     onDemand: wanted.base + standIn,

@@ -31,8 +31,10 @@ export interface SpotMemory {
 /** A zone's spot hosts as they are now. */
 export interface SpotZone {
   key: string;
-  /** There, or on the way there; of the versions that are wanted. */
+  /** There, or told to be there and not spoken of yet; of the versions that are wanted. */
   alive: number;
+  /** Of them: spoken of. */
+  there: number;
   ready: number;
   /** Gone since the last look without having been sent away. */
   lost: number;
@@ -63,6 +65,8 @@ export interface SpotFacts {
   unplaced: readonly Lack[];
   /** Digests that are wanted: what is of another one goes because it was sent away. */
   digests: ReadonlySet<string>;
+  /** Regions whose Hubs were heard; absent: all. Of the others nothing is learned. */
+  heard?: readonly Region[];
 }
 
 /** One that takes requests, and will. */
@@ -71,7 +75,7 @@ export function isServing({ phase, reachable, leaving }: ScaleReplica): boolean 
 }
 
 /** One that is there or will be: neither ended nor on a host that goes. */
-function isThere({ phase, leaving }: ScaleReplica): boolean {
+export function isThere({ phase, leaving }: ScaleReplica): boolean {
   return !leaving && phase !== "draining" && phase !== "stopping" && (!isOver(phase) || phase === "failed");
 }
 
@@ -79,12 +83,14 @@ function isThere({ phase, leaving }: ScaleReplica): boolean {
  * What has become of each zone since the last look: what was lost, what lacks a host. A replica that is wanted and that nobody has
  * spoken of is on the way.
  */
-export function lookAtZones({ hosts, replicas, unplaced, digests }: SpotFacts, before: SpotMemory | undefined, now: Now): { zones: SpotZone[]; memory: SpotMemory } {
+export function lookAtZones({ hosts, replicas, unplaced, digests, heard }: SpotFacts, before: SpotMemory | undefined, now: Now): { zones: SpotZone[]; memory: SpotMemory } {
   const elapsedMs = Math.max(0, now - (before?.at ?? now));
   const here = Map.groupBy(hosts.filter(({ spot }) => spot === true), ({ region, zone }) => zoneKey(region, zone));
   const there = Map.groupBy(replicas.filter((one) => one.spot === true && digests.has(one.digest) && isThere(one)), ({ region, zone }) => zoneKey(region, zone));
   const known = Object.entries(before?.zones ?? {}).filter(([key, { failedAt, planned }]) => here.has(key) || planned > 0 || now - (failedAt ?? 0) < forgottenMs).map(([key]) => key);
-  const zones = [...new Set([...known, ...here.keys(), ...there.keys()])].sort().map((key): SpotZone => {
+  const silent = Object.entries(before?.zones ?? {}).filter(([, { region }]) => heard?.includes(region) === false);
+  const isHeard = (key: string): boolean => silent.every(([other]) => other !== key);
+  const zones = [...new Set([...known, ...here.keys(), ...there.keys()])].filter(isHeard).sort().map((key): SpotZone => {
     const own = there.get(key) ?? [];
     const places = here.get(key) ?? [];
     const was = before?.zones[key];
@@ -109,7 +115,7 @@ export function lookAtZones({ hosts, replicas, unplaced, digests }: SpotFacts, b
     const { failedAt: _, ...kept } = now0;
     const failedAt = failed ? now : now0.failedAt;
     return {
-      key, alive: own.length + coming, ready: own.filter(isServing).length, lost, lacking,
+      key, alive: own.length + coming, there: own.length, ready: own.filter(isServing).length, lost, lacking,
       room: usable.reduce((sum, { room }) => sum + room, 0),
       priceMicroUsd: prices.length === 0 ? undefined : Math.min(...prices),
       reclaims: Math.max(0, ...places.map(({ reclaims }) => reclaims)),
@@ -121,7 +127,7 @@ export function lookAtZones({ hosts, replicas, unplaced, digests }: SpotFacts, b
     };
   });
   const lossesAt = [...(before?.lossesAt ?? []), ...(zones.some(({ lost }) => lost > 0) ? [now] : [])].slice(-lossesMax);
-  return { zones, memory: { at: now, zones: Object.fromEntries(zones.map(({ key, memory }) => [key, memory])), lossesAt } };
+  return { zones, memory: { at: now, zones: Object.fromEntries([...silent, ...zones.map(({ key, memory }) => [key, memory] as const)]), lossesAt } };
 }
 
 /** What is wanted on spot hosts, and what may stand in for it. */
