@@ -18,6 +18,7 @@ import { readInference, requestFacts, type RequestFacts } from "../route/request
 import type { ReplicaRow } from "../route/candidates.ts";
 import { poolOf as columnsOf } from "../route/pool.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
+import { versionsIn } from "../route/shares.ts";
 import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
 import { gapsOf, journey } from "../telemetry/telemetry.ts";
@@ -51,7 +52,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
 
   const chosen = service;
-  const seen = journey(chosen, startedAt);
+  const seen = journey(chosen, startedAt, versionsOf(view, chosen));
   const facts = requestFacts(body, bytes.byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
   const poison = isPoison(view, service, key.account, bytes);
   let decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
@@ -155,6 +156,11 @@ function replicasOf(view: View, { name }: RouteService): readonly ReplicaRow[] {
 /** All upstreams of a service, as the view lists them. */
 export function poolOf(view: View, service: RouteService): Pool {
   return { replicas: replicasOf(view, service), providers: service.providers };
+}
+
+/** The versions of a service's replicas; undefined while its requests are not shared among them. */
+export function versionsOf(view: View, service: RouteService): ReadonlyMap<string, number> | undefined {
+  return view.shares.has(service.name) ? versionsIn(replicasOf(view, service)) : undefined;
 }
 
 function routed(c: RouterRequest, view: View, service: RouteService, request: RequestFacts | undefined, tried?: readonly string[]): { decision: Decision; survey: Survey | undefined } {

@@ -7,7 +7,7 @@ import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.
 import { journey } from "../telemetry/telemetry.ts";
 import { newsFor } from "../view.ts";
 import { hold, waits } from "./hold.ts";
-import { decide, decideBy, poolOf, redecide, seenLack } from "./inference.ts";
+import { decide, decideBy, poolOf, redecide, seenLack, versionsOf } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
@@ -36,7 +36,7 @@ export async function service(c: RouterRequest): Promise<Response> {
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const routed = found;
-  const seen = journey(routed, startedAt);
+  const seen = journey(routed, startedAt, versionsOf(view, routed));
   let decision = replicasOf(await decide(c, view, routed));
   // its body has not been read, and comes when somebody is there to take it
   if (waits(routed, decision)) {

@@ -5,6 +5,13 @@ import type { Failure } from "../forward/outcome.ts";
 import type { Decision } from "../route/route.ts";
 import { endedAt, endingOf, type Counts, type Tally } from "./tally.ts";
 import { countUsage, countUsageAtEnd, type UsageCounts } from "./usage.ts";
+import type { VersionCounts } from "./versions.ts";
+
+/** The versions of a service's replicas, while its requests are shared among them, and where their attempts are counted. */
+export interface Versions {
+  of: ReadonlyMap<string, number>;
+  counts: VersionCounts;
+}
 
 /** Who answered. */
 interface Answerer {
@@ -40,8 +47,10 @@ export class Journey {
   #generation = -1;
   #leave: (() => void) | undefined;
   #held = false;
+  readonly #versions: Versions | undefined;
 
-  constructor(tally: Tally, service: RouteService, startedAt: number) {
+  constructor(tally: Tally, service: RouteService, startedAt: number, versions?: Versions) {
+    this.#versions = versions;
     this.#tally = tally;
     this.#service = service;
     this.#startedAt = startedAt;
@@ -131,7 +140,9 @@ export class Journey {
 
   #attempts(attempts: readonly Tried[]): void {
     for (let i = 0; i < attempts.length; i++) {
-      const { id, outcome, method, hedge } = attempts[i] as Tried;
+      const { id, outcome, method, hedge, ms } = attempts[i] as Tried;
+      const version = this.#versions?.of.get(id);
+      if (version !== undefined) this.#versions?.counts.tried(this.#service.name, version, outcome, ms, this.#began?.by.id === id ? this.#began.status : 200);
       const counts = this.#of(this.#upstreamOf(id));
       counts.attempt(outcome);
       if (hedge === true) counts.add("hedges", 1);
