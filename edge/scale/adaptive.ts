@@ -43,7 +43,7 @@ export interface AdaptiveState {
  *   have when a replica that is started now is ready (`replay`, `trend`)
  * - what a surge needs, from its first seconds (`surge`)
  * - what is in service, by what one replica serves at once
- * - what waits, beside the present rate, over a cold start
+ * - what waits, if it is to be gone by when one could have started, at full speed
  *
  * Up at once; down to the most that was needed within a stabilisation window, which is as long as a cold start; to zero when nobody asks.
  */
@@ -104,7 +104,7 @@ function most({ policy, signals, bounds }: Question<AdaptiveState>, capacity: Ca
     { needed: Math.max(fewest(scaled, capacity, asked), Math.ceil(Math.max(0, ahead - error) / capacity.wellPerS)), why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}, ${each}` },
     ...(surging === undefined ? [] : [{ needed: Math.ceil(surging / capacity.wellPerS), why: `a surge of ${figure(surging)} requests/s, ${each}` }]),
     ...(policy.targetConcurrency === undefined && learned.slots === undefined ? [] : [{ needed: Math.ceil(inService / capacity.slots), why: `${figure(inService)} in service, ${each}` }]),
-    ...(waiting + signals.refused === 0 ? [] : [{ needed: Math.ceil(((perS - error) * overS + waiting) / (capacity.wellPerS * overS)), why: `${waiting} wait, ${signals.refused} were refused and ${signals.spilled} sent on, ${each}` }]),
+    ...(waiting + signals.refused === 0 ? [] : [{ needed: Math.ceil(((perS - error) * overS + waiting) / (capacity.perS * overS)), why: `${waiting} wait, ${signals.refused} were refused and ${signals.spilled} sent on, ${each}` }]),
   ];
   return measures.reduce((a, b) => (b.needed > a.needed ? b : a));
 }

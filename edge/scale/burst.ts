@@ -67,7 +67,8 @@ function newestOf(counts: readonly number[]): number {
     newer += counts[all - k] ?? 0;
     if (k < levelBlocksMin) continue;
     const step = newer / k - (total - newer) / (all - k);
-    const deviation = Math.abs(step) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
+    // of the step, what clumps do not explain
+    const deviation = Math.max(0, Math.abs(step) - (clumps * spreadOf) / k) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
     if (deviation > clearest.deviation) clearest = { deviation, blocks: k, explains: (step * step * k * (all - k)) / all };
   }
   return line(counts).explains >= clearest.explains ? all : clearest.blocks;
