@@ -79,6 +79,20 @@ const cellSchema = z.object({
 });
 export type Cell = z.infer<typeof cellSchema>;
 
+/** Versions of services in one telling at most: few services have a rollout at a time, of two versions each. */
+export const versionsToldMax = 100;
+
+/** What one isolate saw of one version of a service, while its requests are shared among versions (`VersionSeen` in `schema/scale.ts`). */
+const versionToldSchema = z.object({
+  service: nameSchema,
+  version: z.number().int().positive(),
+  answers: z.number().int().nonnegative(),
+  failures: z.number().int().nonnegative(),
+  /** Counts by bucket; a router of a later version may know more of them. */
+  ttft: z.array(z.number().int().nonnegative()).max(4 * digestBoundsMs.ttft.length),
+});
+export type VersionTold = z.infer<typeof versionToldSchema>;
+
 /** What an isolate tells its Hub, behind answers: counts since the last time, and how things stand with it now. */
 export const toldSchema = z.object({
   /** One isolate among others: its gauges take the place of those it told before. */
@@ -91,6 +105,8 @@ export const toldSchema = z.object({
   /** Requests that wait with it for a first replica, and those that it has at a provider because no replica could take them. */
   held: z.array(z.object({ service: nameSchema, count: z.number().int().positive() })).max(gaugesMax).optional(),
   spilled: z.array(z.object({ service: nameSchema, count: z.number().int().positive() })).max(gaugesMax).optional(),
+  /** What attempts came to, of services whose requests are shared among versions. */
+  versions: z.array(versionToldSchema).max(versionsToldMax).optional(),
 });
 export type Told = z.infer<typeof toldSchema>;
 export const gaugesToldMax = gaugesMax;

@@ -262,7 +262,7 @@ export class Hub extends DurableObject<FleetEnv> {
       region: this.#region, stamp: this.#stamp, bundle, rows: this.#rows, awakeSince: this.#awakeSince,
       assigned: (host) => this.#assignments.of(host).replicas,
       hosts: bundle === undefined || task === undefined ? [] : this.#assignments.hostsFor(task, this.#planFacts(bundle, now), now),
-      demand: this.#traffic.demand(service, own, now), versions: [],
+      demand: this.#traffic.demand(service, own, now), versions: this.#traffic.versions(service),
       generation: this.#scaling.desires.of(service)?.generation ?? 0, unplaced: this.#unplaced, braked: this.#losses.brake !== undefined,
     }, now);
   }

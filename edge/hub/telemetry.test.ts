@@ -21,6 +21,19 @@ describe("Traffic", () => {
     expect(full().counted(61_001)).toMatchObject({ inFlight: [], breakers: [] });
   });
 
+  test("versions() adds up what isolates saw of a service's versions, and keeps the latest of them", () => {
+    const traffic = new Traffic();
+    const saw = (version: number, answers: number, failures: number, service = "chat") => ({ service, version, answers, failures, ttft: [answers, 0, 0] });
+    traffic.merge(told(() => undefined, { versions: [saw(1, 10, 0), saw(2, 3, 4)] }), 0);
+    traffic.merge(told(() => undefined, { isolate: "two", versions: [saw(2, 1, 1), saw(2, 9, 9, "other")] }), 0);
+    expect(traffic.versions("chat").map(({ version, answers, failures, ttft }) => [version, answers, failures, ttft[0], ttft.length])).toEqual([[1, 10, 0, 10, digestBoundsMs.ttft.length + 1], [2, 4, 5, 4, digestBoundsMs.ttft.length + 1]]);
+    for (let version = 3; version < 9; version++) traffic.merge(told(() => undefined, { versions: [saw(version, 1, 0)] }), 0);
+    expect(traffic.versions("chat").map(({ version }) => version)).toEqual([5, 6, 7, 8]);
+    for (let i = 0; i < 600; i++) traffic.merge(told(() => undefined, { versions: [saw(1, 1, 0, `s${i}`)] }), 0);
+    expect([traffic.versions("chat"), traffic.versions("s599")]).toEqual([[], [expect.objectContaining({ answers: 1 })]]);
+    expect(traffic.versions("none")).toEqual([]);
+  });
+
   test("demand() adds up one service's upstreams: digests of its own replicas, without what had waited for one", () => {
     const traffic = full();
     const lacking = told((tally) => {

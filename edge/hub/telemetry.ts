@@ -1,5 +1,5 @@
-import type { Demand } from "../../schema/scale.ts";
-import { breakerStates, cellSize, cellsMax, digestBoundsMs, endings, lacks, layout, tallies, type BreakerTold, type Told, type TrafficRow } from "../../schema/telemetry.ts";
+import type { Demand, VersionSeen } from "../../schema/scale.ts";
+import { breakerStates, cellSize, cellsMax, digestBoundsMs, endings, lacks, layout, tallies, type BreakerTold, type Told, type TrafficRow, type VersionTold } from "../../schema/telemetry.ts";
 
 /** What status shows is of the last minute, in slots of five seconds. */
 const windowMs = 60_000;
@@ -13,6 +13,9 @@ const rateMs = 10_000;
 const bucketsOf = digestBoundsMs.ttft.length + 1;
 /** Endings that are somebody's fault on our side of the client. */
 const faults = ["5xx", "broken"].map((ending) => layout.endings + endings.indexOf(ending as (typeof endings)[number]));
+
+/** Services of which versions are kept at most, and versions of each: the latest. */
+const versionsMax = { services: 500, each: 4 };
 
 const zeros = (length: number): number[] => Array.from({ length }, () => 0);
 
@@ -49,8 +52,10 @@ export class Traffic {
   readonly #isolates = new Map<string, { at: number } & Pick<Told, "inFlight" | "breakers" | "held" | "spilled">>();
   readonly #rates = new Map<string, { service: string; at: number; requests: number; qps: number | undefined }>();
   readonly #decisions = new Map<string, { service: string; action: string; count: number }>();
+  readonly #versions = new Map<string, Map<number, VersionSeen>>();
 
-  merge({ isolate, cells, inFlight, breakers, held, spilled }: Told, now: number): void {
+  merge({ isolate, cells, inFlight, breakers, held, spilled, versions = [] }: Told, now: number): void {
+    for (const row of versions) this.#addVersion(row);
     for (const { service, upstream, counts } of cells) {
       const kept = this.#cell(service, upstream);
       kept.heardAt = now;
@@ -62,6 +67,26 @@ export class Traffic {
     this.#isolates.delete(isolate);
     this.#isolates.set(isolate, { at: now, inFlight, breakers, held, spilled });
     if (this.#isolates.size > isolatesMax) this.#isolates.delete(this.#isolates.keys().next().value ?? "");
+  }
+
+  #addVersion({ service, version, answers, failures, ttft }: VersionTold): void {
+    const known = this.#versions.get(service);
+    const rows = known ?? new Map<number, VersionSeen>();
+    // the service that was heard of last is the last to go
+    this.#versions.delete(service);
+    this.#versions.set(service, rows);
+    if (this.#versions.size > versionsMax.services) this.#versions.delete(this.#versions.keys().next().value ?? "");
+    const row = rows.get(version) ?? { version, answers: 0, failures: 0, ttft: zeros(bucketsOf) };
+    row.answers += answers;
+    row.failures += failures;
+    for (let i = 0; i < Math.min(bucketsOf, ttft.length); i++) row.ttft[i] = (row.ttft[i] as number) + (ttft[i] as number);
+    rows.set(version, row);
+    if (rows.size > versionsMax.each) rows.delete(Math.min(...rows.keys()));
+  }
+
+  /** What attempts on each version of a service came to, in sums since this Hub began. */
+  versions(service: string): VersionSeen[] {
+    return [...(this.#versions.get(service)?.values() ?? [])].map((row) => ({ ...row, ttft: [...row.ttft] }));
   }
 
   #cell(service: string, upstream: string): Kept {

@@ -50,6 +50,15 @@ function read(all: readonly ReplicaRow[], shares: Shares): Split | undefined {
   return { rows, left, versions, of, rowsOf };
 }
 
+const versionsByRows = new WeakMap<readonly ReplicaRow[], ReadonlyMap<string, number>>();
+
+/** The version of each replica; worked out once a list. */
+export function versionsIn(rows: readonly ReplicaRow[]): ReadonlyMap<string, number> {
+  let versions = versionsByRows.get(rows);
+  if (versions === undefined) versionsByRows.set(rows, (versions = new Map(rows.map(({ replica }) => [replica.id, replica.version]))));
+  return versions;
+}
+
 /** 2^32: what a hash is less than. */
 const hashes = 0x1_0000_0000;
 /** Which version has a session is not which replica has it. */

@@ -69,7 +69,7 @@ export function adaptive(question: Question<AdaptiveState>): Opinion<AdaptiveSta
   const [ceiling, floor] = [Math.max(...over(keepMs)), Math.min(...over(upMs))];
   // from zero, and while nobody asks, there is nothing to wait for
   const settled = isIdle ? 0 : before === 0 ? needed : Math.min(Math.max(before, floor), Math.max(ceiling, bounds.min));
-  const reason = isIdle ? `nobody has asked for ${figure((now - (askedAt ?? now)) / 1000)} s` : settled > needed && settled <= before ? `${wanted.why}: ${needed}, and ${ceiling} within ${figure(keepMs / 1000)} s` : wanted.why;
+  const reason = isIdle ? (askedAt === undefined ? "nobody asks" : `nobody has asked for ${figure((now - askedAt) / 1000)} s`) : settled > needed && settled <= before ? `${wanted.why}: ${needed}, and ${ceiling} within ${figure(keepMs / 1000)} s` : wanted.why;
   return { needed: settled, reason, state: { learned, stretch, said, ...(askedAt === undefined ? {} : { askedAt }) }, nextMs: tickMs };
 }
 
@@ -90,9 +90,9 @@ function most({ policy, signals, bounds }: Question<AdaptiveState>, capacity: Ca
   const each = `${figure(capacity.wellPerS)}/s and ${figure(capacity.slots)} at once each`;
   const counts = blocks(arrivals);
   const level = levelBlocks(counts);
-  // a level is judged by a minute at least, and by less only where there is no more
-  const seconds = Math.min(arrivals.length, Math.max(level, 4) * blockS);
-  const { perS, slope } = trend(counts.slice(-Math.max(level, 4)));
+  // until there is a block, by what there is
+  const seconds = level === 0 ? arrivals.length : level * blockS;
+  const { perS, slope } = level === 0 ? { perS: meanOf(arrivals), slope: 0 } : trend(counts.slice(-level));
   const ahead = Math.max(0, perS + Math.max(0, slope) * (coldStartMs / 1000));
   const scaled = arrivals.slice(-seconds).map((count, i) => (slope === 0 ? count : count * Math.min(4, ahead / Math.max(1e-6, perS - slope * (seconds - i)))));
   const asked = { ...patience(policy), from: Math.min(30, Math.floor(scaled.length / 4)), most: bounds.max };

@@ -33,22 +33,42 @@ export function dispersion(counts: readonly number[]): number {
 }
 
 /**
- * How many of the newest blocks are of the level that holds now: those since the split that tells most clearly that what came after it is
- * more, or less, than what came before; all, where none is beyond chance.
+ * How many of the newest blocks are of the level that holds now. They are split where what came after tells most clearly from what came
+ * before, and what came after again, until no split is beyond chance (binary segmentation, of which only the newest part is followed).
  */
 export function levelBlocks(counts: readonly number[]): number {
+  let level = counts;
+  for (;;) {
+    const newest = newestOf(level);
+    if (newest === level.length) return newest;
+    level = level.slice(-newest);
+  }
+}
+
+/** The least squares' slope by block, and how much of the squares it explains. */
+function line(counts: readonly number[]): { slope: number; spreadX: number; explains: number } {
+  const n = counts.length;
+  const mean = sumOf(counts) / Math.max(1, n);
+  const spreadX = (n * (n * n - 1)) / 12;
+  const slope = spreadX === 0 ? 0 : counts.reduce((sum, count, i) => sum + (i - (n - 1) / 2) * (count - mean), 0) / spreadX;
+  return { slope, spreadX, explains: slope * slope * spreadX };
+}
+
+/** How many blocks came after the clearest split; all, where none is beyond chance, or where a steady rise or fall explains more. */
+function newestOf(counts: readonly number[]): number {
   const all = counts.length;
   const spreadOf = dispersion(counts);
   const total = sumOf(counts);
   let newer = 0;
-  let clearest = { deviation: surprise, blocks: all };
+  let clearest = { deviation: surprise, blocks: all, explains: 0 };
   for (let k = 1; k <= all - levelBlocksMin; k++) {
     newer += counts[all - k] ?? 0;
     if (k < levelBlocksMin) continue;
-    const deviation = Math.abs(newer / k - (total - newer) / (all - k)) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
-    if (deviation > clearest.deviation) clearest = { deviation, blocks: k };
+    const step = newer / k - (total - newer) / (all - k);
+    const deviation = Math.abs(step) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
+    if (deviation > clearest.deviation) clearest = { deviation, blocks: k, explains: (step * step * k * (all - k)) / all };
   }
-  return clearest.blocks;
+  return line(counts).explains >= clearest.explains ? all : clearest.blocks;
 }
 
 /** The most that came in so many seconds on end. */
@@ -89,10 +109,8 @@ export function trend(counts: readonly number[]): { perS: number; slope: number 
   const mean = sumOf(counts) / Math.max(1, n);
   const level = { perS: mean / blockS, slope: 0 };
   if (n < 8) return level;
-  const middle = (n - 1) / 2;
-  const spreadX = (n * (n * n - 1)) / 12;
-  const slope = counts.reduce((sum, count, i) => sum + (i - middle) * (count - mean), 0) / spreadX;
+  const { slope, spreadX } = line(counts);
   const error = Math.sqrt((dispersion(counts) * Math.max(1, mean)) / spreadX);
   const sure = Math.sign(slope) * Math.max(0, Math.abs(slope) - slopeErrors * error);
-  return { perS: Math.max(0, mean + sure * (middle + 0.5)) / blockS, slope: sure / blockS / blockS };
+  return { perS: Math.max(0, mean + (sure * n) / 2) / blockS, slope: sure / blockS / blockS };
 }

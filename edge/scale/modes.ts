@@ -108,11 +108,11 @@ function blueGreen(facts: ModeFacts): Stand {
     return { coming, wanted: both, shares: sharesOf({ ...facts, coming }, 0), reason, nextMs: lookMs };
   }
   const leftMs = coming.since + policy.keepMs - now;
-  if (leftMs <= 0) return { coming, wanted: [ref(coming, desired)], reason: `version ${coming.version} serves`, over: "all", nextMs: Number.POSITIVE_INFINITY };
-  const bad = judged({ ...facts, coming });
+  const bad = judged({ ...facts, coming }, leftMs <= 0);
+  if (leftMs <= 0 && bad === undefined) return { coming, wanted: [ref(coming, desired)], reason: `version ${coming.version} serves`, over: "all", nextMs: Number.POSITIVE_INFINITY };
   return {
     coming, wanted: both.toReversed(), shares: sharesOf({ ...facts, coming }, 1), ...(bad === undefined ? {} : { worse: bad }),
-    reason: `all requests go to version ${coming.version}; version ${from.version} stays for ${formatDuration(policy.keepMs)}`, nextMs: Math.min(lookMs, leftMs),
+    reason: `all requests go to version ${coming.version}; version ${from.version} stays for ${formatDuration(policy.keepMs)}`, nextMs: Math.max(0, Math.min(lookMs, leftMs)),
   };
 }
 
@@ -130,8 +130,8 @@ function canary(facts: ModeFacts): Stand {
   else if (coming.since === undefined && ready >= count && count > 0) coming = { ...coming, since: now, base: [...seen], origin: coming.origin ?? [...seen] };
   coming = yielding(facts, coming, count);
 
-  const bad = coming.since === undefined ? undefined : judged({ ...facts, coming });
   const leftMs = coming.since === undefined ? Number.POSITIVE_INFINITY : coming.since + step.forMs - now;
+  const bad = coming.since === undefined ? undefined : judged({ ...facts, coming }, leftMs <= 0);
   if (leftMs <= 0 && bad === undefined && !partial) return canary({ ...facts, coming: { ...without(coming, "since"), step: coming.step + 1 } });
 
   // until the step's replicas are ready, requests go as in the step before
@@ -177,13 +177,13 @@ function ab(facts: ModeFacts): Stand {
 }
 
 /** Why the new version is to be taken back: by what was seen in this step, or since its first request where that is too little. */
-function judged({ policy, coming, from, seen }: ModeFacts): string | undefined {
+function judged({ policy, coming, from, seen }: ModeFacts, last: boolean): string | undefined {
   const { base = [], origin = [] } = coming;
   const enough = attemptsOf(seenSince(seen, base, coming.version)) >= policy.requestsMin;
   const fresh = seenSince(seen, enough ? base : origin, coming.version);
   const old = seenSince(seen, enough ? base : origin, from.version);
   // after a change over the old one answers nothing: then it is what it was before
-  return worse(policy, fresh, attemptsOf(old) >= policy.requestsMin ? old : seenSince(seen, [], from.version));
+  return worse(policy, fresh, attemptsOf(old) >= policy.requestsMin ? old : seenSince(seen, [], from.version), last);
 }
 
 function without(coming: Coming, key: "since" | "lackSince"): Coming {

@@ -256,6 +256,12 @@ describe("rollout(), blue_green", () => {
     expect(service.last).toMatchObject({ wanted: [{ ...v1, count: 4 }], shares: { 1: 1 }, status: { state: "rolled_back", reason: "version 2 was rolled back: 20 of 40 attempts on it failed (50 %), and 0 % on version 1; version 1 serves" } });
   });
 
+  test("nor is the old set given up for one that breakers keep requests from", () => {
+    const service = new Service().saw(seen(1, 500)).update(v2, v1, policy).become("b", "ready").look().saw(seen(1, 520), seen(2, 0, 4)).look(59_999);
+    expect(service.last?.shares).toEqual({ 2: 1 });
+    expect(service.look(1).last?.status?.state).toBe("rolled_back");
+  });
+
   test("one that is slower is measured against what the old set was before", () => {
     const service = new Service().saw(seen(1, 500, 0, 50)).update(v2, v1, policy).become("b", "ready").look().saw(seen(1, 500, 0, 50), seen(2, 40, 0, 5_000)).look(5_000);
     expect(service.last?.status?.reason).toBe("version 2 was rolled back: its first tokens take more than 2500 ms (p95), and 59 ms on version 1; version 1 serves");
@@ -297,9 +303,17 @@ describe("rollout(), canary", () => {
   });
 
   test("failures that are few in each step count together", () => {
-    const service = new Service().update(v2, v1, policy).become("b", "ready").look().saw(seen(1, 400), seen(2, 2, 12)).look(60_000).become("b", "ready").look();
+    const service = new Service().update(v2, v1, policy).become("b", "ready").look().saw(seen(1, 400), seen(2, 12, 2)).look(60_000).become("b", "ready").look();
     expect(service.last?.status).toMatchObject({ state: "progressing", step: 2 });
-    expect(service.saw(seen(1, 400), seen(2, 4, 20)).look(5_000).last?.status).toMatchObject({ state: "rolled_back" });
+    expect(service.saw(seen(1, 400), seen(2, 15, 5)).look(5_000).last?.status).toMatchObject({ state: "rolled_back" });
+  });
+
+  test("one that breakers keep requests from is not given more because it was seen to fail a few only", () => {
+    const service = new Service().update(v2, v1, policy).become("b", "ready").look().saw(seen(1, 400), seen(2, 0, 3)).look(59_999);
+    expect(service.last?.status?.state).toBe("progressing");
+    expect(service.look(1).last?.status?.reason).toBe("version 2 was rolled back: 3 of 3 attempts on it failed (100 %), and 0 % on version 1; version 1 serves");
+    const quiet = new Service().update(v2, v1, policy).become("b", "ready").look().saw(seen(1, 400), seen(2, 1, 2)).look(60_000);
+    expect(quiet.last?.status).toMatchObject({ state: "progressing", step: 2 });
   });
 
   test("what was seen before the step does not count against it", () => {

@@ -41,14 +41,19 @@ function p95(seen: VersionSeen): { ms: number; lowerMs: number } | undefined {
   return ms === undefined ? undefined : { ms, lowerMs: digestBoundsMs.ttft.findLast((bound) => bound < ms) ?? 0 };
 }
 
+/** So many failures in a row open an isolate's breaker (`edge/forward/breaker.ts`): of a version that answers nothing it may see no more. */
+const failuresMin = 3;
+
 /**
  * Why a version is worse than the one before, in words; undefined when it is not, or when too little is known of it.
  *
  * Times are known by their bucket only: the new version's is taken for the lowest that it can be, so that two times of one bucket are
  * never told apart.
+ *
+ * @param last it is about to be given more: then a few failures are enough, for breakers keep requests from what is broken
  */
-export function worse({ errorRateMax, latencyRatioMax, requestsMin }: Pick<RolloutPolicy, "errorRateMax" | "latencyRatioMax" | "requestsMin">, fresh: VersionSeen, old: VersionSeen): string | undefined {
-  if (attemptsOf(fresh) >= requestsMin && failureRate(fresh) - failureRate(old) > errorRateMax) {
+export function worse({ errorRateMax, latencyRatioMax, requestsMin }: Pick<RolloutPolicy, "errorRateMax" | "latencyRatioMax" | "requestsMin">, fresh: VersionSeen, old: VersionSeen, last = false): string | undefined {
+  if ((attemptsOf(fresh) >= requestsMin || (last && fresh.failures >= failuresMin)) && failureRate(fresh) - failureRate(old) > errorRateMax) {
     return `${fresh.failures} of ${attemptsOf(fresh)} attempts on it failed (${percent(failureRate(fresh))}), and ${percent(failureRate(old))} on version ${old.version}`;
   }
   if (timed(fresh) < requestsMin || timed(old) < requestsMin) return undefined;

@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import { routeServiceSchema } from "../../schema/bundle.ts";
 import { FairleadError } from "../../schema/errors.ts";
-import { attemptOutcomes, endings, lacks, layout, resumeWays, tallies } from "../../schema/telemetry.ts";
+import { attemptOutcomes, bucketOf, digestBoundsMs, endings, lacks, layout, resumeWays, tallies, versionsToldMax } from "../../schema/telemetry.ts";
 import type { Decision } from "../route/route.ts";
 import { Journey } from "./journey.ts";
 import { Tally } from "./tally.ts";
+import { VersionCounts } from "./versions.ts";
 
 const service = routeServiceSchema.parse({
   name: "chat", version: 1, models: ["chat"], listed: true, createdAt: 0, selfHosted: true, timeouts: { ttftMs: 1, totalMs: 1 }, bodyBytesMax: 1, replicas: { name: "gpus" },
@@ -113,4 +114,28 @@ test.each<[string, typeof replica, { id: string; outcome: "answer" | "throttled"
   const atBeginning = left;
   seen.close();
   expect([told(tally)[by.upstream]?.["spilled"] ?? 0, atBeginning, left]).toEqual([count, ...leaves]);
+});
+
+test("while requests are shared among versions, each attempt counts for its replica's version, whoever answered", () => {
+  const counts = new VersionCounts();
+  const versions = { of: new Map([["chat.local.1", 1], ["chat.local.2", 2]]), counts };
+  const tally = new Tally();
+  const seen = new Journey(tally, service, 0, versions);
+  seen.began({ attempts: [{ id: "chat.local.2", outcome: "unable", ms: 5 }, { id: "chat.local.2", outcome: "unsent", ms: 1 }, { id: "chat.local.1", outcome: "answer", ms: 42 }, { id: "vendor", outcome: "answer", ms: 3 }], by: replica, status: 200, fallback: false }, decision, false, 60);
+  seen.close();
+  new Journey(tally, service, 0, versions).refused([{ id: "chat.local.2", outcome: "lost", ms: 9 }, { id: "chat.local.2", outcome: "caller", ms: 9 }], 502, false, 9);
+  new Journey(tally, service, 0).refused([{ id: "chat.local.2", outcome: "lost", ms: 9 }], 502, false, 9);
+  const failing = new Journey(tally, service, 0, versions);
+  failing.began({ attempts: [{ id: "chat.local.1", outcome: "answer", ms: 4 }], by: replica, status: 503, fallback: false }, decision, false, 5);
+  failing.close();
+  const told = counts.drain();
+  expect(told.map(({ version, answers, failures }) => [version, answers, failures])).toEqual([[2, 0, 2], [1, 1, 1]]);
+  expect(told[1]?.ttft[bucketOf(digestBoundsMs.ttft, 42)]).toBe(1);
+  expect(counts.drain()).toEqual([]);
+});
+
+test("versions are bounded: what is beyond them is counted nowhere", () => {
+  const counts = new VersionCounts();
+  for (let i = 1; i <= 2 * versionsToldMax; i++) counts.tried(`s${i}`, 1, "answer", 1, 200);
+  expect(counts.drain()).toHaveLength(versionsToldMax);
 });

@@ -5,6 +5,13 @@ import type { Failure } from "../forward/outcome.ts";
 import type { Decision } from "../route/route.ts";
 import { endedAt, endingOf, type Counts, type Tally } from "./tally.ts";
 import { countUsage, countUsageAtEnd, type UsageCounts } from "./usage.ts";
+import type { VersionCounts } from "./versions.ts";
+
+/** The versions of a service's replicas, while its requests are shared among them, and where their attempts are counted. */
+export interface Versions {
+  of: ReadonlyMap<string, number>;
+  counts: VersionCounts;
+}
 
 /** Who answered. */
 interface Answerer {
@@ -39,8 +46,11 @@ export class Journey {
   #upstream = "";
   #generation = -1;
   #leave: (() => void) | undefined;
+  #held = false;
+  readonly #versions: Versions | undefined;
 
-  constructor(tally: Tally, service: RouteService, startedAt: number) {
+  constructor(tally: Tally, service: RouteService, startedAt: number, versions?: Versions) {
+    this.#versions = versions;
     this.#tally = tally;
     this.#service = service;
     this.#startedAt = startedAt;
@@ -57,6 +67,11 @@ export class Journey {
   /** No replica can take it, and it goes to a provider instead. @param leave called once when it has left there */
   spilled(leave: () => void): void {
     this.#leave = leave;
+  }
+
+  /** It has waited for a first replica. */
+  held(): void {
+    this.#held = true;
   }
 
   /** Nobody answered, or the answer was stopped for the request's sake; what was tried is counted all the same. */
@@ -80,6 +95,7 @@ export class Journey {
     this.#endedAt = now;
     const counts = this.#of(by.upstream);
     if (streamed) counts.took("ttft", now - this.#startedAt);
+    if (streamed && this.#held) counts.tookHeld(now - this.#startedAt);
     if (fallback) counts.add("fallbacks", 1);
     if (by.upstream === this.#service.replicas.name) this.#leave?.();
     else if (this.#leave !== undefined || this.#wasFull(began.attempts)) counts.lack("spilled");
@@ -124,7 +140,9 @@ export class Journey {
 
   #attempts(attempts: readonly Tried[]): void {
     for (let i = 0; i < attempts.length; i++) {
-      const { id, outcome, method, hedge } = attempts[i] as Tried;
+      const { id, outcome, method, hedge, ms } = attempts[i] as Tried;
+      const version = this.#versions?.of.get(id);
+      if (version !== undefined) this.#versions?.counts.tried(this.#service.name, version, outcome, ms, this.#began?.by.id === id ? this.#began.status : 200);
       const counts = this.#of(this.#upstreamOf(id));
       counts.attempt(outcome);
       if (hedge === true) counts.add("hedges", 1);
