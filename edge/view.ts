@@ -178,7 +178,7 @@ export function getView(env: RouterEnv, request: Request, waitUntil: (work: Prom
  * @returns the view after it; the same as before when nothing could be had
  */
 export async function newsFor(env: RouterEnv, request: Request, before: View): Promise<View> {
-  const latest = (): View => current ?? before;
+  const latest = (): View => latestView(before);
   if (latest() !== before || Date.now() - before.fetchedAt < newsMsMin) return latest();
   const asking = (): boolean => askingSince > 0 && Date.now() - askingSince < hubWaitMs;
   while (asking()) {
@@ -192,6 +192,11 @@ export async function newsFor(env: RouterEnv, request: Request, before: View): P
     askingSince = 0;
   }
   return latest();
+}
+
+/** The isolate's view as it is now: for one that waits, and leaves asking to another. */
+export function latestView(before: View): View {
+  return current ?? before;
 }
 
 /** Forget everything: for tests that start from a cold isolate. */

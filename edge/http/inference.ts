@@ -24,6 +24,7 @@ import type { Journey } from "../telemetry/journey.ts";
 import { gapsOf, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
 import { readBody } from "./body.ts";
+import { hold, waits } from "./hold.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** The largest body before the service is known (facts/failures.md §2: 20 MiB multimodal). */
@@ -54,8 +55,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const seen = journey(chosen, startedAt, versionsOf(view, chosen));
   const facts = requestFacts(body, bytes.byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
   const poison = isPoison(view, service, key.account, bytes);
-  const decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
-  if (service.selfHosted && decision.candidates[0]?.kind !== "replica") lack(c, service, decision, seen, startedAt);
+  let decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
   const client = new Client();
   const note = (forwarded: Forwarded | Unforwarded): void => {
     const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
@@ -64,9 +64,9 @@ export async function inference(c: RouterRequest): Promise<Response> {
     if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, client.gone, now, forwarded.error.code);
     else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
   };
-  const answered = forward(
-    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, view, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
-    decision,
+  const send = (): Promise<Forwarded | Unforwarded> => forward(
+    { env: c.env, request, waitUntil, service: chosen, pool: poolOf(view, chosen), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, view, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
+    seenLack(c, chosen, decision, seen, startedAt),
     {
       requestId,
       method: "POST",
@@ -81,6 +81,13 @@ export async function inference(c: RouterRequest): Promise<Response> {
       client,
     },
   );
+  const answered = waits(chosen, decision)
+    ? hold(c, { view, service: chosen, decision, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts) }).then((held) => {
+        ({ view, decision } = held);
+        seen.held();
+        return send();
+      })
+    : send();
   // what became of it is known anew: the later record is the one that is kept
   const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
     noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...end }));
@@ -200,14 +207,16 @@ function withLack(decision: Decision, view: View, service: RouteService): Decide
   return { ...decision, lacking: true };
 }
 
-/** No replica takes a request to a service that may have some: it counts as one more that is wanted. */
-export function lack(c: RouterRequest, service: RouteService, decision: Decided, seen: Journey, startedAt: number): void {
+/** The decision; where no replica takes a request to a service that may have some, it counts as one more that is wanted. */
+export function seenLack(c: RouterRequest, service: RouteService, decision: Decided, seen: Journey, startedAt: number): Decided {
+  if (!service.selfHosted || decision.candidates[0]?.kind === "replica") return decision;
   if (spills(service, decision, Math.random)) {
     const { spilled } = remembered(service);
     const stay = spilled.enter(endOf(startedAt, service.timeouts) + lateMs);
     seen.spilled(() => spilled.leave(stay));
   }
-  if (decision.lacking === true) tellWanted(c.env, c.req.raw, (work) => c.executionCtx.waitUntil(work), service.name, startedAt);
+  if (decision.lacking === true) tellWanted(c.env, c.req.raw, (work) => c.executionCtx.waitUntil(work), service.name, Date.now());
+  return decision;
 }
 
 function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, survey: Survey | undefined): FairleadError {
@@ -220,7 +229,12 @@ function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, 
   return new FairleadError("no_replica", `Cannot serve "${name}": ${Object.keys(filtered).length === 0 ? "no replica exists" : "no replica is ready"}`, { retryAfterMs: 2_000 });
 }
 
+/** The candidates by a view as it is. */
+export function decideBy(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts, tried?: readonly string[]): Decision {
+  return routed(c, view, service, request, tried).decision;
+}
+
 /** The candidates by the latest news, for a request that `tried` has failed, if any. */
 export async function redecide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts, tried?: readonly string[]): Promise<Decision> {
-  return routed(c, await newsFor(c.env, c.req.raw, view), service, request, tried).decision;
+  return decideBy(c, await newsFor(c.env, c.req.raw, view), service, request, tried);
 }

@@ -7,6 +7,8 @@ const surprise = 4;
 const trimmedOf = 20;
 /** A level is told by so many blocks at least. */
 const levelBlocksMin = 2;
+/** Requests come in clumps of about as many as the index of dispersion says, and clumps' sizes have exponential tails: so many more are no surge (Bernstein's inequality: a normal part, and an exponential one). */
+const clumps = 6;
 /** A surge counts for what is left of it after so many standard deviations: of a bursty service's surges hardly anything is. */
 const doubt = 1;
 /** A slope counts for what is beyond so many of its standard errors. */
@@ -33,22 +35,43 @@ export function dispersion(counts: readonly number[]): number {
 }
 
 /**
- * How many of the newest blocks are of the level that holds now: those since the split that tells most clearly that what came after it is
- * more, or less, than what came before; all, where none is beyond chance.
+ * How many of the newest blocks are of the level that holds now. They are split where what came after tells most clearly from what came
+ * before, and what came after again, until no split is beyond chance (binary segmentation, of which only the newest part is followed).
  */
 export function levelBlocks(counts: readonly number[]): number {
+  let level = counts;
+  for (;;) {
+    const newest = newestOf(level);
+    if (newest === level.length) return newest;
+    level = level.slice(-newest);
+  }
+}
+
+/** The least squares' slope by block, and how much of the squares it explains. */
+function line(counts: readonly number[]): { slope: number; spreadX: number; explains: number } {
+  const n = counts.length;
+  const mean = sumOf(counts) / Math.max(1, n);
+  const spreadX = (n * (n * n - 1)) / 12;
+  const slope = spreadX === 0 ? 0 : counts.reduce((sum, count, i) => sum + (i - (n - 1) / 2) * (count - mean), 0) / spreadX;
+  return { slope, spreadX, explains: slope * slope * spreadX };
+}
+
+/** How many blocks came after the clearest split; all, where none is beyond chance, or where a steady rise or fall explains more. */
+function newestOf(counts: readonly number[]): number {
   const all = counts.length;
   const spreadOf = dispersion(counts);
   const total = sumOf(counts);
   let newer = 0;
-  let clearest = { deviation: surprise, blocks: all };
+  let clearest = { deviation: surprise, blocks: all, explains: 0 };
   for (let k = 1; k <= all - levelBlocksMin; k++) {
     newer += counts[all - k] ?? 0;
     if (k < levelBlocksMin) continue;
-    const deviation = Math.abs(newer / k - (total - newer) / (all - k)) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
-    if (deviation > clearest.deviation) clearest = { deviation, blocks: k };
+    const step = newer / k - (total - newer) / (all - k);
+    // of the step, what clumps do not explain
+    const deviation = Math.max(0, Math.abs(step) - (clumps * spreadOf) / k) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
+    if (deviation > clearest.deviation) clearest = { deviation, blocks: k, explains: (step * step * k * (all - k)) / all };
   }
-  return clearest.blocks;
+  return line(counts).explains >= clearest.explains ? all : clearest.blocks;
 }
 
 /** The most that came in so many seconds on end. */
@@ -76,23 +99,22 @@ export function surge(arrivals: readonly number[]): number | undefined {
     const spreadOf = isKnown ? dispersion(blocks(past)) : 1;
     const expected = isKnown ? (sumOf(past) / past.length) * windowS : 0;
     const came = sumOf(arrivals, windowS);
-    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) || (isKnown && came <= mostIn(past, windowS))) continue;
+    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) + clumps * spreadOf || (isKnown && came <= mostIn(past, windowS))) continue;
     const sure = (came - doubt * Math.sqrt(spreadOf * came)) / windowS;
     if (sure > (most ?? 0)) most = sure;
   }
   return most;
 }
 
-/** How demand changes: requests/s at the newest second, and how many more each second; 0 where that may be chance. */
-export function trend(counts: readonly number[]): { perS: number; slope: number } {
+/** How demand changes: requests/s at the newest second, by how much that may be chance (a standard error), and how many more each second; 0 where that may be chance. */
+export function trend(counts: readonly number[]): { perS: number; error: number; slope: number } {
   const n = counts.length;
   const mean = sumOf(counts) / Math.max(1, n);
-  const level = { perS: mean / blockS, slope: 0 };
+  const spreadOf = dispersion(counts);
+  const level = { perS: mean / blockS, error: Math.sqrt((spreadOf * mean) / Math.max(1, n)) / blockS, slope: 0 };
   if (n < 8) return level;
-  const middle = (n - 1) / 2;
-  const spreadX = (n * (n * n - 1)) / 12;
-  const slope = counts.reduce((sum, count, i) => sum + (i - middle) * (count - mean), 0) / spreadX;
-  const error = Math.sqrt((dispersion(counts) * Math.max(1, mean)) / spreadX);
+  const { slope, spreadX } = line(counts);
+  const error = Math.sqrt((spreadOf * Math.max(1, mean)) / spreadX);
   const sure = Math.sign(slope) * Math.max(0, Math.abs(slope) - slopeErrors * error);
-  return { perS: Math.max(0, mean + sure * (middle + 0.5)) / blockS, slope: sure / blockS / blockS };
+  return { ...level, perS: Math.max(0, mean + (sure * n) / 2) / blockS, slope: sure / blockS / blockS };
 }

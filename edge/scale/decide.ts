@@ -7,7 +7,7 @@ import { census, isAskedFor } from "./census.ts";
 import { concurrency, type Panic } from "./concurrency.ts";
 import type { Hysteresis } from "./hysteresis.ts";
 import { instanceAware } from "./instanceAware.ts";
-import { within, type Opinion, type Question } from "./opinion.ts";
+import { cut, within, type Opinion, type Question } from "./opinion.ts";
 import { counted, expected, type Popularity } from "./popularity.ts";
 import { queueLength } from "./queueLength.ts";
 import { requestRate } from "./requestRate.ts";
@@ -127,8 +127,5 @@ function settle({ said, why, bounds, before, known, kept }: { said: number; why:
     reasons.push(`none is removed while ${kept}`);
   }
   const clipped = within(needed, bounds);
-  if (clipped < needed) reasons.push(`no more than ${bounds.max} are allowed`);
-  if (clipped > needed) reasons.push(`at least ${bounds.min} are asked for`);
-  if (bounds.reason !== undefined) reasons.push(bounds.reason);
-  return { needed: clipped, reason: reasons.filter((reason) => reason !== "").join("; ") };
+  return { needed: clipped, reason: [...reasons, cut(needed, bounds), bounds.reason].filter((reason) => reason !== undefined && reason !== "").join("; ") };
 }

@@ -1,4 +1,4 @@
-import { figure, within, type Bounds, type Opinion, type Question } from "./opinion.ts";
+import { cut, figure, within, type Bounds, type Opinion, type Question } from "./opinion.ts";
 import { sumOf } from "./series.ts";
 
 /**
@@ -35,7 +35,8 @@ export function settle({ policy, bounds, before, isNew, state }: Question<Hyster
   const downs = Math.trunc((policy.downscaleDelayMs ?? downscaleDelayMs) / decisionMs);
   const next = step(isNew || old === 0, { target: old, ups: state?.ups ?? 0, downs: state?.downs ?? 0 }, target, { ups, downs });
   const waits = next.ups > 0 ? `, ${target} for ${next.ups} of ${ups} decisions` : next.downs > 0 ? `, ${target} for ${next.downs} of ${downs} decisions` : "";
-  return { needed: next.target, reason: `${why}${waits}`, state: next, nextMs: within(next.target + policy.overprovision, bounds) === 0 ? decisionAtZeroMs : decisionMs };
+  const beyond = cut(computed, bounds);
+  return { needed: next.target, reason: `${why}${waits}${beyond === undefined ? "" : `; ${beyond}`}`, state: next, nextMs: within(next.target + policy.overprovision, bounds) === 0 ? decisionAtZeroMs : decisionMs };
 }
 
 function step(atOnce: boolean, before: Hysteresis, target: number, needed: { ups: number; downs: number }): Hysteresis {

@@ -14,6 +14,8 @@ const fullShare = 0.1;
 /** Prompts are read so many times faster than whole requests are served. */
 const beginFactor = 2;
 
+/** Full replicas are watched for so many seconds of one before that tells what they do. */
+const replicaSMin = 60;
 /** People give what a replica does well, which is so much of what it can do for a while; and of what was seen at most, so much is done well. */
 const wellShare = 0.8;
 
@@ -27,9 +29,10 @@ export interface Learned {
   inFlight: number;
   /** How many were ready at the last look, and since when, where all were full. */
   allFull?: { ready: number; since: Now };
-  /** Of one full replica: what it serves at once, and in a second, which is seen where all are full. */
+  /** What one full replica serves at once. */
   slots?: number;
-  perS?: number;
+  /** While all were full for longer than a request takes: requests that ended, over so many seconds of a replica; what is older weighs less. */
+  full: { ended: number; replicaS: number };
 }
 
 /** What there is to learn from one more look. */
@@ -39,7 +42,7 @@ export function learn(before: Learned | undefined, signals: Signals, now: Now): 
   const full = ready.flatMap(({ load }) => (load !== undefined && load.running > 0 && load.queueDepth > fullShare * load.running ? [load.running] : []));
   const since = before?.allFull?.ready === ready.length ? before.allFull.since : now;
   const seen = { at: now, inFlight, ...(full.length > 0 && full.length === ready.length ? { allFull: { ready: ready.length, since } } : {}) };
-  if (before === undefined) return { ...seen, inService: 0, endedPerS: 0 };
+  if (before === undefined) return { ...seen, inService: 0, endedPerS: 0, full: { ended: 0, replicaS: 0 } };
   const passedS = (now - before.at) / 1000;
   if (passedS <= 0) return before;
   const came = sumOf(signals.arrivals, Math.max(1, Math.round(passedS)));
@@ -49,16 +52,23 @@ export function learn(before: Learned | undefined, signals: Signals, now: Now): 
   const slots = full.length === 0 ? before.slots : follow(before.slots, sumOf(full) / full.length);
   // what began in a burst ends later: for as long as one takes, fewer end than a full replica serves
   const isSettled = seen.allFull !== undefined && now - seen.allFull.since > 1000 * (lastsS(before) ?? Infinity);
-  const perS = isSettled ? follow(before.perS, endedPerS / ready.length) : before.perS;
+  const kept = isSettled ? 1 - weight : 1;
+  const added = isSettled ? passedS * ready.length : 0;
   return {
     ...seen, inService: follow(before.inService, Math.max(0, inFlight - signals.waiting)), endedPerS: follow(before.endedPerS, endedPerS),
-    ...(slots === undefined ? {} : { slots }), ...(perS === undefined ? {} : { perS }),
+    full: { ended: before.full.ended * kept + endedPerS * (isSettled ? passedS : 0), replicaS: before.full.replicaS * kept + added },
+    ...(slots === undefined ? {} : { slots }),
   };
 }
 
 /** How long a request is in service, by Little's law; undefined: none was seen to end. */
 export function lastsS({ inService, endedPerS }: Learned): number | undefined {
   return endedPerS > 1e-3 && inService > 1e-3 ? inService / endedPerS : undefined;
+}
+
+/** What one full replica serves in a second; undefined: they were not full for long enough to tell. */
+function fullPerS({ full: { ended, replicaS } }: Learned): number | undefined {
+  return replicaS >= replicaSMin ? ended / replicaS : undefined;
 }
 
 /**
@@ -70,7 +80,7 @@ export function capacityOf(policy: ScalePolicy, learned: Learned, stretch: numbe
   const takesS = Math.max(0.05, lastsS(learned) ?? 1);
   const given = typeof policy.targetQps === "object" ? Math.min(...Object.values(policy.targetQps)) : policy.targetQps;
   const slotsGiven = policy.targetConcurrency ?? learned.slots;
-  const perS = (given === undefined ? undefined : given / wellShare) ?? (policy.targetConcurrency === undefined ? learned.perS : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
+  const perS = (given === undefined ? undefined : given / wellShare) ?? (policy.targetConcurrency === undefined ? fullPerS(learned) : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
   // of a rate alone: at that rate so many are in service; bursts find as much room again
   const slots = Math.max(1, slotsGiven ?? (given === undefined ? slotsDefault : beginFactor * perS * takesS));
   return { wellPerS: wellShare * perS * stretch, perS: perS * stretch, slots: slots * stretch, beginsPerS: beginFactor * perS * stretch };

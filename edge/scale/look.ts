@@ -62,7 +62,7 @@ export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonl
     now,
   );
   const placed = place(
-    { policy, wanted: rolled.wanted, needed: decided.needed, hosts, replicas, unplaced: facts.flatMap(({ region, unplaced }) => unplaced.map((lack) => ({ ...lack, region }))), homes: homesOf(hosts, regions), ...(kept.desire === undefined ? {} : { before: kept.desire.regions }) },
+    { policy, wanted: rolled.wanted, needed: decided.needed, hosts, replicas, unplaced: facts.flatMap(({ region, unplaced }) => unplaced.map((lack) => ({ ...lack, region }))), homes: homesOf(hosts, regions), heard: facts.map(({ region }) => region), ...(kept.desire === undefined ? {} : { before: kept.desire.regions }) },
     kept.place,
     now,
     random,

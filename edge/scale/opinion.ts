@@ -38,6 +38,12 @@ export function within(count: number, { min, max }: Bounds): number {
   return Math.min(Math.max(count, min), max);
 }
 
+/** Why a count is cut off, in words; undefined: it is not. */
+export function cut(count: number, { min, max }: Bounds): string | undefined {
+  if (count > max) return `no more than ${max} are allowed`;
+  return count < min ? `at least ${min} are asked for` : undefined;
+}
+
 /** A figure for people: three digits at most. */
 export function figure(value: number): string {
   if (value >= 100 || Number.isInteger(value)) return Math.round(value).toString();

@@ -8,6 +8,8 @@ const weight = 0.3;
 /** A replica is started when a request is more likely than not while it starts. */
 const likely = 0.5;
 
+const partOf = (at: Now): number => Math.floor(at / partMs);
+
 /** When a service was asked for on the last days, by the time of day (UTC); JSON-able. */
 export interface Popularity {
   /** The part that is being counted, since the epoch, what came in it, and until when that was counted. */
@@ -21,17 +23,26 @@ export interface Popularity {
 
 /** Counts what came since the last count; a part that is over becomes a part of the profile. */
 export function counted(before: Popularity | undefined, arrivals: readonly number[], now: Now): Popularity {
-  const part = Math.floor(now / partMs);
-  const next: Popularity = before === undefined ? { part, came: 0, countedUntil: now, days: [], requests: [] } : { ...before, days: [...before.days], requests: [...before.requests] };
-  // arrivals are of whole seconds
+  // arrivals are of whole seconds, the last of which ended now
   const until = Math.floor(now / 1000) * 1000;
-  const seconds = Math.min(arrivals.length, Math.max(0, Math.round((until - Math.floor(next.countedUntil / 1000) * 1000) / 1000)));
-  const came = seconds === 0 ? 0 : arrivals.slice(-seconds).reduce((sum, count) => sum + count, 0);
-  next.countedUntil = Math.max(now, next.countedUntil);
-  if (part <= next.part) return { ...next, came: next.came + came };
-  // what came across an end counts for the part that is over; those that nobody looked at saw nothing
-  for (let over = next.part; over < part && over < next.part + parts; over++) fold(next, over % parts, over === next.part ? next.came + came : 0);
-  return { ...next, part, came: 0 };
+  if (before === undefined) return { part: partOf(until), came: 0, countedUntil: until, days: [], requests: [] };
+  if (until <= before.countedUntil) return before;
+  const next = { ...before, countedUntil: until, days: [...before.days], requests: [...before.requests] };
+  const first = Math.max(before.countedUntil, until - 1000 * arrivals.length);
+  for (let from = first; from < until; from += 1000) {
+    end(next, partOf(from));
+    next.came += arrivals[arrivals.length - (until - from) / 1000] ?? 0;
+  }
+  end(next, partOf(until));
+  return next;
+}
+
+/** Ends the parts before this one; those that nobody looked at saw nothing. */
+function end(profile: Popularity, part: number): void {
+  for (let over = Math.max(profile.part, part - parts); over < part; over++) {
+    fold(profile, over % parts, over === profile.part ? profile.came : 0);
+    if (over === part - 1) [profile.part, profile.came] = [part, 0];
+  }
 }
 
 function fold(profile: Popularity, at: number, came: number): void {

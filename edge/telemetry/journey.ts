@@ -46,6 +46,7 @@ export class Journey {
   #upstream = "";
   #generation = -1;
   #leave: (() => void) | undefined;
+  #held = false;
   readonly #versions: Versions | undefined;
 
   constructor(tally: Tally, service: RouteService, startedAt: number, versions?: Versions) {
@@ -66,6 +67,11 @@ export class Journey {
   /** No replica can take it, and it goes to a provider instead. @param leave called once when it has left there */
   spilled(leave: () => void): void {
     this.#leave = leave;
+  }
+
+  /** It has waited for a first replica. */
+  held(): void {
+    this.#held = true;
   }
 
   /** Nobody answered, or the answer was stopped for the request's sake; what was tried is counted all the same. */
@@ -89,6 +95,7 @@ export class Journey {
     this.#endedAt = now;
     const counts = this.#of(by.upstream);
     if (streamed) counts.took("ttft", now - this.#startedAt);
+    if (streamed && this.#held) counts.tookHeld(now - this.#startedAt);
     if (fallback) counts.add("fallbacks", 1);
     if (by.upstream === this.#service.replicas.name) this.#leave?.();
     else if (this.#leave !== undefined || this.#wasFull(began.attempts)) counts.lack("spilled");

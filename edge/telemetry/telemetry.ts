@@ -56,12 +56,13 @@ export function drainTold(now: number): Told | undefined {
 
 /** Requests that are where they are for lack of a replica; undefined when none is. */
 function lackingNow(now: number): Pick<Told, "held" | "spilled"> | undefined {
-  let spilled: NonNullable<Told["spilled"]> | undefined;
+  const lacking: Record<"held" | "spilled", NonNullable<Told["held"]>> = { held: [], spilled: [] };
   for (const [service, kept] of allRemembered()) {
-    const count = kept.spilled.count(now);
-    if (count > 0 && (spilled?.length ?? 0) < gaugesToldMax) (spilled ??= []).push({ service, count });
+    const [held, spilled] = [kept.room.count(now), kept.spilled.count(now)];
+    if (held > 0 && lacking.held.length < gaugesToldMax) lacking.held.push({ service, count: held });
+    if (spilled > 0 && lacking.spilled.length < gaugesToldMax) lacking.spilled.push({ service, count: spilled });
   }
-  return spilled === undefined ? undefined : { spilled };
+  return lacking.held.length + lacking.spilled.length === 0 ? undefined : lacking;
 }
 
 /** Forget everything: for tests that start from a cold isolate. */
