@@ -53,11 +53,11 @@ const scale: ScaleStatus = { service: "chat", version: 2, desired: 5, decisions:
 
 test("compileStatus() takes the number of replicas from the Scaler, once that has seen the version", () => {
   const of = (...scales: ScaleStatus[]) => compileStatus({ ...facts, edge: { reachable: true, regions: [{ ...region, replicas: [replica(1, "ready")] }, ...scales.map((one) => ({ ...region, scales: [one] }))] } }).services[0];
-  expect(of(scale)).toMatchObject({ desired: 5, status: "READY", scale: { decisions: [{ reason: "5 are needed" }] } });
+  expect(of(scale)).toMatchObject({ desired: 5, status: "READY", decidedFor: 2, decisions: [{ reason: "5 are needed" }] });
   expect(of(scale)).not.toHaveProperty("reason");
   expect(of({ ...scale, version: 1 })).toMatchObject({ desired: 2 });
   expect(of({ ...scale, version: 1, desired: 9 }, scale)).toMatchObject({ desired: 5 });
-  expect(of({ ...scale, service: "other" })).not.toHaveProperty("scale");
+  expect(of({ ...scale, service: "other" })).not.toHaveProperty("decisions");
 });
 
 test("compileStatus() says that nothing is wanted, and why", () => {

@@ -3,7 +3,7 @@ import type { Now } from "../schema/clock.ts";
 import type { ScalePolicy } from "../schema/policy.ts";
 import type { Readings } from "../schema/readings.ts";
 import { isAlive } from "../schema/replica.ts";
-import type { HostKind } from "../schema/scale.ts";
+import type { HostKind, RolloutStatus, ScaleDecision } from "../schema/scale.ts";
 import type { RegionStatus, ScaleStatus, StatusReplica } from "../schema/snapshot.ts";
 import type { Task } from "../schema/task.ts";
 import type { HostRow, ServiceRow } from "../schema/tables.ts";
@@ -40,8 +40,11 @@ export interface ServiceView {
   readySince?: number;
   endpoint: string;
   replicas: StatusReplica[];
-  /** What its Scaler decided, and where its rollout stands; absent: it has not spoken. */
-  scale?: ScaleStatus;
+  /** Where its rollout stands, or how the last one went; absent: there was none. */
+  rollout?: RolloutStatus;
+  /** What its Scaler decided last, newest last, and for which version; absent: it has not spoken. */
+  decisions?: ScaleDecision[];
+  decidedFor?: number;
   /** What its file asks for; absent for one that was taken down. */
   asks?: { policy?: ScalePolicy; strategy: Strategy; replicas: { min: number; max: number } } & Partial<Pick<Task, "gpus" | "accelerators" | "places">>;
   /** Of the last minute, by upstream; empty where none came, or the edge cannot be asked. */
@@ -131,7 +134,7 @@ function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publ
     ...(ready.length === 0 ? {} : { readySince: Math.min(...ready.map(({ since }) => since)) }),
     endpoint: isListed(spec) ? `${publicUrl}/v1` : `${publicUrl}/s/${name}/`,
     replicas,
-    ...(scale === undefined ? {} : { scale }),
+    ...(scale === undefined ? {} : { decisions: scale.decisions, decidedFor: scale.version, ...(scale.rollout === undefined ? {} : { rollout: scale.rollout }) }),
     asks: {
       strategy: spec.routing.strategy, replicas: spec.replicas,
       ...(spec.policy === undefined ? {} : { policy: spec.policy }),
@@ -142,13 +145,12 @@ function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publ
 }
 
 /** What people should know of a rollout: that it is on its way, or came to nothing, or keeps two versions. */
-export function rolloutReason({ scale }: Pick<ServiceView, "scale">): string | undefined {
-  const { rollout } = scale ?? {};
+export function rolloutReason({ rollout }: Pick<ServiceView, "rollout">): string | undefined {
   return rollout === undefined || (rollout.state === "done" && rollout.shares === undefined) ? undefined : rollout.reason;
 }
 
 function reasonOf(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[], scale: ScaleStatus | undefined): string | undefined {
-  const reasons = [scale === undefined ? undefined : rolloutReason({ scale }), whyNotReady(status, regions, name, replicas, scale)].filter((reason) => reason !== undefined);
+  const reasons = [scale === undefined ? undefined : rolloutReason(scale), whyNotReady(status, regions, name, replicas, scale)].filter((reason) => reason !== undefined);
   return reasons.length === 0 ? undefined : [...new Set(reasons)].join("; ");
 }
 

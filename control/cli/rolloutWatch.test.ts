@@ -35,8 +35,8 @@ test.each<[string, Partial<typeof goal>, StatusAnswer, string | undefined]>([
 /** What the Scaler says, of replicas that are all ready. */
 function decided(rollout: Partial<RolloutStatus> | undefined, { version = 2, desired = 2, phases = ["ready", "ready"] as Phase[] } = {}): StatusAnswer {
   const answer = status(phases.map((phase, i) => replica(i + 1, phase)));
-  const scale = { service: "chat", version, desired, decisions: [], ...(rollout === undefined ? {} : { rollout: { mode: "rolling" as const, state: "progressing" as const, version, reason: "so", ...rollout } }) };
-  return { ...answer, services: answer.services.map((service) => ({ ...service, desired, scale })) };
+  const said = { decidedFor: version, decisions: [], ...(rollout === undefined ? {} : { rollout: { mode: "rolling" as const, state: "progressing" as const, version, reason: "so", ...rollout } }) };
+  return { ...answer, services: answer.services.map((service) => ({ ...service, desired, ...said })) };
 }
 
 test.each<[string, Partial<typeof goal>, StatusAnswer, string | undefined]>([

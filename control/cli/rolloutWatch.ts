@@ -33,18 +33,18 @@ export function watchRollout({ service, version, desired, anyVersion }: Goal): (
   return ({ services, edge, unplaced }) => {
     const view = services.find(({ name }) => name === service);
     if (view === undefined) return { lines: [], waiting: `Waiting for service ${service}` };
-    const { scale } = view;
-    if (!view.selfHosted || (desired === 0 && scale === undefined)) return { lines: [], waiting: "", outcome: { kind: "ready" } };
+    const { decidedFor } = view;
+    if (!view.selfHosted || (desired === 0 && decidedFor === undefined)) return { lines: [], waiting: "", outcome: { kind: "ready" } };
     if (!edge.reachable) return { lines: news("edge", `the edge cannot be asked: ${edge.reason}`), waiting: "Waiting for the edge" };
     const ours = view.replicas.filter((replica) => anyVersion || replica.version === version);
     const lines = ours.flatMap((replica) => news(replica.id, `${replica.id} on ${replica.hostName}: ${replica.phase}${replica.reason === undefined ? "" : ` (${replica.reason})`}`));
     for (const lack of unplaced) if (lack.service === service) lines.push(...news(`unplaced ${lack.region}`, `${lack.count} replica${lack.count === 1 ? "" : "s"} without a place in ${lack.region}: ${lack.reason}`));
     // what its Scaler has not seen, it has not decided about
-    if (scale !== undefined && scale.version < version) return { lines, waiting: `Waiting for ${service}: its scaler looks at version ${version}` };
-    const wanted = scale === undefined ? desired : view.desired;
+    if (decidedFor !== undefined && decidedFor < version) return { lines, waiting: `Waiting for ${service}: its scaler looks at version ${version}` };
+    const wanted = decidedFor === undefined ? desired : view.desired;
     if (wanted === 0) return { lines: [...lines, ...news("zero", "no replica is wanted now: the next request starts one")], waiting: "", outcome: { kind: "ready" } };
     failedLast = ours.filter(({ phase }) => phase === "failed").toSorted((a, b) => b.since - a.since)[0] ?? failedLast;
-    const rollout = scale?.rollout?.version === version ? scale.rollout : undefined;
+    const rollout = view.rollout?.version === version ? view.rollout : undefined;
     if (rollout?.state === "rolled_back" || rollout?.state === "stuck") return { lines, waiting: "", outcome: { kind: "failed", replica: failedLast, reason: rollout.reason } };
     if (rollout !== undefined && rollout.mode !== "rolling") lines.push(...news("rollout", rollout.reason));
     if (rollout?.state === "progressing") return { lines, waiting: `Waiting for ${service}: ${rollout.reason}` };

@@ -9,7 +9,7 @@ const percent = (share: number): string => `${Math.round(share * 1000) / 10} %`;
 /** What Scalers decided last, the newest first; undefined where none has. */
 export function decisionsTable(services: readonly ServiceView[], now: Now): string | undefined {
   const rows = services
-    .flatMap(({ name, scale }) => (scale?.decisions ?? []).map((decision) => ({ name, ...decision })))
+    .flatMap(({ name, decisions = [] }) => decisions.map((decision) => ({ name, ...decision })))
     .toSorted((a, b) => b.at - a.at)
     .map(({ name, at, action, desired, reason }) => [`${formatDuration(Math.max(0, now - at))} ago`, name, action, desired, reason]);
   return rows.length === 0 ? undefined : table(["WHEN", "SERVICE", "ACTION", "REPLICAS", "REASON"], rows);
@@ -17,9 +17,9 @@ export function decisionsTable(services: readonly ServiceView[], now: Now): stri
 
 /** Where rollouts stand, and how they went; undefined where there was none. */
 export function rolloutsTable(services: readonly ServiceView[]): string | undefined {
-  const rows = services.flatMap(({ name, scale }) => {
-    if (scale?.rollout === undefined) return [];
-    const { mode, state, version, from, step, steps, shares, reason } = scale.rollout;
+  const rows = services.flatMap(({ name, rollout }) => {
+    if (rollout === undefined) return [];
+    const { mode, state, version, from, step, steps, shares, reason } = rollout;
     const shared = shares === undefined ? "-" : Object.entries(shares).map(([of, share]) => `${of}: ${percent(share)}`).join(", ");
     return [[name, mode, state, from === undefined ? version : `${from} -> ${version}`, step === undefined ? "-" : `${step}/${steps ?? "?"}`, shared, reason]];
   });
