@@ -420,6 +420,14 @@ describe("fairlead validate", () => {
     expect(JSON.parse((await fairlead(["validate", "--json", "bad.yaml"], {})).out)).toMatchObject([{ file: "bad.yaml", valid: false, problems: [{ line: 1, level: "error" }] }]);
     expect((await fairlead(["validate", "--strict", "chat.yaml"], {})).code).toBe(1);
   });
+
+  test("takes a pool, and up refuses it in words", async () => {
+    await writeFile(join(folder, "pool.yaml"), "name: batch\npool: {max_workers: 3}\nsetup: echo\n");
+    const { code, out } = await fairlead(["validate", "--json", "pool.yaml"], {});
+    expect([code, JSON.parse(out)]).toMatchObject([0, [{ file: "pool.yaml", valid: true, name: "batch", pool: true, problems: [{ level: "warning", field: "pool" }] }]]);
+    const up = await fairlead(["up", "pool.yaml", "-y"]);
+    expect([up.code, up.err]).toEqual([1, expect.stringContaining("is a pool of workers, which this version does not run yet")]);
+  });
 });
 
 describe("where fairlead finds control", () => {

@@ -1,7 +1,8 @@
 import type { Random } from "../../schema/clock.ts";
 import type { Capacity } from "./spot-traces.ts";
 
-// The reference method (README of the traces): a day in ticks of 30 s, three replicas, a cold start of 120 s, on demand at three times the price.
+// The reference method (README of the traces): a day in ticks of 30 s, three replicas, a cold start of 120 s, on demand at three times the
+// price. A day begins with a service that is up: what is had in its first tick is ready, as the table's 100.0 of on demand only says.
 export const dayTicks = 2_880;
 export const replicasWanted = 3;
 const coldTicks = 4;
@@ -47,10 +48,11 @@ export function day(capacity: Capacity, from: number, step: Step): DayResult {
   let lacking = capacity.map(() => 0);
   let next = 0;
   let [available, cost, none] = [0, 0, 0];
+  let fresh = coldTicks;
   /** Those that were there longest stay. */
   const resized = (instances: readonly Instance[], count: number): Instance[] => {
     const kept = instances.toSorted((a, b) => b.ticks - a.ticks).slice(0, count);
-    while (kept.length < count) kept.push({ id: next++, ticks: -1 });
+    while (kept.length < count) kept.push({ id: next++, ticks: fresh });
     return kept;
   };
   const aged = (instances: readonly Instance[]): Instance[] => instances.map(({ id, ticks }) => ({ id, ticks: ticks + 1 }));
@@ -58,9 +60,10 @@ export function day(capacity: Capacity, from: number, step: Step): DayResult {
     const plan = step({ tick, spot, onDemand, lacking });
     const wanted = spot.map((instances, zone) => resized(instances, plan.spot[zone] ?? 0));
     const had = wanted.map((instances, zone) => instances.slice(0, capacity[zone]?.[(from + tick) % length] ?? 0));
-    lacking = wanted.map((instances, zone) => instances.slice(had[zone]?.length).filter(({ ticks }) => ticks < 0).length);
+    lacking = wanted.map((instances, zone) => instances.slice(had[zone]?.length).filter(({ ticks }) => ticks === fresh).length);
     spot = had.map(aged);
     onDemand = aged(resized(onDemand, plan.onDemand));
+    fresh = -1;
     const all = [...spot.flat(), ...onDemand];
     const ready = all.filter(isReady).length;
     if (ready >= replicasWanted) available++;
