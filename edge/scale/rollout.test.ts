@@ -330,6 +330,14 @@ describe("rollout(), canary", () => {
     expect(service.last?.status?.state).toBe("progressing");
   });
 
+  test("no step is taken while a region is not heard", () => {
+    const service = new Service().update(v2, v1, policy).become("b", "ready").look();
+    service.facts = { ...service.facts, partial: true };
+    expect(service.look(600_000).last?.status?.step).toBe(1);
+    service.facts = { ...service.facts, partial: false };
+    expect(service.look().last?.status?.step).toBe(2);
+  });
+
   test("a canary that is no longer ready begins its step again", () => {
     const service = new Service().update(v2, v1, policy).become("b", "ready").look().look(50_000).become("b", "unhealthy").look(1_000);
     expect(service.last).toMatchObject({ shares: { 1: 1 } });
