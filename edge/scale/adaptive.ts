@@ -16,8 +16,8 @@ export const coldStartMsDefault = 90_000;
 const downMs = { min: 60_000, max: 300_000 };
 /** The last replica stays so long after the last request (Kubernetes' stabilisation window). */
 const idleMs = 300_000;
-/** Without an SLO: how long requests may wait in the mean, in seconds. More spares replicas for bursts; less buys them. */
-const meanWaitS = 2;
+/** Without an SLO: one more replica is worth it while it spares so many requests waiting at any time, in the mean. Fewer buys replicas for bursts; more spares them. */
+const worth = 4;
 /** A request waits for as much of its TTFT; the rest is reading its prompt. */
 const waitShare = 0.5;
 
@@ -43,7 +43,7 @@ export interface AdaptiveState {
  *   have when a replica that is started now is ready (`replay`, `trend`)
  * - what a surge needs, from its first seconds (`surge`)
  * - what is in service, by what one replica serves at once
- * - what waits, beside the present rate, over a cold start
+ * - what waits, if it is to be gone by when one could have started, at full speed
  *
  * Up at once; down to the most that was needed within a stabilisation window, which is as long as a cold start; to zero when nobody asks.
  */
@@ -80,8 +80,8 @@ function stretchOf({ policy, signals, state, now }: Question<AdaptiveState>, lea
 }
 
 /** How long requests may wait. */
-function patience({ slo }: ScalePolicy): { waitS: number; share?: number } {
-  return slo?.ttftMs === undefined ? { waitS: meanWaitS } : { waitS: (waitShare * slo.ttftMs) / 1000, share: 1 - slo.percentile };
+function patience({ slo }: ScalePolicy): { slo?: { waitS: number; share: number } } {
+  return slo?.ttftMs === undefined ? {} : { slo: { waitS: (waitShare * slo.ttftMs) / 1000, share: 1 - slo.percentile } };
 }
 
 /** What is needed by each measure; the most of them, and why. */
@@ -92,19 +92,19 @@ function most({ policy, signals, bounds }: Question<AdaptiveState>, capacity: Ca
   const level = levelBlocks(counts);
   // until there is a block, by what there is
   const seconds = level === 0 ? arrivals.length : level * blockS;
-  const { perS, slope } = level === 0 ? { perS: meanOf(arrivals), slope: 0 } : trend(counts.slice(-level));
+  const { perS, error, slope } = level === 0 ? { perS: meanOf(arrivals), error: 0, slope: 0 } : trend(counts.slice(-level));
   const ahead = Math.max(0, perS + Math.max(0, slope) * (coldStartMs / 1000));
   const scaled = arrivals.slice(-seconds).map((count, i) => (slope === 0 ? count : count * Math.min(4, ahead / Math.max(1e-6, perS - slope * (seconds - i)))));
-  const asked = { ...patience(policy), from: Math.min(30, Math.floor(scaled.length / 4)), most: bounds.max };
+  const asked = { worth, ...patience(policy), from: Math.min(30, Math.floor(scaled.length / 4)), most: bounds.max };
   const surging = surge(arrivals);
   const overS = Math.max(coldStartMs / 1000, 30);
   const inService = Math.max(0, meanOf(signals.concurrency, 60) - waiting);
 
   const measures = [
-    { needed: Math.max(fewest(scaled, capacity, asked), Math.ceil(ahead / capacity.wellPerS)), why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}, ${each}` },
+    { needed: Math.max(fewest(scaled, capacity, asked), Math.ceil(Math.max(0, ahead - error) / capacity.wellPerS)), why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}, ${each}` },
     ...(surging === undefined ? [] : [{ needed: Math.ceil(surging / capacity.wellPerS), why: `a surge of ${figure(surging)} requests/s, ${each}` }]),
     ...(policy.targetConcurrency === undefined && learned.slots === undefined ? [] : [{ needed: Math.ceil(inService / capacity.slots), why: `${figure(inService)} in service, ${each}` }]),
-    ...(waiting + signals.refused === 0 ? [] : [{ needed: Math.ceil((perS * overS + waiting) / (capacity.wellPerS * overS)), why: `${waiting} wait, ${signals.refused} were refused and ${signals.spilled} sent on, ${each}` }]),
+    ...(waiting + signals.refused === 0 ? [] : [{ needed: Math.ceil(((perS - error) * overS + waiting) / (capacity.perS * overS)), why: `${waiting} wait, ${signals.refused} were refused and ${signals.spilled} sent on, ${each}` }]),
   ];
   return measures.reduce((a, b) => (b.needed > a.needed ? b : a));
 }
