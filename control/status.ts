@@ -1,6 +1,7 @@
 import type { Now } from "../schema/clock.ts";
 import type { Readings } from "../schema/readings.ts";
 import { isAlive } from "../schema/replica.ts";
+import type { HostKind } from "../schema/scale.ts";
 import type { RegionStatus, StatusReplica } from "../schema/snapshot.ts";
 import type { HostRow, ServiceRow } from "../schema/tables.ts";
 import { isListed } from "./compile.ts";
@@ -59,6 +60,8 @@ export interface HostView {
   appliedGeneration?: number;
   /** What it read of itself lately, with its age; absent when there is nothing fresh. */
   readings?: Readings;
+  /** What kind of host it says it is. */
+  kind?: HostKind;
 }
 
 /** What the edge said, or why it said nothing. */
@@ -144,10 +147,10 @@ function viewHost({ id, name, region, revokedAt, drainingAt }: HostRow, edge: Ed
   // a hub's clock may be a little ahead of ours
   const isDraining = seen.linkUp && (seen.draining || drainingAt !== null);
   const reason = isDraining ? (seen.reason ?? (drainingAt === null ? undefined : "its operator drains it")) : undefined;
-  const { generation, appliedGeneration, agentVersion, protocol, readings } = seen;
+  const { generation, appliedGeneration, agentVersion, protocol, readings, kind } = seen;
   return {
     ...view, generation, appliedGeneration, state: seen.linkUp ? (isDraining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now),
-    ...(reason === undefined ? {} : { reason }), ...(agentVersion === undefined ? {} : { agentVersion }), ...(protocol === undefined ? {} : { protocol }), ...(readings === undefined ? {} : { readings }),
+    ...(reason === undefined ? {} : { reason }), ...(agentVersion === undefined ? {} : { agentVersion }), ...(protocol === undefined ? {} : { protocol }), ...(readings === undefined ? {} : { readings }), ...(kind === undefined ? {} : { kind }),
   };
 }
 
