@@ -258,6 +258,7 @@ describe("parseService() reads", () => {
     ["an image", "resources: {image_id: 'docker:vllm/vllm-openai:v1'}", { image: "vllm/vllm-openai:v1" }],
     ["an image by region", "resources: {image_id: {us-east-1: 'docker:127.0.0.1:5000/a/b:1'}}", { image: "127.0.0.1:5000/a/b:1" }],
     ["folders for an image", "resources: {image_id: 'docker:a'}\nvolumes: {/models: /srv/models, /data: a-volume}", { image: "a", mounts: { "/models": "/srv/models" } }],
+    ["folders by name", "envs: {MODELS: /srv/models}\nresources: {image_id: 'docker:a'}\nvolumes: {/models: $MODELS}", { mounts: { "/models": "/srv/models" } }],
     ["a machine's size as limits", "resources: {cpus: 4, memory: '16'}", { limits: { cpus: 4, memoryBytes: 16 * 2 ** 30 } }],
     ["sizes with units", "resources: {memory: 500MB}", { limits: { memoryBytes: 5e8 } }],
   ])("%s", (_, rest, expected) => {
