@@ -65,7 +65,10 @@ function checkAccelerators({ accelerators, gpus }: ResourceYaml, at: (string | n
 function eachMachine(resources: ResourcesYaml | null | undefined, look: (machine: ResourceYaml, at: (string | number)[]) => void): void {
   if (resources == null) return;
   const { any_of: anyOf, ordered, ...shared } = resources;
-  look(shared, ["resources"]);
+  const entries = [...(anyOf ?? []), ...(ordered ?? [])];
+  // accelerators that every entry has others for are nobody's
+  const { accelerators: _accelerators, gpus: _gpus, ...rest } = shared;
+  look(entries.length > 0 && entries.every((entry) => (entry.accelerators ?? entry.gpus) != null) ? rest : shared, ["resources"]);
   (anyOf ?? []).forEach((machine, i) => look(machine, ["resources", "any_of", i]));
   (ordered ?? []).forEach((machine, i) => look(machine, ["resources", "ordered", i]));
 }
