@@ -80,13 +80,15 @@ export class Assignments {
     const present = tasksOf(bundle);
     const tasks = this.#tasks(present);
     const services = bundle.fleet.services.map((service) => targetsOf(service, desires.of(service.task.service), region, tasks));
+    const states = this.#states(facts.rows);
+    const removed = new Set(bundle.fleet.removed);
     const { assigned, unplaced } = assign({
       region,
       services,
       hosts: assignHosts(hosts, facts, now),
       assigned: new Map([...before].map(([id, { replicas }]) => [id, replicas])),
-      states: this.#states(facts.rows),
-      removed: new Set(bundle.fleet.removed),
+      states,
+      removed,
       tasks,
       nextNumber: (service) => {
         const number = (this.#kv.get<number>(`number:${service}`) ?? 0) + 1;
@@ -101,6 +103,8 @@ export class Assignments {
       const was = this.of(host);
       for (const { digest } of replicas) used.add(digest);
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
+      // whoever wants less of it, or another version in its place, did not know that hosts are lost
+      if (facts.braked && was.replicas.some(({ id }) => states.get(id)?.phase === "ready" && !removed.has(id) && replicas.every((one) => one.id !== id))) continue;
       const next: Assignment = { generation: was.generation + 1, replicas };
       this.#kv.put(`assign:${host}`, next);
       this.#known.set(host, next);

@@ -7,10 +7,12 @@ const surprise = 4;
 const trimmedOf = 20;
 /** A level is told by so many blocks at least. */
 const levelBlocksMin = 2;
+/** Requests come in clumps of about as many as the index of dispersion says, and clumps' sizes have exponential tails: so many more are no surge (Bernstein's inequality: a normal part, and an exponential one). */
+const clumps = 6;
 /** A surge counts for what is left of it after so many standard deviations: of a bursty service's surges hardly anything is. */
 const doubt = 1;
 /** A slope counts for what is beyond so many of its standard errors. */
-const slopeErrors = 2;
+const slopeErrors = 3;
 /** Windows in which a surge may show, in seconds. */
 const surgeWindowsS = [3, 6, 15, 30] as const;
 
@@ -65,7 +67,8 @@ function newestOf(counts: readonly number[]): number {
     newer += counts[all - k] ?? 0;
     if (k < levelBlocksMin) continue;
     const step = newer / k - (total - newer) / (all - k);
-    const deviation = Math.abs(step) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
+    // of the step, what clumps do not explain
+    const deviation = Math.max(0, Math.abs(step) - (clumps * spreadOf) / k) / Math.sqrt(spreadOf * Math.max(1, total / all) * (1 / k + 1 / (all - k)));
     if (deviation > clearest.deviation) clearest = { deviation, blocks: k, explains: (step * step * k * (all - k)) / all };
   }
   return line(counts).explains >= clearest.explains ? all : clearest.blocks;
@@ -96,21 +99,22 @@ export function surge(arrivals: readonly number[]): number | undefined {
     const spreadOf = isKnown ? dispersion(blocks(past)) : 1;
     const expected = isKnown ? (sumOf(past) / past.length) * windowS : 0;
     const came = sumOf(arrivals, windowS);
-    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) || (isKnown && came <= mostIn(past, windowS))) continue;
+    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) + clumps * spreadOf || (isKnown && came <= mostIn(past, windowS))) continue;
     const sure = (came - doubt * Math.sqrt(spreadOf * came)) / windowS;
     if (sure > (most ?? 0)) most = sure;
   }
   return most;
 }
 
-/** How demand changes: requests/s at the newest second, and how many more each second; 0 where that may be chance. */
-export function trend(counts: readonly number[]): { perS: number; slope: number } {
+/** How demand changes: requests/s at the newest second, by how much that may be chance (a standard error), and how many more each second; 0 where that may be chance. */
+export function trend(counts: readonly number[]): { perS: number; error: number; slope: number } {
   const n = counts.length;
   const mean = sumOf(counts) / Math.max(1, n);
-  const level = { perS: mean / blockS, slope: 0 };
+  const spreadOf = dispersion(counts);
+  const level = { perS: mean / blockS, error: Math.sqrt((spreadOf * mean) / Math.max(1, n)) / blockS, slope: 0 };
   if (n < 8) return level;
   const { slope, spreadX } = line(counts);
-  const error = Math.sqrt((dispersion(counts) * Math.max(1, mean)) / spreadX);
+  const error = Math.sqrt((spreadOf * Math.max(1, mean)) / spreadX);
   const sure = Math.sign(slope) * Math.max(0, Math.abs(slope) - slopeErrors * error);
-  return { perS: Math.max(0, mean + (sure * n) / 2) / blockS, slope: sure / blockS / blockS };
+  return { ...level, perS: Math.max(0, mean + (sure * n) / 2) / blockS, slope: sure / blockS / blockS };
 }

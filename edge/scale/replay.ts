@@ -12,9 +12,10 @@ export interface Capacity {
 
 /** What is asked of a replay. */
 export interface Asked {
-  /** How long a request may wait, in seconds: in the mean, or where a share is given, but for that share. */
-  waitS: number;
-  share?: number;
+  /** With an SLO: how long a request may wait, in seconds, but for a share of them. */
+  slo?: { waitS: number; share: number };
+  /** Without: one more is worth it while it spares so many requests waiting at any time, in the mean. */
+  worth: number;
   /** The seconds before this one fill the slots and are not counted. */
   from: number;
   /** Beyond so many replicas nothing is looked for. */
@@ -26,21 +27,21 @@ export interface Replayed {
   requests: number;
   /** Of them, those that would have waited longer than they may. */
   late: number;
-  /** What all would have waited, in seconds. */
-  waitedS: number;
+  /** How many would have waited, in the mean. */
+  waiting: number;
 }
 
 /**
  * How requests would have waited, had there been so many replicas: a queue before slots that empty at the rate of what they hold (a fluid
  * model, by the second). Late is, of what came in a second, what cannot begin within `waitS` of its end.
  */
-export function replay(arrivals: readonly number[], replicas: number, { perS, slots, beginsPerS }: Capacity, { waitS, from }: Pick<Asked, "waitS" | "from">): Replayed {
+export function replay(arrivals: readonly number[], replicas: number, { perS, slots, beginsPerS }: Capacity, waitS: number, from: number): Replayed {
   const room = replicas * slots;
   const begins = replicas * beginsPerS;
   const leaves = 1 - Math.exp(-perS / slots);
   let held = 0;
   let queue = 0;
-  const seen = { requests: 0, late: 0, waitedS: 0 };
+  const seen = { requests: 0, late: 0, waiting: 0 };
   for (let second = 0; second < arrivals.length; second++) {
     const came = arrivals[second] ?? 0;
     // half of what leaves in this second makes room for what begins in it
@@ -52,23 +53,25 @@ export function replay(arrivals: readonly number[], replicas: number, { perS, sl
     const soon = Math.min(begins * waitS, Math.max(0, room - held) + replicas * perS * waitS);
     seen.requests += came;
     seen.late += Math.min(came, Math.max(0, queue - soon));
-    seen.waitedS += queue;
+    seen.waiting += queue / (arrivals.length - from);
   }
   return seen;
 }
 
 /**
- * The fewest replicas with which requests would not have waited longer than they may; 0 of no requests. It assumes nothing about how
- * requests come: bursts count by what they were.
+ * The fewest replicas with which requests would not have waited longer than they may, or of which one more would not have been worth it; 0
+ * of no requests. It assumes nothing about how requests come: bursts count by what they were.
  */
-export function fewest(arrivals: readonly number[], capacity: Capacity, asked: Asked): number {
-  let low = 1;
-  let high = Math.max(1, asked.most);
+export function fewest(arrivals: readonly number[], capacity: Capacity, { slo, worth, from, most }: Asked): number {
+  const of = (replicas: number): Replayed => replay(arrivals, replicas, capacity, slo?.waitS ?? 0, from);
+  const { requests } = of(1);
+  if (requests === 0) return 0;
+  const isEnough = (replicas: number): boolean => (slo === undefined ? of(replicas).waiting - of(replicas + 1).waiting <= worth : of(replicas).late <= slo.share * requests);
+  let low = Math.min(most, Math.max(1, Math.floor(requests / (arrivals.length - from) / capacity.perS)));
+  let high = Math.max(low, most);
   while (low < high) {
     const middle = (low + high) >> 1;
-    const { requests, late, waitedS } = replay(arrivals, middle, capacity, asked);
-    if (requests === 0) return 0;
-    if (asked.share === undefined ? waitedS <= asked.waitS * requests : late <= asked.share * requests) high = middle;
+    if (isEnough(middle)) high = middle;
     else low = middle + 1;
   }
   return low;
