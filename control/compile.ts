@@ -68,15 +68,17 @@ export function isListed({ hasModel, providers, task }: ServiceSpec): boolean {
   return hasModel || providers.length > 0 || (task?.probe.path.startsWith("/v1") ?? false);
 }
 
-function fleetService({ name, version, spec, signed }: ServiceRow, sealed: SealedService | undefined, homes: readonly Region[]): FleetService[] {
+function fleetService({ name, version, spec, signed, previous }: ServiceRow, sealed: SealedService | undefined, homes: readonly Region[]): FleetService[] {
   if (spec.task === undefined || sealed?.digest === undefined) return [];
   const { policy, rollout } = spec;
+  const before = previous === null || sealed.previous === undefined ? undefined : { ...previous, ...sealed.previous };
   return [{
     task: { ...spec.task, service: name, version, digest: sealed.digest, ...(signed === null ? {} : { signed }) },
     replicas: spread(spec.replicas.min, homes),
     sealedSecrets: sealed.hosts,
     ...(policy === undefined ? {} : { policy }),
     ...(rollout === undefined ? {} : { rollout }),
+    ...(before === undefined ? {} : { previous: { task: { ...before.task, service: name, version: before.version, digest: before.digest, ...(before.signed === null ? {} : { signed: before.signed }) }, sealedSecrets: before.hosts } }),
   }];
 }
 

@@ -3,8 +3,14 @@ import type { ResourceYaml, ResourcesYaml } from "./taskYaml.ts";
 /** The machines that a task may run on: each entry of `any_of` or `ordered` laid over what they share. */
 export function alternatives(resources: ResourcesYaml | null | undefined): ResourceYaml[] {
   const { any_of: anyOf, ordered, ...shared } = resources ?? {};
-  const entries = [...(anyOf ?? []), ...(ordered ?? [])];
-  return entries.length === 0 ? [shared] : entries.map((entry) => ({ ...shared, ...entry }));
+  const entries = [...(anyOf ?? []), ...(ordered ?? [])].map(namedOnce);
+  const base = namedOnce(shared);
+  return entries.length === 0 ? [base] : entries.map((entry) => ({ ...base, ...entry }));
+}
+
+/** `gpus` is another name of `accelerators`. */
+function namedOnce({ gpus, ...machine }: ResourceYaml): ResourceYaml {
+  return gpus == null ? machine : { ...machine, accelerators: gpus };
 }
 
 /** The ports of one machine; a range counts with its ends. Undefined when one is no port. */
@@ -30,7 +36,7 @@ export function gpuCounts(accelerators: ResourceYaml["accelerators"]): number[] 
 }
 
 /** `NAME` or `NAME:COUNT` of each alternative. */
-function entriesOf(accelerators: ResourceYaml["accelerators"]): string[] {
+export function entriesOf(accelerators: ResourceYaml["accelerators"]): string[] {
   if (accelerators == null) return [];
   if (typeof accelerators === "string") return [accelerators];
   if (Array.isArray(accelerators)) return accelerators;
@@ -38,8 +44,10 @@ function entriesOf(accelerators: ResourceYaml["accelerators"]): string[] {
 }
 
 function count(accelerator: string): number {
-  const [name = "", amount = "1"] = accelerator.split(":");
-  return /^tpu/i.test(name.trim()) ? 0 : Math.max(0, Math.ceil(Number(amount) || 0));
+  const [name = "", ...rest] = accelerator.split(":");
+  // of nvidia:24GB:2 the last is the count, of nvidia:24GB there is none
+  const amount = rest.at(-1) ?? "1";
+  return /^tpu/i.test(name.trim()) ? 0 : Math.max(0, Math.ceil(Number(memorySize.test(amount) ? 1 : amount) || 0));
 }
 
 /**
@@ -51,9 +59,15 @@ export function acceleratorName(name: string): string {
   return name.trim().toUpperCase();
 }
 
+/** How SkyPilot names accelerators by their memory. */
+const memorySize = /^\d+[gmt]b\+?$/i;
+
 /** What a replica may run on, as the machines name it: one of these, the first rather than the second. */
 export function acceleratorsOf(machines: readonly Pick<ResourceYaml, "accelerators">[]): { name: string; count: number }[] {
-  const named = machines.flatMap(({ accelerators }) => entriesOf(accelerators)).map((entry) => {
+  const entries = machines.flatMap(({ accelerators }) => entriesOf(accelerators));
+  // by their memory, as in 24GB+ or nvidia:80GB, they may be any
+  if (entries.some((entry) => entry.split(":").some((part) => memorySize.test(part)))) return [];
+  const named = entries.map((entry) => {
     const [name = "", amount = "1"] = entry.split(":");
     return { name: acceleratorName(name), count: Number(amount) };
   });
@@ -82,8 +96,10 @@ export function placesOf(machines: readonly Pick<ResourceYaml, "infra" | "cloud"
   return places.filter((_, i) => texts.indexOf(texts[i] ?? "") === i);
 }
 
-/** The image that a machine's `image_id` names as `docker:IMAGE`, by itself or by region; undefined for none, and for images of clouds. */
+/** The image that a machine's `image_id` names as `docker:IMAGE`, by itself, by region or under `docker`; undefined for none, and for images of clouds. */
 export function imageOf({ image_id: id }: Pick<ResourceYaml, "image_id">): string | undefined {
+  const beside = typeof id === "object" ? id?.["docker"] : undefined;
+  if (beside !== undefined) return beside.trim().replace(/^docker:/, "");
   const names: unknown[] = typeof id === "object" && id !== null ? Object.values(id) : [id];
   const found = names.find((name): name is string => typeof name === "string" && name.startsWith("docker:"));
   return found?.slice("docker:".length);

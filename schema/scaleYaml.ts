@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { autoscalers, rolloutModes } from "./policy.ts";
-import { amount, count, durationSchema, shareSchema, waitSchema } from "./yamlValues.ts";
+import { amount, count, durationSchema, flag, shareSchema, waitSchema } from "./yamlValues.ts";
 
 /** How many replicas, where, and how a version takes the place of another, as people write it: SkyServe's fields and Fairlead's. */
 
@@ -25,7 +25,7 @@ const fairlead = {
   target_queue_length: z.number().positive().nullish(),
   slo: z.strictObject({ ttft: durationSchema.nullish(), tpot: durationSchema.nullish(), /** 95, or 0.95. */ percentile: z.number().positive().lt(100).nullish() }).nullish(),
   schedule: z.array(scheduleYamlSchema).max(50).nullish(),
-  prestart: z.boolean().nullish(),
+  prestart: flag.nullish(),
 };
 export const fairleadPolicyFields = Object.keys(fairlead);
 
@@ -36,7 +36,7 @@ export const replicaPolicySchema = z.strictObject({
   target_qps_per_replica: z.union([qps, z.record(z.string(), qps)]).nullish(),
   upscale_delay_seconds: amount,
   downscale_delay_seconds: amount,
-  dynamic_ondemand_fallback: z.boolean().nullish(),
+  dynamic_ondemand_fallback: flag.nullish(),
   base_ondemand_fallback_replicas: count,
   // in any case, as SkyServe's own schema compares
   spot_placer: z.string().toLowerCase().pipe(z.enum(placers)).nullish(),
@@ -55,13 +55,13 @@ export const poolFields = {
 export const poolYamlSchema = z.strictObject(poolFields);
 export type PoolYaml = z.infer<typeof poolYamlSchema>;
 
-export const fromZeroYamlSchema = z.strictObject({ hold: waitSchema.nullish(), fallback: z.boolean().nullish() });
+export const fromZeroYamlSchema = z.strictObject({ hold: waitSchema.nullish(), fallback: flag.nullish() });
 
 export const rolloutYamlSchema = z.strictObject({
   mode: z.enum(rolloutModes).nullish(),
   steps: z.array(z.strictObject({ share: shareSchema.refine((share) => share > 0, "must be more than 0%"), for: durationSchema })).min(1).max(20).nullish(),
   share: shareSchema.refine((share) => share > 0 && share < 1, "must be between 0% and 100%: both versions get some").nullish(),
-  rollback: z.boolean().nullish(),
+  rollback: flag.nullish(),
   error_rate_max: shareSchema.nullish(),
   latency_ratio_max: z.number().min(1).nullish(),
   requests_min: z.number().int().positive().nullish(),

@@ -258,6 +258,7 @@ describe("parseService() reads", () => {
     ["an image", "resources: {image_id: 'docker:vllm/vllm-openai:v1'}", { image: "vllm/vllm-openai:v1" }],
     ["an image by region", "resources: {image_id: {us-east-1: 'docker:127.0.0.1:5000/a/b:1'}}", { image: "127.0.0.1:5000/a/b:1" }],
     ["folders for an image", "resources: {image_id: 'docker:a'}\nvolumes: {/models: /srv/models, /data: a-volume}", { image: "a", mounts: { "/models": "/srv/models" } }],
+    ["folders by name", "envs: {MODELS: /srv/models}\nresources: {image_id: 'docker:a'}\nvolumes: {/models: $MODELS}", { mounts: { "/models": "/srv/models" } }],
     ["a machine's size as limits", "resources: {cpus: 4, memory: '16'}", { limits: { cpus: 4, memoryBytes: 16 * 2 ** 30 } }],
     ["sizes with units", "resources: {memory: 500MB}", { limits: { memoryBytes: 5e8 } }],
   ])("%s", (_, rest, expected) => {
@@ -334,6 +335,12 @@ describe("parseService() for up", () => {
     expect([service?.task?.envs, secrets?.replica]).toEqual([{}, { B: "2" }]);
   });
 
+  test.each(["secrets: [secrets:B]", "secrets: [secrets:workspace.B]", "secrets: {secrets:B: }"])("wants a value for one that SkyPilot keeps elsewhere, as in %s", (secrets) => {
+    const yaml = withService("{}", `${secrets}\nrun: a $PORT`);
+    expect(up(yaml).join()).toContain("secrets.B: has no value");
+    expect(parseService(yaml, { purpose: "up", secrets: { B: "2" } }).secrets?.replica).toEqual({ B: "2" });
+  });
+
   test("leaves secrets in the probe by name, for the agent to put in", () => {
     const yaml = withService("{readiness_probe: {path: /, headers: {A: Bearer $T, B: $E}}}", "envs: {E: plain}\nsecrets: {T: shh}\nrun: a $PORT");
     const { service, secrets } = parseService(yaml, { purpose: "up" });
@@ -386,6 +393,16 @@ describe("parseService() for up", () => {
 describe("parseService() strict", () => {
   test.each(["min 0 and no target, which SkyServe refuses", "spot mixed with on-demand, which SkyServe refuses"])("refuses %s", (name) => {
     expect(problems(shapes[name] ?? "", { strict: true }).join()).toContain(" error ");
+  });
+
+  test.each([
+    ["a field of Fairlead's policy", "{replica_policy: {min_replicas: 1, prestart: true}}", "service.replica_policy.prestart: is Fairlead's"],
+    ["a placer of Fairlead's", "{replica_policy: {min_replicas: 1, spot_placer: default}}", "spot_placer: must be dynamic_fallback: SkyServe has no other"],
+    ["a field without a value", "{readiness_probe: {path: /, headers: }}", "service.readiness_probe.headers: has no value"],
+    ["a probe without a value", "{readiness_probe: }", "service.readiness_probe: has no value"],
+    ["replicas without a value beside a policy", "{replicas: , replica_policy: {min_replicas: 1}}", "service.replicas: cannot stand beside replica_policy"],
+  ])("refuses %s", (_name, section, words) => {
+    expect(problems(withService(section), { strict: true }).join("\n")).toContain(words);
   });
 
   test("refuses what only Fairlead knows", () => {

@@ -1,5 +1,5 @@
 import { readDeclared } from "./declared.ts";
-import { own, resolveEnvironment, substitute } from "./environment.ts";
+import { mapTexts, own, resolveEnvironment, substitute } from "./environment.ts";
 import { serviceNamePattern } from "./ids.ts";
 import { reportIssues } from "./issues.ts";
 import { warnNotYet } from "./notYet.ts";
@@ -81,7 +81,8 @@ export function parseService(text: string, options: ParseOptions = {}): ParsedSe
     const fields: Record<string, unknown> = { ...root };
     const { service, probeSecrets, filledHeaders } = substituteService(fields["service"], { resolved, environment, purpose, report });
     if (service !== undefined) fields["service"] = service;
-    if (typeof fields["workdir"] === "string") fields["workdir"] = substitute(fields["workdir"], (name) => own(resolved.envs, name));
+    // as SkyServe; secrets stay out of what is published
+    for (const field of ["workdir", "volumes"] as const) fields[field] = mapTexts(fields[field], (written) => substitute(written, (name) => own(resolved.envs, name)));
     const shape = taskYamlSchema.safeParse(fields, { reportInput: true });
     if (!shape.success) {
       reportIssues(shape.error.issues, taskYamlSchema, report);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { fromZeroYamlSchema, poolFields, poolYamlSchema, replicaPolicySchema, rolloutYamlSchema } from "./scaleYaml.ts";
-import { amount, count, durationSchema } from "./yamlValues.ts";
+import { amount, count, durationSchema, flag } from "./yamlValues.ts";
 
 const probePathSchema = z.string().startsWith("/", "must be a path that starts with /");
 
@@ -26,7 +26,7 @@ const providerSchema = z.strictObject({
   context_window: z.number().int().positive().nullish(),
   price: z.strictObject({ input: amount, cached_input: amount, output: amount }).nullish(),
   weight: amount,
-  fallback: z.boolean().nullish(),
+  fallback: flag.nullish(),
   timeouts: z.strictObject({ connect: durationSchema.nullish(), ttft: durationSchema.nullish(), idle: durationSchema.nullish(), total: durationSchema.nullish() }).nullish(),
   headers: z.record(z.string(), z.string()).nullish(),
   supports: z.strictObject({ continuation: z.enum(["none", "text", "tokens"]).nullish() }).nullish(),
@@ -45,7 +45,7 @@ const routingSchema = z.strictObject({
   retries: z.strictObject({ attempts: z.number().int().min(1).max(10).nullish() }).nullish(),
   on_stream_loss: z.enum(["exact", "continue", "error"]).nullish(),
   hedge: z.strictObject({ after: durationSchema }).nullish(),
-  context_window_fallback: z.boolean().nullish(),
+  context_window_fallback: flag.nullish(),
 });
 
 const modelName = z.string().min(1).max(200);

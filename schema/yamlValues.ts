@@ -5,6 +5,16 @@ import { parseDuration } from "./units.ts";
 export const count = z.number().int().min(0).nullish();
 export const amount = z.number().min(0).nullish();
 
+/** True or false; YAML 1.1, which SkyPilot reads, has other words for them. */
+export const flag = z.union([z.boolean(), z.string()]).transform((written, context) => {
+  const word = typeof written === "string" ? written.toLowerCase() : written;
+  if (typeof word === "boolean") return word;
+  if (word === "yes" || word === "on") return true;
+  if (word === "no" || word === "off") return false;
+  context.addIssue({ code: "custom", message: "must be true or false" });
+  return z.NEVER;
+});
+
 const durationOf = (least: "positive" | "zero") =>
   z.union([z.string(), z.number()]).transform((written, context) => {
     // a bare number would be taken for seconds by some and for milliseconds by others

@@ -6,7 +6,7 @@ import { formatDuration } from "../../schema/units.ts";
 type Said = string | undefined;
 
 /** @example saidPolicy(spec) // "1 to 8, adaptive at 4 requests/s each" */
-export function saidPolicy({ policy, replicas, task }: ServiceSpec): Said {
+export function saidPolicy({ policy, replicas, task }: Pick<ServiceSpec, "policy" | "replicas"> & { task?: unknown }): Said {
   if (task === undefined) return undefined;
   if (policy === undefined) return String(replicas.min);
   const { autoscaler, min, max, overprovision, upscaleDelayMs: up, downscaleDelayMs: down, prestart } = policy;

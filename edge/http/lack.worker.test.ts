@@ -1,17 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { exposition } from "../../test/exposition.ts";
+import { forget, vendor } from "../../test/worker/cold.ts";
 import { bundle, publish, routeService, self, soon, testKey, world } from "../../test/worker/world.ts";
-import { forgetDecisions, tellWanted } from "../decisions.ts";
-import { forgetUpstreams } from "../forward/memory.ts";
-import { forgetTelemetry } from "../telemetry/telemetry.ts";
-import { forgetView } from "../view.ts";
+import { tellWanted } from "../decisions.ts";
 
-const forget = (): void => {
-  forgetDecisions();
-  forgetTelemetry();
-  forgetUpstreams();
-  forgetView();
-};
 beforeEach(forget);
 afterEach(() => {
   vi.restoreAllMocks();
@@ -32,8 +24,6 @@ async function figures(name: string): Promise<Record<string, number>> {
   const samples = exposition(await (await self.fetch("http://router/metrics")).text());
   return Object.fromEntries(samples.flatMap(({ name: metric, labels, value }) => (labels["service"] === name && /arrivals|lacks|held|spilled/.test(metric) ? [[[metric.replace(/fairlead_|_total/g, ""), labels["status"]].filter(Boolean).join(" "), value]] : [])));
 }
-
-const vendor = { name: "vendor", endpoint: "https://vendor.example/v1", dialect: "openai" as const };
 
 test.each(["/v1/chat/completions", "/s/nobody/page"])("a request to %s that finds no replica is told at once", async (path) => {
   const name = path.startsWith("/v1") ? "empty" : "nobody";

@@ -12,7 +12,7 @@ const clumps = 6;
 /** A surge counts for what is left of it after so many standard deviations: of a bursty service's surges hardly anything is. */
 const doubt = 1;
 /** A slope counts for what is beyond so many of its standard errors. */
-const slopeErrors = 2;
+const slopeErrors = 3;
 /** Windows in which a surge may show, in seconds. */
 const surgeWindowsS = [3, 6, 15, 30] as const;
 

@@ -62,12 +62,12 @@ export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonl
     now,
   );
   const placed = place(
-    { policy, wanted: rolled.wanted, needed: decided.needed, hosts, replicas, unplaced: facts.flatMap(({ region, unplaced }) => unplaced.map((lack) => ({ ...lack, region }))), homes: homesOf(hosts, regions), ...(kept.desire === undefined ? {} : { before: kept.desire.regions }) },
+    { policy, wanted: rolled.wanted, needed: decided.needed, hosts, replicas, unplaced: facts.flatMap(({ region, unplaced }) => unplaced.map((lack) => ({ ...lack, region }))), homes: homesOf(hosts, regions), heard: facts.map(({ region }) => region), ...(kept.desire === undefined ? {} : { before: kept.desire.regions }) },
     kept.place,
     now,
     random,
   );
-  const decisions = decisionsOf(kept.desire, decided, rolled, now);
+  const decisions = decisionsOf(kept.desire, { ...decided, reason: [decided.reason, ...placed.reasons].join("; ") }, rolled, now);
   const next = plan(kept.desire, { service: task.service, version: task.version, desired: decided.desired, regions: placed.regions, rollout: rolled.status, decisions, now });
   const told = Math.max(...facts.map((one) => one.generation));
   // a Hub that has a later one than was ever given was told by a Scaler whose memory is lost: it is to be told anew

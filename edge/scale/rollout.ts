@@ -129,7 +129,8 @@ function assumed({ current, previous, desired, replicas }: RolloutFacts): Rollou
 /** No rollout: the service runs what it ran, whatever its version is called. */
 function settled({ current, desired, partial = false }: RolloutFacts, stable: RolloutState["stable"], own: Own, before: RolloutState | undefined): Rollout {
   const state = { stable };
-  const nextMs = Number.POSITIVE_INFINITY;
+  // until it is known to be good, somebody has to see it fail
+  const nextMs = stable.proven || desired === 0 ? Number.POSITIVE_INFINITY : lookMs;
   // a first version that cannot start is not started more often because more are wanted
   if (!stable.proven && !partial && isDead(own)) {
     const reason = `version ${current.version} never got ready: ${whyFailed(own.failed as ScaleReplica)}; it is not tried again`;

@@ -1,0 +1,32 @@
+import type { Now } from "../../schema/clock.ts";
+
+/** Habits are followed slowly: bursts are over before a replica that is started for them is there. */
+const followMs = 1_200_000;
+/** A rate within so many standard errors of the one that is known is no news. */
+const newsErrors = 2;
+
+/** What is usual of a service's demand; JSON-able. */
+export interface Habit {
+  since: Now;
+  at: Now;
+  /** Requests/s. */
+  perS: number;
+  /** How many replicas more than its mean rate needs, its bursts have needed. */
+  spare: number;
+}
+
+/** A part of the way from what was to what is: a mean of all there is at first, and of the last while later. */
+function weightOf({ since, at }: Habit, now: Now): number {
+  return now <= at ? 0 : (now - at) / Math.min(followMs, now - since);
+}
+
+/** The rate that is usual, with one more look at it: what may be chance moves it little, and what is none at once. */
+export function usualRate(before: Habit | undefined, { perS, error, isChanging }: { perS: number; error: number; isChanging: boolean }, now: Now): number {
+  if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors * error) return perS;
+  return before.perS + weightOf(before, now) * (perS - before.perS);
+}
+
+/** What bursts usually need, with one more look at it. */
+export function usualSpare(before: Habit | undefined, spare: number, now: Now): number {
+  return before === undefined ? spare : before.spare + weightOf(before, now) * (spare - before.spare);
+}
