@@ -8,6 +8,7 @@ import { readLoads } from "./engine.ts";
 import { hostExecutor } from "./executors/executors.ts";
 import { keepFacts } from "./facts.ts";
 import { heartbeat } from "./heartbeat.ts";
+import { keepKind } from "./kind.ts";
 import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
 import { serveMetrics } from "./metrics.ts";
@@ -100,10 +101,14 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     onChange: () => link.changed(),
     onPhase(replica) {
       link.report(replica);
-      if (replica.phase === "ready") loads.look();
+      if (replica.phase === "ready") {
+        kind.ready(replica.digest);
+        loads.look();
+      }
     },
   });
   const host = readHost({ state, dcgmUrl: config.dcgmUrl, clock, timers });
+  const kind = await keepKind({ state, config, gpus: () => host.latest()?.gpus ?? [], onChange: () => link.changed(), log });
   const steadyReadings = (): Readings | undefined => {
     const read = host.latest();
     return read && steady(read);
@@ -118,7 +123,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
     heartbeat: (epoch) => heartbeat({
-      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now, trust: config.trust,
+      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: { ...facts.now, ...kind.now }, trust: config.trust,
       readings: steadyReadings(), ...(gate === undefined ? {} : { direct: { url: gate.url } }),
     }),
     relays: config.relays,
@@ -136,7 +141,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     log.error("the agent's metrics are not served", { problem: error.message });
     return undefined;
   });
-  const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
+  const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onKind: (said) => kind.told(said), onChange: () => link.changed(), clock, timers, log });
   const freshness = keepKeysFresh({ state, clock, timers, random, log });
 
   return {
