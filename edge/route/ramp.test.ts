@@ -221,7 +221,7 @@ describe("Ramps: limits", () => {
     expect(full(10_012, {})).toEqual(expected);
   });
 
-  test.each([["one that says that nothing waits", { running: 3, queueDepth: 0 }, [6, 8]], ["one that says nothing", {}, [4, 8]]])("too many late first tokens of the latest eight cut it, of %s", (_name, said, [few, all]) => {
+  test.each<[string, { running?: number; queueDepth?: number }, [number, number]]>([["one that says that nothing waits", { running: 3, queueDepth: 0 }, [6, 8]], ["one that says nothing", {}, [4, 8]]])("too many late first tokens of the latest eight cut it, of %s", (_name, said, [few, all]) => {
     const limits = (late: number): number => {
       const { observed, full } = fresh();
       full(0, said);
