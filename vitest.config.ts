@@ -8,11 +8,23 @@ export default defineConfig({
     teardownTimeout: 60_000,
     projects: [
       {
+        // pure functions: what a module keeps is forgotten by the test itself, so that files may share one
         test: {
           name: "unit",
-          include: ["{schema,agent,control,edge,scripts}/**/*.test.ts", "test/{engine,tidy}/**/*.test.ts", "test/docker/standIn.test.ts", "test/*.test.ts"],
-          exclude: ["**/*.worker.test.ts"],
+          include: ["{schema,edge}/**/*.test.ts", "test/{engine,sim}/**/*.test.ts", "test/*.test.ts"],
+          exclude: ["**/*.worker.test.ts", "test/tidy.test.ts"],
           testTimeout: 20_000,
+          pool: "threads",
+          isolate: false,
+        },
+      },
+      {
+        // single parts with processes and servers of their own, which mostly wait for each other
+        test: {
+          name: "unit-parts",
+          include: ["{agent,control,scripts}/**/*.test.ts", "test/tidy/**/*.test.ts", "test/tidy.test.ts", "test/docker/standIn.test.ts"],
+          testTimeout: 20_000,
+          maxWorkers: 3,
         },
       },
       {

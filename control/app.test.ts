@@ -7,7 +7,8 @@ import type { DecisionRecord } from "../schema/decision.ts";
 import { keyDigest, keyId, newKey, pepperKey } from "../schema/key.ts";
 import { enrolText, rotateText } from "../schema/protocol.ts";
 import { toBase64 } from "../schema/seal.ts";
-import type { StatusReplica } from "../schema/snapshot.ts";
+import type { RolloutStatus } from "../schema/scale.ts";
+import type { ScaleStatus, StatusReplica } from "../schema/snapshot.ts";
 import { createApp } from "./app.ts";
 import { openDatabase, type Database } from "./db.ts";
 import { connectEdge } from "./edge.ts";
@@ -190,6 +191,81 @@ describe("services", () => {
   });
 });
 
+describe("the version before", () => {
+  const file = (run: string, more = ""): string => `service: {model: m${more}}\nrun: ${run} --port $PORT\nsecrets: {T: t}\n`;
+  const put = (run: string, more?: Record<string, unknown>) => call("PUT", "/v1/services/chat", { yaml: file(run), ...more });
+  const published = () => edge.bundles.at(-1)?.fleet.services[0];
+  const told = (scale: Partial<ScaleStatus>): void => {
+    edge.regions = [{ region: "local", takenAt: 0, bundleVersion: 1, hosts: [], replicas: [], unplaced: [], scales: [{ service: "chat", version: 1, desired: 1, decisions: [], ...scale }] }];
+  };
+  const rollout = (version: number, state: RolloutStatus["state"], shares?: Record<string, number>): Partial<ScaleStatus> => ({ version, rollout: { mode: "canary", state, version, reason: "so", ...(shares === undefined ? {} : { shares }) } });
+
+  test("goes out with the new one, and only when replicas run something else", async () => {
+    await put("one");
+    expect(published()).not.toHaveProperty("previous");
+    await put("two");
+    expect(published()).toMatchObject({ task: { version: 2, run: "two --port $PORT" }, previous: { task: { version: 1, run: "one --port $PORT", service: "chat" } } });
+    expect(published()?.previous?.task.digest).not.toBe(published()?.task.digest);
+    told(rollout(2, "done"));
+    await call("PUT", "/v1/services/chat", { yaml: file("two", ", replicas: 2") });
+    expect(published()).toMatchObject({ task: { version: 3 } });
+    expect(published()).not.toHaveProperty("previous");
+  });
+
+  test.each<[string, Partial<ScaleStatus> | undefined, number]>([
+    ["one that took its place whole", rollout(2, "done"), 2],
+    ["one of a service without a Scaler", undefined, 2],
+    ["one that is on its way", rollout(2, "progressing"), 1],
+    ["one that was rolled back", rollout(2, "rolled_back"), 1],
+    ["one that is stuck", rollout(2, "stuck"), 1],
+    ["one of an A/B test", rollout(2, "done", { 1: 0.5, 2: 0.5 }), 1],
+    ["one that its Scaler has not seen", rollout(1, "done"), 1],
+  ])("of %s", async (_name, scale, version) => {
+    await put("one");
+    told({ version: 1 });
+    await put("two");
+    if (scale === undefined) edge.regions = [];
+    else told(scale);
+    await put("three");
+    expect(published()).toMatchObject({ task: { version: 3 }, previous: { task: { version } } });
+  });
+
+  test("is not the one that is gone back to, and a change of configuration in the middle keeps it", async () => {
+    await put("one");
+    told({ version: 1 });
+    await put("two");
+    told(rollout(2, "progressing"));
+    await call("PUT", "/v1/services/chat", { yaml: file("two", ", replicas: 3") });
+    expect(published()).toMatchObject({ task: { version: 3 }, previous: { task: { version: 1 } } });
+    told(rollout(3, "progressing"));
+    await put("one");
+    expect(published()).toMatchObject({ task: { version: 4, run: "one --port $PORT" } });
+    expect(published()).not.toHaveProperty("previous");
+  });
+
+  test("is none of a first version that never got ready, and goes with its service", async () => {
+    await put("one");
+    told(rollout(1, "stuck"));
+    await put("two");
+    expect(published()).not.toHaveProperty("previous");
+    told(rollout(2, "done"));
+    await put("three");
+    await call("DELETE", "/v1/services/chat");
+    expect(JSON.stringify(await db.rows.all(sql`select previous, mode from services`))).toBe(JSON.stringify([{ previous: null, mode: null }]));
+  });
+
+  test("is taken over as the update says, until the file says something else", async () => {
+    await put("one");
+    expect((await put("two", { mode: "canary" })).body).toMatchObject({ version: 2, changed: true, mode: "canary" });
+    expect(published()?.rollout?.mode).toBe("canary");
+    // the same file once more leaves the canary alone; another way for the same file is a change
+    expect((await put("two")).body).toMatchObject({ version: 2, changed: false, mode: "canary" });
+    expect((await put("two", { mode: "rolling" })).body).toMatchObject({ version: 3, changed: true, replaces: false, mode: "rolling" });
+    expect((await put("three")).body).toMatchObject({ version: 4, mode: "rolling" });
+    expect((await put("three", { mode: "sideways" })).body.error.message).toContain("mode must be one of rolling, blue_green, canary, ab");
+  });
+});
+
 test("POST /v1/validate says what is wrong, and is no error itself", async () => {
   expect(await call("POST", "/v1/validate", { yaml: "service: {}" })).toMatchObject({ status: 200, body: { valid: false, problems: [{ line: 1, level: "error" }] } });
   expect(await call("POST", "/v1/validate", { yaml })).toMatchObject({ body: { valid: true, models: ["m"], problems: [] } });
@@ -285,6 +361,10 @@ describe("enrolment", () => {
     const { body } = await enrol(await request((await invite()).token));
     await call("PUT", "/v1/services/chat", { yaml: `${yaml}secrets: {T: shh}` });
     expect(Object.keys(edge.bundles.at(-1)?.fleet.services[0]?.sealedSecrets ?? {})).toEqual([body.host]);
+    // and those of the version before, which may be gone back to
+    await call("PUT", "/v1/services/chat", { yaml: `${yaml.replace("serve", "serve2")}secrets: {T: shh-2}` });
+    expect(Object.keys(edge.bundles.at(-1)?.fleet.services[0]?.previous?.sealedSecrets ?? {})).toEqual([body.host]);
+    expect(JSON.stringify(edge.bundles)).not.toContain("shh");
   });
 });
 

@@ -10,7 +10,7 @@ import type { SealedService } from "./secrets.ts";
 function service(yaml: string, name = "chat"): ServiceRow {
   const { service: spec, problems } = parseService(yaml, { name });
   if (spec === undefined) throw new Error(JSON.stringify(problems));
-  return { name, version: 3, yaml, spec, secrets: "", signed: null, createdAt: 5, updatedAt: 6, deletedAt: null };
+  return { name, version: 3, yaml, spec, secrets: "", signed: null, previous: null, mode: null, createdAt: 5, updatedAt: 6, deletedAt: null };
 }
 
 function host(id: string, region: Region, revokedAt: number | null = null): HostRow {
@@ -80,6 +80,22 @@ test.each([
   ["availability_first else", "{}", "availability_first"],
 ])("compile() takes as strategy %s", (_name, section, strategy) => {
   expect(compiled({ services: [service(`service: ${section}\n${run}`)] }).route.services[0]?.routing.strategy).toBe(strategy);
+});
+
+test("compile() tells hubs how a service scales and rolls out, and the edge what becomes of requests while it has no replica", () => {
+  const row = service(`service: {replica_policy: {min_replicas: 0, max_replicas: 3}, rollout: {mode: canary}}\n${run}`);
+  const { route, fleet } = compiled({ services: [row] }, { chat: sealed });
+  expect(route.services[0]?.fromZero).toEqual({ holdMs: 120_000, fallback: false });
+  expect(fleet.services[0]).toMatchObject({ replicas: { weur: 0 }, policy: { autoscaler: "adaptive", min: 0, max: 3 }, rollout: { mode: "canary", rollback: true } });
+});
+
+test("compile() says no policy for a service that an earlier version stored", () => {
+  const row = service(`service: {replicas: 2}\n${run}`);
+  const { policy: _policy, rollout: _rollout, ...spec } = row.spec;
+  const [stored] = compiled({ services: [{ ...row, spec }] }, { chat: sealed }).fleet.services;
+  expect(stored).toMatchObject({ replicas: { weur: 2 } });
+  expect(stored).not.toHaveProperty("policy");
+  expect(stored).not.toHaveProperty("rollout");
 });
 
 test("compile() asks for no replica of a service of providers only", () => {

@@ -59,6 +59,7 @@ function routeService({ name, version, spec, createdAt }: ServiceRow, sealed: Se
     routing: spec.routing,
     replicas: spec.own,
     bodyBytesMax: spec.bodyBytesMax,
+    ...(spec.fromZero === undefined ? {} : { fromZero: spec.fromZero }),
   };
 }
 
@@ -67,9 +68,18 @@ export function isListed({ hasModel, providers, task }: ServiceSpec): boolean {
   return hasModel || providers.length > 0 || (task?.probe.path.startsWith("/v1") ?? false);
 }
 
-function fleetService({ name, version, spec, signed }: ServiceRow, sealed: SealedService | undefined, homes: readonly Region[]): FleetService[] {
+function fleetService({ name, version, spec, signed, previous }: ServiceRow, sealed: SealedService | undefined, homes: readonly Region[]): FleetService[] {
   if (spec.task === undefined || sealed?.digest === undefined) return [];
-  return [{ task: { ...spec.task, service: name, version, digest: sealed.digest, ...(signed === null ? {} : { signed }) }, replicas: spread(spec.replicas.min, homes), sealedSecrets: sealed.hosts }];
+  const { policy, rollout } = spec;
+  const before = previous === null || sealed.previous === undefined ? undefined : { ...previous, ...sealed.previous };
+  return [{
+    task: { ...spec.task, service: name, version, digest: sealed.digest, ...(signed === null ? {} : { signed }) },
+    replicas: spread(spec.replicas.min, homes),
+    sealedSecrets: sealed.hosts,
+    ...(policy === undefined ? {} : { policy }),
+    ...(rollout === undefined ? {} : { rollout }),
+    ...(before === undefined ? {} : { previous: { task: { ...before.task, service: name, version: before.version, digest: before.digest, ...(before.signed === null ? {} : { signed: before.signed }) }, sealedSecrets: before.hosts } }),
+  }];
 }
 
 /** Where replicas may be: regions with hosts, the one that had a host first coming first; the operator's first region when there are no hosts yet. */

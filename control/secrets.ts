@@ -39,6 +39,8 @@ export interface SealedService {
   digest?: string;
   /** Sealed secrets by host id. */
   hosts: Record<string, string>;
+  /** Of the version that may be gone back to. */
+  previous?: Pick<SealedService, "hosts"> & { digest: string };
   /** Encrypted API keys by provider name. */
   apiKeys: Record<string, string>;
   /** Encrypted headers by provider name, a JSON object each. */
@@ -53,9 +55,11 @@ export function taskDigest(vault: Vault, task: NonNullable<ServiceSpec["task"]>,
   const sorted = (record: Readonly<Record<string, unknown>>) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
   const what: unknown[] = [task.setup ?? null, task.run, task.workdir ?? null, sorted(task.envs), sorted(secrets), task.fixedPort ?? null, task.gpus];
   // only where they are given: services of before go on under their digests
-  const { template, image, mounts, limits } = task;
+  const { template, image, mounts, limits, accelerators } = task;
   if (template !== undefined) what.push(template.name, sorted(template.parameters));
   if (image !== undefined || limits !== undefined) what.push([image ?? null, sorted(mounts ?? {}), limits ?? null]);
+  // where it may be (`places`) is its hubs' matter: a replica need not start anew where it is
+  if (accelerators !== undefined) what.push(["accelerators", ...accelerators.map(({ name, count }) => `${name}:${count}`)]);
   return keyDigest(JSON.stringify(what), vault.digest);
 }
 
@@ -63,14 +67,21 @@ export function taskDigest(vault: Vault, task: NonNullable<ServiceSpec["task"]>,
 export async function sealService(vault: Vault, row: ServiceRow, hosts: readonly HostRow[]): Promise<SealedService> {
   const secrets = await unlockSecrets(vault, row.name, row.secrets);
   const { task } = row.spec;
+  const { previous } = row;
   const sealed: SealedService = { hosts: {}, apiKeys: {}, headers: {} };
   for (const [provider, key] of Object.entries(secrets.apiKeys)) sealed.apiKeys[provider] = await encrypt(vault.edge, `provider:${row.name}:${provider}`, key);
   for (const [provider, headers] of Object.entries(secrets.headers ?? {})) sealed.headers[provider] = await encrypt(vault.edge, `provider-headers:${row.name}:${provider}`, JSON.stringify(headers));
   if (task === undefined) return sealed;
-  sealed.digest = await taskDigest(vault, task, secrets.replica);
+  Object.assign(sealed, await sealTask(vault, row.name, task, secrets, hosts));
+  if (previous !== null) sealed.previous = await sealTask(vault, row.name, previous.task, await unlockSecrets(vault, row.name, previous.secrets), hosts);
+  return sealed;
+}
+
+async function sealTask(vault: Vault, service: string, task: NonNullable<ServiceSpec["task"]>, secrets: ServiceSecrets, hosts: readonly HostRow[]): Promise<NonNullable<SealedService["previous"]>> {
+  const sealed: NonNullable<SealedService["previous"]> = { digest: await taskDigest(vault, task, secrets.replica), hosts: {} };
   if (Object.keys(secrets.replica).length === 0) return sealed;
   // what was signed binds the secrets by a salt, which only the hosts may know
   const text = JSON.stringify(secrets.salt === undefined ? secrets.replica : { ...secrets.replica, [saltName]: secrets.salt });
-  for (const host of hosts) if (host.revokedAt === null) sealed.hosts[host.id] = await sealTo(host.sealKey, `secrets:${row.name}`, text);
+  for (const host of hosts) if (host.revokedAt === null) sealed.hosts[host.id] = await sealTo(host.sealKey, `secrets:${service}`, text);
   return sealed;
 }

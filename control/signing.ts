@@ -2,7 +2,7 @@ import { base64url, decodeProtectedHeader } from "jose";
 import { FairleadError } from "../schema/errors.ts";
 import type { ServiceSecrets } from "../schema/service.ts";
 import type { ServiceSpec } from "../schema/serviceSpec.ts";
-import { secretsCommitment, signedSpecSchema, signedType, type SignedSpec } from "../schema/signedSpec.ts";
+import { secretsCommitment, signedSpecSchema, signedTask, signedType, type SignedSpec } from "../schema/signedSpec.ts";
 import { same } from "./same.ts";
 
 export interface Signed {
@@ -36,7 +36,8 @@ export async function unsignedParts({ spec: signed }: Signed, service: ServiceSp
   const parts: string[] = [];
   if (signed.service !== service.name) parts.push("name");
   if (service.task === undefined) return [...parts, "run"];
-  for (const field of new Set([...Object.keys(signed.task), ...Object.keys(service.task)]) as Set<keyof SignedSpec["task"]>) if (!same(signed.task[field], service.task[field])) parts.push(field);
+  const task = signedTask(service.task);
+  for (const field of new Set([...Object.keys(signed.task), ...Object.keys(task)]) as Set<keyof SignedSpec["task"]>) if (!same(signed.task[field], task[field])) parts.push(field);
   if (signed.replicasMax !== service.replicas.max) parts.push("replicas");
   const commitment = Object.keys(replica).length === 0 ? undefined : salt === undefined ? "" : await secretsCommitment(salt, replica);
   if (signed.secrets !== commitment) parts.push("secrets");

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Phase } from "../schema/replica.ts";
-import type { RegionStatus, StatusReplica } from "../schema/snapshot.ts";
+import type { RolloutStatus } from "../schema/scale.ts";
+import type { RegionStatus, ScaleStatus, StatusReplica } from "../schema/snapshot.ts";
 import { parseService } from "../schema/service.ts";
 import type { HostRow, ServiceRow } from "../schema/tables.ts";
 import { compileStatus, foldFailed, serviceStatus, type ServiceStatus } from "./status.ts";
@@ -46,6 +47,34 @@ test("compileStatus() gives the reason why a service does not answer", () => {
   const of = (regions: RegionStatus[]) => compileStatus({ ...facts, edge: { reachable: true, regions } }).services[0];
   expect(of([{ ...region, unplaced }])).toMatchObject({ status: "NO_REPLICA", reason: "no host is enrolled" });
   expect(of([{ ...region, replicas: [replica(1, "failed", { reason: "run exited with 1" })] }])).toMatchObject({ status: "FAILED", reason: "run exited with 1" });
+});
+
+const scale: ScaleStatus = { service: "chat", version: 2, desired: 5, decisions: [{ at: 1, action: "up", desired: 5, reason: "5 are needed" }] };
+
+test("compileStatus() takes the number of replicas from the Scaler, once that has seen the version", () => {
+  const of = (...scales: ScaleStatus[]) => compileStatus({ ...facts, edge: { reachable: true, regions: [{ ...region, replicas: [replica(1, "ready")] }, ...scales.map((one) => ({ ...region, scales: [one] }))] } }).services[0];
+  expect(of(scale)).toMatchObject({ desired: 5, status: "READY", decidedFor: 2, decisions: [{ reason: "5 are needed" }] });
+  expect(of(scale)).not.toHaveProperty("reason");
+  expect(of({ ...scale, version: 1 })).toMatchObject({ desired: 2 });
+  expect(of({ ...scale, version: 1, desired: 9 }, scale)).toMatchObject({ desired: 5 });
+  expect(of({ ...scale, service: "other" })).not.toHaveProperty("decisions");
+});
+
+test("compileStatus() says that nothing is wanted, and why", () => {
+  const none = { ...scale, desired: 0, decisions: [{ at: 1, action: "zero" as const, desired: 0, reason: "no request for 10m 0s" }] };
+  expect(compileStatus({ ...facts, edge: { reachable: true, regions: [{ ...region, scales: [none] }] } }).services[0]).toMatchObject({ status: "NO_REPLICA", desired: 0, reason: "no request for 10m 0s" });
+});
+
+test.each<[RolloutStatus["state"], Record<string, number> | undefined, string | undefined]>([
+  ["progressing", undefined, "so it is"],
+  ["rolled_back", undefined, "so it is"],
+  ["stuck", undefined, "so it is"],
+  ["done", { 1: 0.5, 2: 0.5 }, "so it is"],
+  ["done", undefined, undefined],
+])("compileStatus() of a rollout that is %s with shares %j says why, though the service answers", (state, shares, reason) => {
+  const rollout: RolloutStatus = { mode: "canary", state, version: 2, from: 1, reason: "so it is", ...(shares === undefined ? {} : { shares }) };
+  const { services } = compileStatus({ ...facts, edge: { reachable: true, regions: [{ ...region, replicas: [replica(1, "ready")], scales: [{ ...scale, rollout }] }] } });
+  expect([services[0]?.status, services[0]?.reason]).toEqual(["READY", reason]);
 });
 
 test("compileStatus() says what control knows when the edge is silent", () => {

@@ -1,9 +1,14 @@
+import type { Strategy } from "../schema/bundle.ts";
 import type { Now } from "../schema/clock.ts";
+import type { ScalePolicy } from "../schema/policy.ts";
 import type { Readings } from "../schema/readings.ts";
 import { isAlive } from "../schema/replica.ts";
-import type { RegionStatus, StatusReplica } from "../schema/snapshot.ts";
+import type { HostKind, RolloutStatus, ScaleDecision } from "../schema/scale.ts";
+import type { RegionStatus, ScaleStatus, StatusReplica } from "../schema/snapshot.ts";
+import type { Task } from "../schema/task.ts";
 import type { HostRow, ServiceRow } from "../schema/tables.ts";
 import { isListed } from "./compile.ts";
+import { scaleOf } from "./previous.ts";
 import { trafficOf, type TrafficView } from "./traffic.ts";
 
 /**
@@ -28,12 +33,20 @@ export interface ServiceView {
   reason?: string;
   models: string[];
   selfHosted: boolean;
+  /** Replicas that are wanted: by its Scaler's word, where that has seen the configured version. */
   desired: number;
   ready: number;
   /** Since when it has been answering (ms since the epoch). */
   readySince?: number;
   endpoint: string;
   replicas: StatusReplica[];
+  /** Where its rollout stands, or how the last one went; absent: there was none. */
+  rollout?: RolloutStatus;
+  /** What its Scaler decided last, newest last, and for which version; absent: it has not spoken. */
+  decisions?: ScaleDecision[];
+  decidedFor?: number;
+  /** What its file asks for; absent for one that was taken down. */
+  asks?: { policy?: ScalePolicy; strategy: Strategy; replicas: { min: number; max: number } } & Partial<Pick<Task, "gpus" | "accelerators" | "places">>;
   /** Of the last minute, by upstream; empty where none came, or the edge cannot be asked. */
   traffic?: TrafficView[];
 }
@@ -57,6 +70,8 @@ export interface HostView {
   /** What it was last told, and what it says it has taken over. */
   generation?: number;
   appliedGeneration?: number;
+  /** Where it is, and whether it is spot; absent: it does not say. */
+  kind?: HostKind;
   /** What it read of itself lately, with its age; absent when there is nothing fresh. */
   readings?: Readings;
 }
@@ -102,8 +117,10 @@ function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publ
   const replicas = regions.flatMap((region) => region.replicas).filter((replica) => replica.service === name);
   const ready = replicas.filter(({ phase }) => phase === "ready");
   const selfHosted = spec.task !== undefined;
-  const status = serviceStatus(spec.replicas.min, selfHosted, replicas, { reachable: edge.reachable });
-  const reason = edge.reachable ? reasonOf(status, regions, name, replicas) : selfHosted ? edge.reason : undefined;
+  const scale = scaleOf(name, regions);
+  const desired = scale?.version === version ? scale.desired : spec.replicas.min;
+  const status = serviceStatus(desired, selfHosted, replicas, { reachable: edge.reachable });
+  const reason = edge.reachable ? reasonOf(status, regions, name, replicas, scale) : selfHosted ? edge.reason : undefined;
   return {
     name,
     version,
@@ -112,18 +129,35 @@ function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publ
     ...(reason === undefined ? {} : { reason }),
     models: spec.models,
     selfHosted,
-    desired: spec.replicas.min,
+    desired,
     ready: ready.length,
     ...(ready.length === 0 ? {} : { readySince: Math.min(...ready.map(({ since }) => since)) }),
     endpoint: isListed(spec) ? `${publicUrl}/v1` : `${publicUrl}/s/${name}/`,
     replicas,
+    ...(scale === undefined ? {} : { decisions: scale.decisions, decidedFor: scale.version, ...(scale.rollout === undefined ? {} : { rollout: scale.rollout }) }),
+    asks: {
+      strategy: spec.routing.strategy, replicas: spec.replicas,
+      ...(spec.policy === undefined ? {} : { policy: spec.policy }),
+      ...(spec.task === undefined ? {} : { gpus: spec.task.gpus, ...(spec.task.accelerators === undefined ? {} : { accelerators: spec.task.accelerators }), ...(spec.task.places === undefined ? {} : { places: spec.task.places }) }),
+    },
     traffic: trafficOf(name, regions),
   };
 }
 
-function reasonOf(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[]): string | undefined {
+/** What people should know of a rollout: that it is on its way, or came to nothing, or keeps two versions. */
+export function rolloutReason({ rollout }: Pick<ServiceView, "rollout">): string | undefined {
+  return rollout === undefined || (rollout.state === "done" && rollout.shares === undefined) ? undefined : rollout.reason;
+}
+
+function reasonOf(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[], scale: ScaleStatus | undefined): string | undefined {
+  const reasons = [scale === undefined ? undefined : rolloutReason(scale), whyNotReady(status, regions, name, replicas, scale)].filter((reason) => reason !== undefined);
+  return reasons.length === 0 ? undefined : [...new Set(reasons)].join("; ");
+}
+
+function whyNotReady(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[], scale: ScaleStatus | undefined): string | undefined {
   const unplaced = regions.flatMap((region) => region.unplaced).find(({ service }) => service === name)?.reason;
   if (unplaced !== undefined) return unplaced;
+  if (status === "NO_REPLICA" && scale?.desired === 0) return scale.decisions.at(-1)?.reason;
   if (status === "READY" || status === "NO_REPLICA") return undefined;
   return replicas.toSorted((a, b) => b.since - a.since).find((replica) => replica.reason !== undefined)?.reason;
 }
@@ -144,10 +178,10 @@ function viewHost({ id, name, region, revokedAt, drainingAt }: HostRow, edge: Ed
   // a hub's clock may be a little ahead of ours
   const isDraining = seen.linkUp && (seen.draining || drainingAt !== null);
   const reason = isDraining ? (seen.reason ?? (drainingAt === null ? undefined : "its operator drains it")) : undefined;
-  const { generation, appliedGeneration, agentVersion, protocol, readings } = seen;
+  const { generation, appliedGeneration, agentVersion, protocol, readings, kind } = seen;
   return {
     ...view, generation, appliedGeneration, state: seen.linkUp ? (isDraining ? "draining" : "up") : "lost", heardAt: Math.min(seen.heardAt, now),
-    ...(reason === undefined ? {} : { reason }), ...(agentVersion === undefined ? {} : { agentVersion }), ...(protocol === undefined ? {} : { protocol }), ...(readings === undefined ? {} : { readings }),
+    ...(reason === undefined ? {} : { reason }), ...(agentVersion === undefined ? {} : { agentVersion }), ...(protocol === undefined ? {} : { protocol }), ...(readings === undefined ? {} : { readings }), ...(kind === undefined ? {} : { kind }),
   };
 }
 

@@ -47,6 +47,31 @@ export function tellSoon(env: RouterEnv, request: Request, waitUntil: (work: Pro
   waitUntil(sendSoon(env, request, now));
 }
 
+/** When the lack of a replica was last told, by service. */
+const lackToldAt = new Map<string, number>();
+/** Services in it at most: what is forgotten is told once more. */
+const lacksMax = 1_000;
+
+/**
+ * A service has no replica that is ready, and a request for it: its Hub is told at once, with what was counted by now, because starting
+ * one takes long enough. At most once a second a service, and behind the request.
+ */
+export function tellWanted(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void, service: string, now: number): void {
+  const ageMs = now - (lackToldAt.get(service) ?? 0);
+  if (ageMs >= 0 && ageMs < batchMs) return;
+  if (lackToldAt.size >= lacksMax) lackToldAt.clear();
+  lackToldAt.set(service, now);
+  waitUntil(sendWanted(env, request, service, now));
+}
+
+async function sendWanted(env: RouterEnv, request: Request, service: string, now: number): Promise<void> {
+  try {
+    await nearestHub(env, request).wanted(service, drainTold(now));
+  } catch (error) {
+    console.warn(JSON.stringify({ message: "a lack of replicas was not told", service, error: String(error) }));
+  }
+}
+
 async function sendSoon(env: RouterEnv, request: Request, since: number): Promise<void> {
   await scheduler.wait(batchMs);
   // another request took over, or a test forgot everything
@@ -68,4 +93,5 @@ async function sendSoon(env: RouterEnv, request: Request, since: number): Promis
 export function forgetDecisions(): void {
   pending = [];
   waitingSince = 0;
+  lackToldAt.clear();
 }

@@ -1,5 +1,6 @@
 import type { Hub } from "./hub/hub.ts";
 import type { Relay } from "./relay/relay.ts";
+import type { Scaler } from "./scale/scaler.ts";
 
 /** What both Workers are given. */
 export interface FleetEnv {
@@ -9,6 +10,7 @@ export interface FleetEnv {
   FAIRLEAD_TICKET_KEY: string;
   HUB: DurableObjectNamespace<Hub>;
   RELAY: DurableObjectNamespace<Relay>;
+  SCALER: DurableObjectNamespace<Scaler>;
 }
 
 export interface RouterEnv {

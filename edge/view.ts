@@ -32,6 +32,8 @@ export interface View {
   snapshots: readonly Snapshot[];
   /** By service; each with the snapshot it came from. */
   replicas: ReadonlyMap<string, readonly { replica: SnapshotReplica; host: SnapshotHost; takenAt: number }[]>;
+  /** Requests by version, of services that have more than one at a time. */
+  shares: ReadonlyMap<string, Readonly<Record<string, number>>>;
   /** Requests that are refused because replicas died of them: until when, by account and fingerprint. */
   quarantined: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** When this isolate got it, by its own clock. */
@@ -73,7 +75,13 @@ export function advance(from: View | undefined, update: ViewUpdate, now: number)
       else list.push({ replica, host, takenAt });
     }
   }
-  return { routes, snapshots, replicas, quarantined: quarantinedOf(snapshots), fetchedAt: now };
+  return { routes, snapshots, replicas, shares: sharesOf(update), quarantined: quarantinedOf(snapshots), fetchedAt: now };
+}
+
+const noShares: View["shares"] = new Map();
+
+function sharesOf({ scales = [] }: ViewUpdate): View["shares"] {
+  return scales.length === 0 ? noShares : new Map(scales.flatMap(({ service, shares }) => (shares === undefined ? [] : [[service, shares] as const])));
 }
 
 const nobody: View["quarantined"] = new Map();
@@ -170,7 +178,7 @@ export function getView(env: RouterEnv, request: Request, waitUntil: (work: Prom
  * @returns the view after it; the same as before when nothing could be had
  */
 export async function newsFor(env: RouterEnv, request: Request, before: View): Promise<View> {
-  const latest = (): View => current ?? before;
+  const latest = (): View => latestView(before);
   if (latest() !== before || Date.now() - before.fetchedAt < newsMsMin) return latest();
   const asking = (): boolean => askingSince > 0 && Date.now() - askingSince < hubWaitMs;
   while (asking()) {
@@ -184,6 +192,11 @@ export async function newsFor(env: RouterEnv, request: Request, before: View): P
     askingSince = 0;
   }
   return latest();
+}
+
+/** The isolate's view as it is now: for one that waits, and leaves asking to another. */
+export function latestView(before: View): View {
+  return current ?? before;
 }
 
 /** Forget everything: for tests that start from a cold isolate. */

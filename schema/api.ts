@@ -2,6 +2,7 @@ import { z } from "zod";
 import { serviceNamePattern } from "./ids.ts";
 import { regions, type Region } from "./region.ts";
 import { rights } from "./bundle.ts";
+import { rolloutModes } from "./policy.ts";
 
 /** The control API's requests; its answers are the interfaces below. Unknown fields are refused: they are typing errors. */
 export const serviceNameSchema = z.string().regex(serviceNamePattern, "is not a service name: use letters, digits, '.', '_' and '-', at most 63");
@@ -14,6 +15,8 @@ export const putServiceSchema = z.strictObject({
   secrets: z.record(z.string(), z.string()).default({}),
   /** Values from the environment of whoever runs `fairlead up`, for names that nothing else gives: only the places that name them get them. */
   environment: z.record(z.string(), z.string()).default({}),
+  /** How this version takes the place of the one before, whatever the file says. */
+  mode: z.enum(rolloutModes).optional(),
   /** What the operator signed of it (`schema/signedSpec.ts`), and the salt by which that binds the secrets. */
   signed: z.strictObject({ jws: z.string().max(400_000), salt: z.string().max(64).optional() }).optional(),
 });

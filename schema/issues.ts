@@ -3,7 +3,10 @@ import { nearestName, type Path, type Report } from "./problem.ts";
 
 type Issue = z.core.$ZodIssue;
 
-/** Report what a zod schema found, each unknown field by itself and with the nearest known name. Values are never repeated: they may be secrets. */
+/**
+ * Report what a zod schema found, each unknown field by itself and with the nearest known name, as is a value that is none of those
+ * there are (where issues hold their `input`). Values are never repeated: they may be secrets.
+ */
 export function reportIssues(issues: readonly Issue[], schema: z.ZodType, report: Report, prefix: Path = []): void {
   for (const issue of issues) {
     const path = [...prefix, ...issue.path.filter((part) => typeof part !== "symbol")];
@@ -14,7 +17,8 @@ export function reportIssues(issues: readonly Issue[], schema: z.ZodType, report
       }
     } else if (issue.code === "invalid_union") {
       const branch = likeliest(issue.errors);
-      if (branch === undefined) report("error", path, `must be ${issue.errors.flatMap((errors) => errors.flatMap(expected)).join(" or ") || "something else"}`);
+      if (issue.errors.flat().every(isMissing)) report("error", path, "is missing");
+      else if (branch === undefined) report("error", path, `must be ${issue.errors.flatMap((errors) => errors.flatMap(expected)).join(" or ") || "something else"}`);
       else reportIssues(branch, schema, report, path);
     } else report("error", path, words(issue));
   }
@@ -31,6 +35,10 @@ function expected(issue: Issue): string[] {
   return issue.code === "invalid_value" ? issue.values.map(String) : [];
 }
 
+function isMissing(issue: Issue): boolean {
+  return issue.code === "invalid_type" && issue.input === undefined && /received undefined/.test(issue.message);
+}
+
 const kinds: Record<string, string> = {
   object: "a group of fields", record: "a group of fields", array: "a list", int: "a whole number", string: "text", boolean: "true or false", number: "a number",
 };
@@ -38,13 +46,16 @@ const kinds: Record<string, string> = {
 function words(issue: Issue): string {
   switch (issue.code) {
     case "invalid_type":
-      return issue.input === undefined && /received undefined/.test(issue.message) ? "is missing" : `must be ${kinds[issue.expected] ?? issue.expected}`;
-    case "invalid_value":
-      return `must be ${issue.values.length > 1 ? "one of " : ""}${issue.values.map(String).join(", ")}`;
+      return isMissing(issue) ? "is missing" : `must be ${kinds[issue.expected] ?? issue.expected}`;
+    case "invalid_value": {
+      const known = issue.values.map(String);
+      const nearest = typeof issue.input === "string" ? nearestName(issue.input, known) : undefined;
+      return `must be ${known.length > 1 ? "one of " : ""}${known.join(", ")}${nearest === undefined || known.length === 1 ? "" : `; did you mean ${nearest}?`}`;
+    }
     case "too_small":
       return issue.origin === "string" || issue.origin === "array" ? "must not be empty" : `must be ${issue.inclusive ? "at least" : "more than"} ${issue.minimum}`;
     case "too_big":
-      return `must be at most ${issue.maximum}${issue.origin === "string" ? " characters" : ""}`;
+      return `must be ${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}${issue.origin === "string" ? " characters" : ""}`;
     default:
       return issue.message;
   }

@@ -1,7 +1,6 @@
 import type { Path, Report } from "./problem.ts";
 import { alternatives, gpuCounts, imageOf } from "./resources.ts";
-import { isExternal } from "./serviceRules.ts";
-import type { ServiceYaml } from "./serviceYaml.ts";
+import { isExternal, type ServiceYaml } from "./serviceYaml.ts";
 import type { TaskYaml } from "./taskYaml.ts";
 
 /** Say what a file asks for and this version accepts without acting on it, so that nobody relies on it. */
@@ -17,24 +16,15 @@ export function warnNotYet(task: TaskYaml, report: Report): void {
 type Warn = (path: Path, message: string) => void;
 
 function warnService(service: ServiceYaml, warn: Warn): void {
-  const policy = service.replica_policy;
-  const at = ["service", "replica_policy"];
-  const min = service.replicas ?? policy?.min_replicas;
-  if (policy?.max_replicas != null && policy.max_replicas > policy.min_replicas) warn([...at, "max_replicas"], `is not acted on yet: the service keeps min_replicas, ${policy.min_replicas}`);
-  if (min === 0) warn(service.replicas === 0 ? ["service", "replicas"] : [...at, "min_replicas"], "is 0, and this version starts no replica when requests come");
-  for (const field of ["num_overprovision", "spot_placer", "dynamic_ondemand_fallback", "base_ondemand_fallback_replicas"] as const) {
-    if (policy?.[field]) warn([...at, field], "is not acted on yet");
-  }
   const balancing = service.load_balancing_policy;
   const strategy = service.routing?.strategy;
   if (balancing != null && strategy != null && balancing !== strategy) warn(["service", "load_balancing_policy"], `is ${balancing}, and routing.strategy, ${strategy}, is what counts`);
   if ((strategy ?? balancing) === "instance_aware_least_load") {
     warn(strategy == null ? ["service", "load_balancing_policy"] : ["service", "routing", "strategy"], "instance_aware_least_load takes all replicas for alike: hosts do not say yet which accelerators they have");
   }
-  if (service.load_balancer?.stream_timeout_seconds != null) warn(["service", "load_balancer"], "is not acted on yet; routing.timeouts bounds requests");
+  const { ttft, idle } = service.routing?.timeouts ?? {};
+  if (service.load_balancer?.stream_timeout_seconds != null && ttft != null && idle != null) warn(["service", "load_balancer", "stream_timeout_seconds"], "is not used: routing.timeouts says both ttft and idle");
   if (service.tls != null) warn(["service", "tls"], "is not needed: the edge serves HTTPS by itself");
-  if (service.scale_from_zero != null) warn(["service", "scale_from_zero"], "is not acted on yet");
-  if (service.rollout != null) warn(["service", "rollout"], "is not acted on yet: updates are rolling");
   for (const field of ["rpm", "tpm", "max_concurrency"] as const) if (service.limits?.[field] != null) warn(["service", "limits", field], "is not acted on yet");
   const probe = service.readiness_probe;
   for (const [name, value] of Object.entries(typeof probe === "object" ? (probe?.headers ?? {}) : {})) {
@@ -77,7 +67,7 @@ function warnTask(task: TaskYaml, warn: Warn): void {
   const machines = alternatives(task.resources);
   const ignored = placing.filter((field) => machines.some((machine) => machine[field] != null));
   if (ignored.length > 0) warn(["resources"], `${ignored.join(", ")}: not acted on yet, a replica goes to any host of the fleet with enough GPUs`);
-  if (machines.some((machine) => machine.use_spot === true)) warn(["resources", "use_spot"], "is not acted on yet: replicas run on the hosts that have enrolled");
+  if (machines.some((machine) => machine.use_spot === true)) warn(["resources", "use_spot"], "takes spot machines among the hosts that have enrolled, as their agents say; none is rented by itself");
   const images = new Set(machines.map((machine) => imageOf(machine)));
   if (machines.some((machine) => machine.image_id != null && imageOf(machine) === undefined)) warn(["resources", "image_id"], "is not acted on: of images, those of containers are, as in docker:vllm/vllm-openai:latest");
   else if (images.size > 1) warn(["resources", "image_id"], `is not the same for all machines; ${[...images].find((image) => image !== undefined)} is used on each host`);

@@ -76,6 +76,8 @@ export const rolloutPolicySchema = z.object({
   latencyRatioMax: z.number().gte(1).default(2),
   /** Before so many attempts a version is not judged. */
   requestsMin: z.number().int().positive().default(20),
+  /** `blue_green`: the switch is when so many are ready (SkyServe's: `min`); absent: when all are. */
+  readyMin: z.number().int().positive().optional(),
   /** `blue_green`: how long the old version stays up after the switch. */
   keepMs: z.number().nonnegative().default(60_000),
 });

@@ -23,6 +23,9 @@ import { taskSchema } from "./task.ts";
  *   says `draining`, as before. A welcome may say over how long those that lost their Hub come back (`spreadMs`).
  * - 3 (2026-11-21): a hello says how many data links are wanted; a welcome says over how long lost links are to be opened again, and the
  *   key and time of the host's gate; a heartbeat says where that gate is. An agent of 2 has two links and no gate.
+ * - 3 (2026-11-21): a host's facts say what kind of host it is (`zone`, `spot`, `accelerator`, `priceMicroUsd`) and which digests were ready
+ *   there (`warm`). Each one that is missing, or that cannot be understood, is not known.
+ * - 3 (2026-11-21): a task may name its `accelerators` and `places`, which Hubs place by; agents need not read them.
  */
 export const protocol = 3;
 export const protocolMin = 1;
@@ -176,6 +179,22 @@ export const reclaimSchema = z.object({
 });
 export type ReclaimNotice = z.infer<typeof reclaimSchema>;
 
+/** Digests that a host remembers as ready. */
+export const warmMax = 32;
+
+/** As vendors write zones and SkyPilot accelerators: `us-east-1a`, `A100-80GB`. */
+export const kindNamePattern = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$/;
+
+/** What kind of host one is (schema/scale.ts, `HostKind`), by its owner's word or its cloud's; and what it is warm for, the latest first. */
+export const kindSchema = z.object({
+  zone: z.string().regex(kindNamePattern).optional().catch(undefined),
+  spot: z.boolean().optional().catch(undefined),
+  accelerator: z.string().regex(kindNamePattern).optional().catch(undefined),
+  priceMicroUsd: z.number().int().nonnegative().max(1e12).optional().catch(undefined),
+  warm: z.array(z.string().max(128)).max(warmMax).optional().catch(undefined),
+});
+export type KindSaid = z.infer<typeof kindSchema>;
+
 export const heartbeatSchema = z.object({
   type: z.literal("heartbeat"),
   epoch: z.number().int(),
@@ -187,7 +206,7 @@ export const heartbeatSchema = z.object({
   reclaim: reclaimSchema.optional(),
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
-  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional() }).optional(),
+  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional(), ...kindSchema.shape }).optional(),
   /** What it read of itself lately. One that cannot be understood is as none: it must not cost the host its link. */
   readings: readingsSchema.optional().catch(undefined),
   /** What it takes for its word on what to run; for people to see. */

@@ -3,8 +3,14 @@ import type { ResourceYaml, ResourcesYaml } from "./taskYaml.ts";
 /** The machines that a task may run on: each entry of `any_of` or `ordered` laid over what they share. */
 export function alternatives(resources: ResourcesYaml | null | undefined): ResourceYaml[] {
   const { any_of: anyOf, ordered, ...shared } = resources ?? {};
-  const entries = [...(anyOf ?? []), ...(ordered ?? [])];
-  return entries.length === 0 ? [shared] : entries.map((entry) => ({ ...shared, ...entry }));
+  const entries = [...(anyOf ?? []), ...(ordered ?? [])].map(namedOnce);
+  const base = namedOnce(shared);
+  return entries.length === 0 ? [base] : entries.map((entry) => ({ ...base, ...entry }));
+}
+
+/** `gpus` is another name of `accelerators`. */
+function namedOnce({ gpus, ...machine }: ResourceYaml): ResourceYaml {
+  return gpus == null ? machine : { ...machine, accelerators: gpus };
 }
 
 /** The ports of one machine; a range counts with its ends. Undefined when one is no port. */
@@ -26,19 +32,74 @@ export function portsOf({ ports }: Pick<ResourceYaml, "ports">): number[] | unde
  * @returns an empty list when none is asked for
  */
 export function gpuCounts(accelerators: ResourceYaml["accelerators"]): number[] {
+  return entriesOf(accelerators).map((entry) => count(entry));
+}
+
+/** `NAME` or `NAME:COUNT` of each alternative. */
+export function entriesOf(accelerators: ResourceYaml["accelerators"]): string[] {
   if (accelerators == null) return [];
-  if (typeof accelerators === "string") return [count(accelerators)];
-  if (Array.isArray(accelerators)) return accelerators.map((name) => count(name));
-  return Object.entries(accelerators).map(([name, amount]) => count(amount === null ? name : `${name}:${amount}`));
+  if (typeof accelerators === "string") return [accelerators];
+  if (Array.isArray(accelerators)) return accelerators;
+  return Object.entries(accelerators).map(([name, amount]) => (amount === null ? name : `${name}:${amount}`));
 }
 
 function count(accelerator: string): number {
-  const [name = "", amount = "1"] = accelerator.split(":");
-  return /^tpu/i.test(name.trim()) ? 0 : Math.max(0, Math.ceil(Number(amount) || 0));
+  const [name = "", ...rest] = accelerator.split(":");
+  // of nvidia:24GB:2 the last is the count, of nvidia:24GB there is none
+  const amount = rest.at(-1) ?? "1";
+  return /^tpu/i.test(name.trim()) ? 0 : Math.max(0, Math.ceil(Number(memorySize.test(amount) ? 1 : amount) || 0));
 }
 
-/** The image that a machine's `image_id` names as `docker:IMAGE`, by itself or by region; undefined for none, and for images of clouds. */
+/**
+ * An accelerator's name in the one form in which names are compared: people write `a10g` and `A10g`, and mean one.
+ *
+ * @example acceleratorName("a100-80gb") // "A100-80GB"
+ */
+export function acceleratorName(name: string): string {
+  return name.trim().toUpperCase();
+}
+
+/** How SkyPilot names accelerators by their memory. */
+const memorySize = /^\d+[gmt]b\+?$/i;
+
+/** What a replica may run on, as the machines name it: one of these, the first rather than the second. */
+export function acceleratorsOf(machines: readonly Pick<ResourceYaml, "accelerators">[]): { name: string; count: number }[] {
+  const entries = machines.flatMap(({ accelerators }) => entriesOf(accelerators));
+  // by their memory, as in 24GB+ or nvidia:80GB, they may be any
+  if (entries.some((entry) => entry.split(":").some((part) => memorySize.test(part)))) return [];
+  const named = entries.map((entry) => {
+    const [name = "", amount = "1"] = entry.split(":");
+    return { name: acceleratorName(name), count: Number(amount) };
+  });
+  return named.filter(({ name, count: many }, i) => name !== "" && many > 0 && named.findIndex((other) => other.name === name && other.count === many) === i);
+}
+
+/** Where a replica may run: SkyPilot's `infra`, or its parts by themselves; `*` says nothing. */
+export interface MachinePlace {
+  cloud?: string;
+  region?: string;
+  zone?: string;
+  spot?: boolean;
+}
+
+/** Each place once, in order; empty when some machine may be anywhere. */
+export function placesOf(machines: readonly Pick<ResourceYaml, "infra" | "cloud" | "region" | "zone" | "use_spot">[]): MachinePlace[] {
+  const places = machines.map(({ infra, cloud, region, zone, use_spot: spot }): MachinePlace => {
+    // a context of Kubernetes may hold slashes of its own
+    const [inCloud, inRegion, ...inZone] = textOf(infra).split("/");
+    const parts = { cloud: inCloud || textOf(cloud), region: inRegion || textOf(region), zone: inZone.join("/") || textOf(zone) };
+    const said = Object.entries(parts).filter(([, name]) => name !== "" && name !== "*").map(([part, name]) => [part, part === "cloud" ? name.toLowerCase() : name]);
+    return { ...Object.fromEntries(said), ...(spot == null ? {} : { spot }) } as MachinePlace;
+  });
+  if (places.some((place) => Object.keys(place).length === 0)) return [];
+  const texts = places.map((place) => JSON.stringify(place));
+  return places.filter((_, i) => texts.indexOf(texts[i] ?? "") === i);
+}
+
+/** The image that a machine's `image_id` names as `docker:IMAGE`, by itself, by region or under `docker`; undefined for none, and for images of clouds. */
 export function imageOf({ image_id: id }: Pick<ResourceYaml, "image_id">): string | undefined {
+  const beside = typeof id === "object" ? id?.["docker"] : undefined;
+  if (beside !== undefined) return beside.trim().replace(/^docker:/, "");
   const names: unknown[] = typeof id === "object" && id !== null ? Object.values(id) : [id];
   const found = names.find((name): name is string => typeof name === "string" && name.startsWith("docker:"));
   return found?.slice("docker:".length);

@@ -122,6 +122,13 @@ describe("parseService() reads", () => {
     ["a chain that names its replicas by default", withService("{routing: {fallback_chain: [replicas]}}"), {}, { routing: { fallbackChain: ["replicas"] } }],
     ["a price that says nothing as none", withProviders("{name: p, endpoint: 'https://a.example', price: {}}"), {}, { providers: [{ name: "p", price: undefined }] }],
     ["SkyServe's probe defaults", withService("{readiness_probe: /up}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1_200_000, timeoutMs: 15_000, intervalMs: 10_000, failureThresholdMs: 180_000, headers: {} } } }],
+    ["the balancer's timeout as that of each read", withService("{load_balancer: {stream_timeout_seconds: 300}}"), {}, { timeouts: { ttftMs: 300_000, idleMs: 300_000, totalMs: 600_000 } }],
+    ["a longer one as the whole's too", withService("{load_balancer: {stream_timeout_seconds: 900}}"), {}, { timeouts: { ttftMs: 900_000, idleMs: 900_000, totalMs: 900_000 } }],
+    ["routing's timeouts before the balancer's", withService("{load_balancer: {stream_timeout_seconds: 60}, routing: {timeouts: {idle: 5s}}}"), {}, { timeouts: { ttftMs: 60_000, idleMs: 5_000, totalMs: 600_000 } }],
+    ["accelerators in their one form, each once, the first first", withService("{}", "resources: {accelerators: {a10g:8, L4: 2, A100-80GB}}\nrun: a $PORT"), {}, { task: { gpus: 8, accelerators: [{ name: "A10G", count: 8 }, { name: "L4", count: 2 }, { name: "A100-80GB", count: 1 }] } }],
+    ["accelerators of ordered machines", withService("{}", "resources: {ordered: [{accelerators: H100:1}, {accelerators: {l4: 4}}, {accelerators: H100}]}\nrun: a $PORT"), {}, { task: { accelerators: [{ name: "H100", count: 1 }, { name: "L4", count: 4 }] } }],
+    ["places, from infra or its parts", withService("{}", "resources: {any_of: [{infra: AWS}, {infra: gcp/*/us-central1-a, use_spot: false}, {cloud: gcp, region: us-east1}, {infra: '*/*/z'}, {infra: aws}]}\nrun: a $PORT"), {},
+      { task: { places: [{ cloud: "aws" }, { cloud: "gcp", zone: "us-central1-a", spot: false }, { cloud: "gcp", region: "us-east1" }, { zone: "z" }] } }],
     ["every probe field", withService("{readiness_probe: {path: /up, initial_delay_seconds: 1, timeout_seconds: 2.5, endpoint_probe_interval_seconds: 3, consecutive_failure_threshold_timeout: 4, post_data: '{\"a\":1}', headers: {X: y}}}"), {}, { task: { probe: { path: "/up", initialDelayMs: 1000, timeoutMs: 2500, intervalMs: 3000, failureThresholdMs: 4000, postBody: '{"a":1}', headers: { X: "y" } } } }],
     ["several models", withService("{model: [a, b, a]}"), {}, { models: ["a", "b"], hasModel: true }],
     ["min and max", shapes["3 a full spot policy"] ?? "", {}, { replicas: { min: 1, max: 3 } }],
@@ -185,7 +192,7 @@ describe("parseService() refuses", () => {
     ["target_qps by accelerator without its policy", withService("{replica_policy: {min_replicas: 1, max_replicas: 2, target_qps_per_replica: {L4: 1}}}"), "needs load_balancing_policy: instance_aware_least_load"],
     ["that policy without target_qps by accelerator", withService("{load_balancing_policy: instance_aware_least_load}"), "service.load_balancing_policy: instance_aware_least_load needs"],
     ["an unknown balancing policy", withService("{load_balancing_policy: random}"), "must be one of round_robin, least_load, instance_aware_least_load"],
-    ["an unknown spot placer", withService("{replica_policy: {min_replicas: 1, spot_placer: best}}"), "spot_placer: must be dynamic_fallback"],
+    ["an unknown spot placer", withService("{replica_policy: {min_replicas: 1, spot_placer: best}}"), "spot_placer: must be one of dynamic_fallback, spothedge, default"],
     ["a fallback without spot", withService("{replica_policy: {min_replicas: 1, dynamic_ondemand_fallback: true}}"), "dynamic_ondemand_fallback: needs use_spot: true"],
     ["a spot placer over unlike machines", withService("{replica_policy: {min_replicas: 1, spot_placer: dynamic_fallback}}", "resources: {use_spot: true, any_of: [{cpus: 2}, {cpus: 4}]}\nrun: a $PORT"), "spot_placer: needs entries of any_of that differ in cloud, region and zone only"],
     ["job_recovery", withService("{}", "resources: {job_recovery: failover}\nrun: a $PORT"), "resources.job_recovery: cannot be used in a service"],
@@ -251,6 +258,7 @@ describe("parseService() reads", () => {
     ["an image", "resources: {image_id: 'docker:vllm/vllm-openai:v1'}", { image: "vllm/vllm-openai:v1" }],
     ["an image by region", "resources: {image_id: {us-east-1: 'docker:127.0.0.1:5000/a/b:1'}}", { image: "127.0.0.1:5000/a/b:1" }],
     ["folders for an image", "resources: {image_id: 'docker:a'}\nvolumes: {/models: /srv/models, /data: a-volume}", { image: "a", mounts: { "/models": "/srv/models" } }],
+    ["folders by name", "envs: {MODELS: /srv/models}\nresources: {image_id: 'docker:a'}\nvolumes: {/models: $MODELS}", { mounts: { "/models": "/srv/models" } }],
     ["a machine's size as limits", "resources: {cpus: 4, memory: '16'}", { limits: { cpus: 4, memoryBytes: 16 * 2 ** 30 } }],
     ["sizes with units", "resources: {memory: 500MB}", { limits: { memoryBytes: 5e8 } }],
   ])("%s", (_, rest, expected) => {
@@ -274,10 +282,10 @@ describe("parseService() reads", () => {
 
 describe("parseService() warns of", () => {
   const cases: [string, string, string][] = [
-    ["room to grow", withService("{replica_policy: {min_replicas: 1, max_replicas: 3, target_qps_per_replica: 1}}"), "max_replicas: is not acted on yet: the service keeps min_replicas, 1"],
     ["max above min without a target", withService("{replica_policy: {min_replicas: 1, max_replicas: 3}}"), "SkyServe refuses this"],
-    ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: is not acted on yet"],
+    ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: takes spot machines among the hosts that have enrolled"],
     ["files to mount", withService("{}", "file_mounts: {/a: /b}\nrun: a $PORT"), "file_mounts: is not acted on yet"],
+    ["a balancer's timeout that counts for nothing", withService("{load_balancer: {stream_timeout_seconds: 60}, routing: {timeouts: {ttft: 1s, idle: 1s}}}"), "load_balancer.stream_timeout_seconds: is not used: routing.timeouts says both"],
     ["a limit on connecting", withService("{routing: {timeouts: {connect: 1s}}}"), "service.routing.timeouts.connect: is not acted on: the edge's platform opens connections"],
     ["more attempts than are made", withService("{routing: {retries: {attempts: 9}}}"), "service.routing.retries.attempts: is 9, and a request makes 6 at most"],
     ["timeouts of one provider", withProviders("{name: p, endpoint: 'https://a.example', timeouts: {ttft: 1s}}"), "providers[0].timeouts: is not acted on: routing.timeouts holds for every upstream"],
@@ -325,6 +333,12 @@ describe("parseService() for up", () => {
   test("keeps a name that was declared secret secret, however it is supplied", () => {
     const { service, secrets } = parseService(withService("{}", "secrets: {B: }\nrun: a $PORT"), { envs: { B: "2" } });
     expect([service?.task?.envs, secrets?.replica]).toEqual([{}, { B: "2" }]);
+  });
+
+  test.each(["secrets: [secrets:B]", "secrets: [secrets:workspace.B]", "secrets: {secrets:B: }"])("wants a value for one that SkyPilot keeps elsewhere, as in %s", (secrets) => {
+    const yaml = withService("{}", `${secrets}\nrun: a $PORT`);
+    expect(up(yaml).join()).toContain("secrets.B: has no value");
+    expect(parseService(yaml, { purpose: "up", secrets: { B: "2" } }).secrets?.replica).toEqual({ B: "2" });
   });
 
   test("leaves secrets in the probe by name, for the agent to put in", () => {
@@ -379,6 +393,16 @@ describe("parseService() for up", () => {
 describe("parseService() strict", () => {
   test.each(["min 0 and no target, which SkyServe refuses", "spot mixed with on-demand, which SkyServe refuses"])("refuses %s", (name) => {
     expect(problems(shapes[name] ?? "", { strict: true }).join()).toContain(" error ");
+  });
+
+  test.each([
+    ["a field of Fairlead's policy", "{replica_policy: {min_replicas: 1, prestart: true}}", "service.replica_policy.prestart: is Fairlead's"],
+    ["a placer of Fairlead's", "{replica_policy: {min_replicas: 1, spot_placer: default}}", "spot_placer: must be dynamic_fallback: SkyServe has no other"],
+    ["a field without a value", "{readiness_probe: {path: /, headers: }}", "service.readiness_probe.headers: has no value"],
+    ["a probe without a value", "{readiness_probe: }", "service.readiness_probe: has no value"],
+    ["replicas without a value beside a policy", "{replicas: , replica_policy: {min_replicas: 1}}", "service.replicas: cannot stand beside replica_policy"],
+  ])("refuses %s", (_name, section, words) => {
+    expect(problems(withService(section), { strict: true }).join("\n")).toContain(words);
   });
 
   test("refuses what only Fairlead knows", () => {

@@ -1,11 +1,12 @@
 import { readDeclared } from "./declared.ts";
-import { own, resolveEnvironment, substitute } from "./environment.ts";
+import { mapTexts, own, resolveEnvironment, substitute } from "./environment.ts";
 import { serviceNamePattern } from "./ids.ts";
 import { reportIssues } from "./issues.ts";
 import { warnNotYet } from "./notYet.ts";
 import { fieldName, type Problem, type Report } from "./problem.ts";
-import { checkRules, isExternal } from "./serviceRules.ts";
-import { buildSpec, type ServiceSpec } from "./serviceSpec.ts";
+import { checkRules } from "./serviceRules.ts";
+import { buildPool, buildSpec, type PoolSpec, type ServiceSpec } from "./serviceSpec.ts";
+import { isExternal } from "./serviceYaml.ts";
 import { substituteService } from "./substitution.ts";
 import { taskYamlSchema, type TaskYaml } from "./taskYaml.ts";
 import { splitHeaders } from "./vendorHeaders.ts";
@@ -43,6 +44,8 @@ export interface ParsedService {
   /** Absent when a problem is an error, and for a pool. */
   service?: ServiceSpec;
   secrets?: ServiceSecrets;
+  /** In place of both for a pool, which is checked and not run. */
+  pool?: PoolSpec;
   /** By line. */
   problems: Problem[];
 }
@@ -78,8 +81,9 @@ export function parseService(text: string, options: ParseOptions = {}): ParsedSe
     const fields: Record<string, unknown> = { ...root };
     const { service, probeSecrets, filledHeaders } = substituteService(fields["service"], { resolved, environment, purpose, report });
     if (service !== undefined) fields["service"] = service;
-    if (typeof fields["workdir"] === "string") fields["workdir"] = substitute(fields["workdir"], (name) => own(resolved.envs, name));
-    const shape = taskYamlSchema.safeParse(fields);
+    // as SkyServe; secrets stay out of what is published
+    for (const field of ["workdir", "volumes"] as const) fields[field] = mapTexts(fields[field], (written) => substitute(written, (name) => own(resolved.envs, name)));
+    const shape = taskYamlSchema.safeParse(fields, { reportInput: true });
     if (!shape.success) {
       reportIssues(shape.error.issues, taskYamlSchema, report);
       return undefined;
@@ -87,6 +91,8 @@ export function parseService(text: string, options: ParseOptions = {}): ParsedSe
     checkRules(shape.data, strict, report);
     warnNotYet(shape.data, report);
     const name = chooseName(shape.data, options, report);
+    const pool = name === undefined ? undefined : buildPool(name, shape.data, { purpose, report });
+    if (pool !== undefined) return { pool };
     const headers = splitHeaders(shape.data.service?.providers ?? [], filledHeaders);
     const spec = name === undefined ? undefined : buildSpec(shape.data, { name, resolved, headers: headers.open, purpose, report });
     if (spec === undefined) return undefined;

@@ -1,10 +1,12 @@
 import { z } from "zod";
 import { ownReplicasSchema, providerSchema, routingSchema, timeoutsSchema, type Price } from "./bundle.ts";
 import { mentionsPort, namesIn, own, type Environment } from "./environment.ts";
+import { isPool, poolOf } from "./poolRules.ts";
+import { fromZeroSchema, rolloutPolicySchema, scalePolicySchema, type ScalePolicy } from "./policy.ts";
 import type { Report } from "./problem.ts";
-import { alternatives, gpuCounts, imageOf, limitsOf, portsOf } from "./resources.ts";
-import { isExternal, isPool } from "./serviceRules.ts";
-import type { ServiceYaml } from "./serviceYaml.ts";
+import { acceleratorsOf, alternatives, gpuCounts, imageOf, limitsOf, placesOf, portsOf } from "./resources.ts";
+import { fromZeroOf, policyOf, poolPolicyOf, replicasMaxOf, rolloutOf } from "./scaleSpec.ts";
+import { isExternal, type ServiceYaml } from "./serviceYaml.ts";
 import { imagePattern, taskSchema, type Probe } from "./task.ts";
 import type { TaskYaml } from "./taskYaml.ts";
 
@@ -16,7 +18,7 @@ export const serviceSpecSchema = z.object({
   hasModel: z.boolean(),
   /** What a replica runs; absent for a service of external providers only. */
   task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true, signed: true }).optional(),
-  /** `max` above `min` is where an autoscaler may go. */
+  /** As many as its hubs keep without a scaler's word, and the most that a scaler ever asks for. */
   replicas: z.object({ min: z.number().int().nonnegative(), max: z.number().int().nonnegative() }),
   /** What of them is secret is in `ServiceSecrets`. */
   providers: z.array(providerSchema.omit({ sealedApiKey: true, sealedHeaders: true })),
@@ -24,6 +26,11 @@ export const serviceSpecSchema = z.object({
   routing: routingSchema.default(routingSchema.parse({})),
   own: ownReplicasSchema.default(ownReplicasSchema.parse({})),
   bodyBytesMax: z.number().int().positive(),
+  /** These three are absent for a service without replicas, and where an earlier version wrote it: `replicas.min` of them. */
+  policy: scalePolicySchema.optional(),
+  rollout: rolloutPolicySchema.optional(),
+  /** Absent also: there is a replica at all times. */
+  fromZero: fromZeroSchema.optional(),
 });
 export type ServiceSpec = z.infer<typeof serviceSpecSchema>;
 type SpecTask = NonNullable<ServiceSpec["task"]>;
@@ -40,14 +47,22 @@ export interface SpecOptions {
   report: Report;
 }
 
+/** A pool of workers: what this version knows of it. */
+export interface PoolSpec {
+  name: string;
+  policy: ScalePolicy;
+}
+
+export function buildPool(name: string, task: TaskYaml, { purpose, report }: Pick<SpecOptions, "purpose" | "report">): PoolSpec | undefined {
+  const pool = task.pool ?? (task.service != null && isPool(task.service) ? poolOf(task.service).pool : undefined);
+  if (pool === undefined) return undefined;
+  report(purpose === "up" ? "error" : "warning", [task.pool != null ? "pool" : "service"], "is a pool of workers, which this version does not run yet: it can be checked only");
+  return { name, policy: poolPolicyOf(pool) };
+}
+
 /** The spec of a file whose shape and rules are sound, or undefined after an error was reported. */
 export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | undefined {
-  const { name, purpose, report } = options;
-  const pool = task.pool != null || (task.service != null && isPool(task.service));
-  if (pool) {
-    report(purpose === "up" ? "error" : "warning", [task.pool != null ? "pool" : "service"], "is a pool of workers, which this version does not run yet");
-    return undefined;
-  }
+  const { name, report } = options;
   if (task.service == null) {
     report("error", [], "has no service: section; an empty one is written as service: {}");
     return undefined;
@@ -61,7 +76,9 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
   if (specTask === undefined && !externalOnly) return undefined;
 
   const models = service.model == null ? [name] : [service.model].flat();
-  const min = externalOnly ? 0 : (service.replicas ?? service.replica_policy?.min_replicas ?? 1);
+  const policy = externalOnly ? undefined : policyOf(service, alternatives(task.resources));
+  const fromZero = policy === undefined ? undefined : fromZeroOf(service, policy);
+  const min = policy?.min ?? 0;
   if (min > 1 && specTask?.fixedPort !== undefined) {
     report("warning", [service.replicas == null ? "service" : "service", service.replicas == null ? "replica_policy" : "replicas"], `is ${min}, and only one replica fits on a host while run insists on port ${specTask.fixedPort}; listen on $PORT instead`);
   }
@@ -70,9 +87,9 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
     models: [...new Set(models)],
     hasModel: service.model != null,
     ...(specTask === undefined ? {} : { task: specTask }),
-    replicas: { min, max: Math.max(min, service.replica_policy?.max_replicas ?? min) },
+    replicas: { min, max: policy === undefined ? 0 : replicasMaxOf(policy) },
     providers: buildProviders(service, options),
-    timeouts: { ttftMs: service.routing?.timeouts?.ttft ?? defaults.ttftMs, idleMs: service.routing?.timeouts?.idle ?? defaults.idleMs, totalMs: service.routing?.timeouts?.total ?? defaults.totalMs },
+    timeouts: timeoutsOf(service),
     routing: routingSchema.parse({
       strategy: service.routing?.strategy ?? service.load_balancing_policy ?? undefined,
       fallbackChain: service.routing?.fallback_chain ?? undefined,
@@ -83,7 +100,17 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
     }),
     own: buildOwn(service),
     bodyBytesMax: service.limits?.max_body_bytes ?? defaults.bodyBytesMax,
+    ...(policy === undefined ? {} : { policy, rollout: rolloutOf(service) }),
+    ...(fromZero === undefined ? {} : { fromZero }),
   };
+}
+
+/** SkyServe's `stream_timeout_seconds` bounds each wait of its balancer for a replica: for the first bytes, and for those after. */
+function timeoutsOf({ routing, load_balancer: balancer }: ServiceYaml): ServiceSpec["timeouts"] {
+  const given = routing?.timeouts;
+  const each = balancer?.stream_timeout_seconds == null ? undefined : balancer.stream_timeout_seconds * 1000;
+  const ttftMs = given?.ttft ?? each ?? defaults.ttftMs;
+  return { ttftMs, idleMs: given?.idle ?? each ?? defaults.idleMs, totalMs: given?.total ?? Math.max(defaults.totalMs, each ?? 0) };
 }
 
 function buildTask(task: TaskYaml, service: ServiceYaml, { resolved, purpose, report }: SpecOptions): SpecTask | undefined {
@@ -105,6 +132,8 @@ function buildTask(task: TaskYaml, service: ServiceYaml, { resolved, purpose, re
   if (image !== undefined && !imagePattern.test(image)) report("error", ["resources", "image_id"], `"docker:${image}" names no image; write docker:registry/name:tag`);
   const mounts = image === undefined ? {} : buildMounts(task.volumes, report);
   const limits = limitsOf(machines);
+  const accelerators = acceleratorsOf(machines);
+  const places = placesOf(machines);
   return {
     ...(task.setup == null ? {} : { setup: task.setup }),
     run: template == null ? (task.run ?? "") : "",
@@ -116,6 +145,8 @@ function buildTask(task: TaskYaml, service: ServiceYaml, { resolved, purpose, re
     probe,
     drainMs: defaults.drainMs,
     gpus: machines.flatMap((machine) => gpuCounts(machine.accelerators))[0] ?? 0,
+    ...(accelerators.length === 0 ? {} : { accelerators }),
+    ...(places.length === 0 ? {} : { places }),
     ...(image === undefined ? {} : { image }),
     ...(Object.keys(mounts).length === 0 ? {} : { mounts }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),

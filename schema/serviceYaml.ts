@@ -1,19 +1,6 @@
 import { z } from "zod";
-import { parseDuration } from "./units.ts";
-
-/**
- * The `service:` section as people write it: SkyServe's fields with SkyServe's meaning, and Fairlead's (`fairleadFields`).
- * A field without a value counts as absent.
- */
-const count = z.number().int().min(0).nullish();
-const amount = z.number().min(0).nullish();
-
-const durationSchema = z.string().transform((text, context) => {
-  const ms = parseDuration(text);
-  if (ms !== undefined && ms > 0) return ms;
-  context.addIssue({ code: "custom", message: "must be a duration such as 250ms, 3s, 2m or 1h" });
-  return z.NEVER;
-});
+import { fromZeroYamlSchema, poolFields, poolYamlSchema, replicaPolicySchema, rolloutYamlSchema } from "./scaleYaml.ts";
+import { amount, count, durationSchema, flag } from "./yamlValues.ts";
 
 const probePathSchema = z.string().startsWith("/", "must be a path that starts with /");
 
@@ -29,28 +16,6 @@ const probeYamlSchema = z.strictObject({
 
 export const balancingPolicies = ["round_robin", "least_load", "instance_aware_least_load"] as const;
 
-const replicaPolicySchema = z.strictObject({
-  min_replicas: z.number().int().min(0),
-  max_replicas: count,
-  num_overprovision: count,
-  target_qps_per_replica: z.union([z.number().min(0), z.record(z.string(), z.number().min(0))]).nullish(),
-  upscale_delay_seconds: amount,
-  downscale_delay_seconds: amount,
-  dynamic_ondemand_fallback: z.boolean().nullish(),
-  base_ondemand_fallback_replicas: count,
-  spot_placer: z.literal("dynamic_fallback").nullish(),
-});
-
-const poolFields = {
-  workers: count,
-  min_workers: count,
-  max_workers: count,
-  queue_length_threshold: z.number().int().min(1).nullish(),
-  upscale_delay_seconds: amount,
-  downscale_delay_seconds: amount,
-};
-export const poolYamlSchema = z.strictObject(poolFields);
-
 const providerSchema = z.strictObject({
   type: z.enum(["self-hosted", "skypilot", "external"]).nullish(),
   name: z.string().min(1).max(64),
@@ -61,12 +26,17 @@ const providerSchema = z.strictObject({
   context_window: z.number().int().positive().nullish(),
   price: z.strictObject({ input: amount, cached_input: amount, output: amount }).nullish(),
   weight: amount,
-  fallback: z.boolean().nullish(),
+  fallback: flag.nullish(),
   timeouts: z.strictObject({ connect: durationSchema.nullish(), ttft: durationSchema.nullish(), idle: durationSchema.nullish(), total: durationSchema.nullish() }).nullish(),
   headers: z.record(z.string(), z.string()).nullish(),
   supports: z.strictObject({ continuation: z.enum(["none", "text", "tokens"]).nullish() }).nullish(),
 });
 export type ProviderYaml = z.infer<typeof providerSchema>;
+
+/** Whether a provider is a vendor; the others are the service's own replicas. */
+export function isExternal({ type, endpoint }: { type?: string | null | undefined; endpoint?: string | null | undefined }): boolean {
+  return type === "external" || (type == null && endpoint != null);
+}
 
 const routingSchema = z.strictObject({
   strategy: z.enum(["cost_optimized", "latency_optimized", "availability_first", "least_load", "round_robin", "weighted", "prefix_affinity", "instance_aware_least_load"]).nullish(),
@@ -75,7 +45,7 @@ const routingSchema = z.strictObject({
   retries: z.strictObject({ attempts: z.number().int().min(1).max(10).nullish() }).nullish(),
   on_stream_loss: z.enum(["exact", "continue", "error"]).nullish(),
   hedge: z.strictObject({ after: durationSchema }).nullish(),
-  context_window_fallback: z.boolean().nullish(),
+  context_window_fallback: flag.nullish(),
 });
 
 const modelName = z.string().min(1).max(200);
@@ -87,13 +57,17 @@ const fairlead = {
   providers: z.array(providerSchema).nullish(),
   routing: routingSchema.nullish(),
   limits: z.strictObject({ rpm: limit, tpm: limit, max_concurrency: limit, max_body_bytes: limit }).nullish(),
-  scale_from_zero: z.strictObject({ hold: durationSchema.nullish(), fallback: z.boolean().nullish() }).nullish(),
-  rollout: z.looseObject({}).nullish(),
+  scale_from_zero: fromZeroYamlSchema.nullish(),
+  rollout: rolloutYamlSchema.nullish(),
   /** A template that the hosts' owner wrote down, in place of `run` (docs/trust.md). */
   template: z.strictObject({ name: z.string().min(1).max(64), parameters: z.record(z.string(), z.union([z.string().max(4096), z.number(), z.boolean()])).nullish() }).nullish(),
 };
 export const fairleadFields = Object.keys(fairlead);
 
+/**
+ * The `service:` section as people write it: SkyServe's fields with SkyServe's meaning, and Fairlead's (`fairleadFields`).
+ * A field without a value counts as absent.
+ */
 export const serviceYamlSchema = z.strictObject({
   readiness_probe: z.union([probePathSchema, probeYamlSchema]).nullish(),
   load_balancer: z.strictObject({ stream_timeout_seconds: z.number().positive().nullish() }).nullish(),

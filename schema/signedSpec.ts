@@ -17,11 +17,17 @@ export const signedSpecSchema = z.strictObject({
   signedAt: z.number(),
   /** So many replicas of it on one host, at most. */
   replicasMax: z.number().int().nonnegative(),
-  task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true, signed: true }).strict(),
+  task: taskSchema.omit({ service: true, version: true, digest: true, sealedSecrets: true, signed: true, accelerators: true, places: true }).strict(),
   /** `secretsCommitment`; absent: it has no secrets. */
   secrets: z.string().optional(),
 });
 export type SignedSpec = z.infer<typeof signedSpecSchema>;
+
+/** What of a service's task is signed: what hosts act on. By the rest hubs choose the host, which is free to refuse. */
+export function signedTask<T extends { accelerators?: unknown; places?: unknown }>(task: T): Omit<T, "accelerators" | "places"> {
+  const { accelerators: _accelerators, places: _places, ...signed } = task;
+  return signed;
+}
 
 /** The JWS's `typ`: another signature of the same key cannot be taken for one of a spec. */
 export const signedType = "fairlead-spec+jws";

@@ -3,6 +3,7 @@ import type { Quarantine } from "./quarantine.ts";
 import type { Phase } from "./replica.ts";
 import type { Readings } from "./readings.ts";
 import type { Region } from "./region.ts";
+import type { HostKind, RolloutStatus, ScaleDecision, ServiceScale } from "./scale.ts";
 import type { TrafficRow } from "./telemetry.ts";
 
 /** A replica as the edge weighs it. */
@@ -95,12 +96,26 @@ export interface StatusHost extends SnapshotHost {
   /** As it said when it connected; absent for one that was not heard since its Hub knows of these. */
   agentVersion?: string;
   protocol?: number;
+  /** What kind of host it is; absent: it says nothing of it. */
+  kind?: HostKind;
   /** What it read of itself, with its age when this was said; absent when there is nothing fresh. */
   readings?: Readings;
   /** Present: it is shut out until an operator lets it back in, because its identity was seen in two places. */
   quarantine?: { since: number; reason: string };
   /** Why it is draining: here that is from when its replicas are being moved. */
   reason?: string;
+}
+
+/** What a service's Scaler wants, for people. */
+export interface ScaleStatus {
+  service: string;
+  /** The configured version that it was decided for. */
+  version: number;
+  /** Replicas in all regions. */
+  desired: number;
+  rollout?: RolloutStatus;
+  /** The latest, newest last. */
+  decisions: ScaleDecision[];
 }
 
 /** What a Hub knows, for `fairlead status`. */
@@ -111,9 +126,11 @@ export interface RegionStatus {
   hosts: StatusHost[];
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
-  unplaced: { service: string; count: number; reason: string }[];
+  unplaced: { service: string; count: number; reason: string; zone?: string; spot?: boolean }[];
   /** Requests of the last minute, as isolates near this Hub told of them. */
   traffic?: TrafficRow[];
+  /** Of services whose Scalers have spoken. */
+  scales?: ScaleStatus[];
   /** Why nothing is moved although hosts are lost; absent when it is. */
   braked?: string;
 }
@@ -126,4 +143,6 @@ export interface ViewUpdate {
   snapshots: Snapshot[];
   /** Of regions whose snapshots the isolate has, by its own word. */
   changes?: SnapshotChange[];
+  /** What Scalers want of requests; services that are not named want nothing of them. */
+  scales?: ServiceScale[];
 }

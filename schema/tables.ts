@@ -1,5 +1,6 @@
 import { customType, index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import type { rights } from "./bundle.ts";
+import type { RolloutPolicy } from "./policy.ts";
 import type { Region } from "./region.ts";
 import { serviceSpecSchema, type ServiceSpec } from "./serviceSpec.ts";
 
@@ -8,6 +9,27 @@ const spec = customType<{ data: ServiceSpec; driverData: string }>({
   dataType: () => "text",
   toDriver: (value) => JSON.stringify(value),
   fromDriver: (json) => serviceSpecSchema.parse(JSON.parse(json)),
+});
+
+/** A version that may be gone back to: what its replicas run. */
+export interface PreviousVersion {
+  version: number;
+  task: NonNullable<ServiceSpec["task"]>;
+  /** As in `services`. */
+  secrets: string;
+  signed: string | null;
+}
+
+const specTask = serviceSpecSchema.shape.task.unwrap();
+
+/** As `spec`. */
+const previousVersion = customType<{ data: PreviousVersion; driverData: string }>({
+  dataType: () => "text",
+  toDriver: (value) => JSON.stringify(value),
+  fromDriver: (json) => {
+    const { task, ...version } = JSON.parse(json) as PreviousVersion;
+    return { ...version, task: specTask.parse(task) };
+  },
 });
 
 /** Control's database. Times are ms since the epoch. Nothing here is readable to who only has the file: keys are digests, secrets are encrypted. */
@@ -22,6 +44,10 @@ export const services = sqliteTable("services", {
   secrets: text().notNull(),
   /** What the operator signed, a compact JWS (`schema/signedSpec.ts`); absent: nothing. */
   signed: text(),
+  /** The last version that served well before this one; absent: there is none, or it runs what this one runs. */
+  previous: previousVersion(),
+  /** How it is to take the place of the one before, where whoever updated it said something else than its file. */
+  mode: text().$type<RolloutPolicy["mode"]>(),
   createdAt: integer().notNull(),
   updatedAt: integer().notNull(),
   deletedAt: integer(),

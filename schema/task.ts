@@ -45,6 +45,10 @@ export const taskSchema = z.object({
   drainMs: z.number().nonnegative(),
   /** GPUs per replica; 0 for none. */
   gpus: z.number().int().nonnegative(),
+  /** The machines it may run on, by their accelerators as SkyPilot names them in capitals, the one that is liked best first; `gpus` is that one's count. Absent: any. */
+  accelerators: z.array(z.object({ name: z.string().min(1), count: z.number().positive() })).optional(),
+  /** Where it may run, as SkyPilot names clouds, their regions and zones, and whether on spot machines; what is not said may be any. Absent: anywhere. */
+  places: z.array(z.object({ cloud: z.string().optional(), region: z.string().optional(), zone: z.string().optional(), spot: z.boolean().optional() })).optional(),
   /** In place of `run`, which is empty then: the host's own template. */
   template: templateUseSchema.optional(),
   /** `openai`: only inference paths are let through to it; `any`: all. Absent where an earlier version wrote it: by its probe. */

@@ -30,6 +30,10 @@ export const resumeWays = [...methods, "reattach"] as const;
 /** Single counts. `cachedTokens` are among `inputTokens`. */
 export const tallies = ["arrivals", "fallbacks", "hedges", "prefixHits", "inputTokens", "outputTokens", "cachedTokens"] as const;
 
+/** What became of requests for lack of capacity of a service's own replicas (`Demand` in `schema/scale.ts`). */
+export const lacks = ["refused", "spilled"] as const;
+export type Lack = (typeof lacks)[number];
+
 /**
  * Where each count of a cell lies in its array: an isolate's hot path adds integers and builds nothing. A later version may add places at
  * the end; none changes its meaning, because routers and hubs are deployed apart.
@@ -49,6 +53,9 @@ export const layout = {
   latency: take(2 + digestBoundsMs.latency.length),
   ttft: take(2 + digestBoundsMs.ttft.length),
   itl: take(2 + digestBoundsMs.itl.length),
+  lacks: take(lacks.length),
+  /** Buckets of `ttft`, of those among them that had waited for a first replica. */
+  heldTtft: take(1 + digestBoundsMs.ttft.length),
 } as const;
 export const cellSize = places;
 
@@ -72,6 +79,20 @@ const cellSchema = z.object({
 });
 export type Cell = z.infer<typeof cellSchema>;
 
+/** Versions of services in one telling at most: few services have a rollout at a time, of two versions each. */
+export const versionsToldMax = 100;
+
+/** What one isolate saw of one version of a service, while its requests are shared among versions (`VersionSeen` in `schema/scale.ts`). */
+const versionToldSchema = z.object({
+  service: nameSchema,
+  version: z.number().int().positive(),
+  answers: z.number().int().nonnegative(),
+  failures: z.number().int().nonnegative(),
+  /** Counts by bucket; a router of a later version may know more of them. */
+  ttft: z.array(z.number().int().nonnegative()).max(4 * digestBoundsMs.ttft.length),
+});
+export type VersionTold = z.infer<typeof versionToldSchema>;
+
 /** What an isolate tells its Hub, behind answers: counts since the last time, and how things stand with it now. */
 export const toldSchema = z.object({
   /** One isolate among others: its gauges take the place of those it told before. */
@@ -81,6 +102,11 @@ export const toldSchema = z.object({
   inFlight: z.array(z.object({ service: nameSchema, upstream: nameSchema, count: z.number().int().nonnegative() })).max(gaugesMax),
   /** Those of its breakers that are not closed; `id` is a replica's, or the provider's name. */
   breakers: z.array(z.object({ service: nameSchema, id: nameSchema, state: z.enum(breakerStates) })).max(gaugesMax),
+  /** Requests that wait with it for a first replica, and those that it has at a provider because no replica could take them. */
+  held: z.array(z.object({ service: nameSchema, count: z.number().int().positive() })).max(gaugesMax).optional(),
+  spilled: z.array(z.object({ service: nameSchema, count: z.number().int().positive() })).max(gaugesMax).optional(),
+  /** What attempts came to, of services whose requests are shared among versions. */
+  versions: z.array(versionToldSchema).max(versionsToldMax).optional(),
 });
 export type Told = z.infer<typeof toldSchema>;
 export const gaugesToldMax = gaugesMax;

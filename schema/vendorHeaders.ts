@@ -1,5 +1,5 @@
 import { fieldName } from "./problem.ts";
-import { isExternal } from "./serviceRules.ts";
+import { isExternal } from "./serviceYaml.ts";
 import type { ProviderYaml } from "./serviceYaml.ts";
 
 /** Headers that carry credentials: `Authorization`, `x-api-key`, `x-auth-token`, `cookie`, … */

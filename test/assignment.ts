@@ -1,8 +1,7 @@
 import type { AssignedReplica, ReplicaState } from "../schema/protocol.ts";
 import type { Phase } from "../schema/replica.ts";
-import { assign, type AssignFacts, type AssignHost, type AssignService, type Assigned } from "../edge/scale/assign.ts";
-
-type AssignTask = AssignService["task"];
+import { assign, type AssignFacts, type AssignService, type AssignTarget, type Assigned } from "../edge/scale/assign.ts";
+import type { AssignHost, AssignTask } from "../edge/scale/fit.ts";
 
 export function task(service: string, digest: string, fields: Partial<AssignTask> = {}): AssignTask {
   return {
@@ -22,17 +21,18 @@ export class Fleet {
   hosts: AssignHost[] = [];
   assigned = new Map<string, AssignedReplica[]>();
   readonly phases = new Map<string, Phase>();
+  readonly inFlight = new Map<string, number>();
   readonly removed = new Set<string>();
   readonly tasks = new Map<string, AssignTask>();
   readonly #numbers = new Map<string, number>();
   given = 0;
 
   facts(): AssignFacts {
-    for (const service of this.services) this.tasks.set(service.task.digest, service.task);
+    for (const { task: one } of this.services.flatMap(({ targets }) => targets)) this.tasks.set(one.digest, one);
     const states = new Map<string, ReplicaState>();
     for (const one of [...this.assigned.values()].flat()) {
       const phase = this.phases.get(one.id);
-      if (phase !== undefined) states.set(one.id, { ...one, phase, since: 0, restarts: 0, wasReady: false, inFlight: 0 });
+      if (phase !== undefined) states.set(one.id, { ...one, phase, since: 0, restarts: 0, wasReady: false, inFlight: this.inFlight.get(one.id) ?? 0 });
     }
     return {
       region: "local", services: this.services, hosts: this.hosts, assigned: this.assigned, states, removed: this.removed, tasks: this.tasks,
@@ -53,7 +53,12 @@ export class Fleet {
   }
 
   want(service: AssignTask, count: number): this {
-    this.services = [...this.services.filter(({ task: { service: name } }) => name !== service.service), { task: service, count }];
+    return this.wantAll(service.service, { task: service, count });
+  }
+
+  /** Versions side by side, or the same one on several kinds of hosts. */
+  wantAll(service: string, ...targets: AssignTarget[]): this {
+    this.services = [...this.services.filter((one) => one.service !== service), { service, targets }];
     return this;
   }
 

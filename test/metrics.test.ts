@@ -35,6 +35,8 @@ describe("fleetMetrics()", () => {
     expect(valuesOf(samples, "fairlead_stream_resumes_total")).toEqual({ "chat gpus local exact": 1 });
     expect(valuesOf(samples, "fairlead_breaker_state")).toEqual({ "chat vendor local open": 1, "chat chat.local.1 local half_open": 1 });
     expect(valuesOf(samples, "fairlead_requests_in_flight")).toEqual({ "chat chat.local.1 local": 4, "chat vendor local": 2 });
+    expect(valuesOf(samples, "fairlead_capacity_lacks_total")).toEqual({ "chat gpus local refused": 1, "chat gpus local spilled": 1 });
+    expect([valuesOf(samples, "fairlead_held_requests"), valuesOf(samples, "fairlead_spilled_requests")]).toEqual([{ "chat local": 3 }, { "chat local": 1 }]);
     expect(valuesOf(samples, "fairlead_replica_qps")).toEqual({ "chat chat.local.1 local": 5 });
     expect(valuesOf(samples, "fairlead_autoscaler_decisions_total")).toEqual({ "chat local place": 1 });
     expect(valuesOf(samples, "fairlead_request_latency_seconds_sum")).toEqual({ "chat gpus local": 100.015 });

@@ -119,7 +119,7 @@ class Hub {
     const states = new Map([...this.rows.values()].flatMap(({ replicas }) => replicas.map((one) => [one.id, one] as const)));
     const { assigned } = assign({
       region: "local",
-      services: [{ task: taskOf(this.version), count: this.count }],
+      services: [{ service: "chat", targets: [{ task: taskOf(this.version), count: this.count }] }],
       hosts: hostIds.map((id) => {
         const row = this.rows.get(id);
         const lost = isLost(row, now, 0);

@@ -31,7 +31,7 @@ const pureByName = new Set([
   "agent/heartbeat.ts", "agent/headers.ts", "agent/mux.ts", "agent/reconcile.ts", "agent/reconnect.ts", "agent/replay.ts",
   "agent/readings/amd.ts", "agent/readings/dcgm.ts", "agent/readings/host.ts", "agent/readings/nvidia.ts", "agent/readings/steady.ts", "agent/scrub.ts", "agent/lines.ts",
   "agent/gatePaths.ts", "agent/override.ts", "agent/templates.ts",
-  "control/redact.ts", "control/replicaName.ts", "control/same.ts", "control/cli/changes.ts",
+  "control/redact.ts", "control/replicaName.ts", "control/same.ts", "control/cli/changes.ts", "control/cli/scaleWords.ts",
 ]);
 
 function isDoor(path: string): boolean {

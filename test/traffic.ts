@@ -20,9 +20,11 @@ export const everything = told(
     for (const ms of [0, 15, 100_000]) counts.took("latency", ms);
     counts.took("ttft", 40);
     counts.took("itl", 9);
+    counts.lack("refused");
+    counts.lack("spilled");
     tally.of("", "").ended(endedAt.refused);
   },
-  { inFlight: [{ service: "chat", upstream: "vendor", count: 2 }], breakers: [{ service: "chat", id: "vendor", state: "open" }, { service: "chat", id: "chat.local.1", state: "half_open" }] },
+  { held: [{ service: "chat", count: 3 }], spilled: [{ service: "chat", count: 1 }], inFlight: [{ service: "chat", upstream: "vendor", count: 2 }], breakers: [{ service: "chat", id: "vendor", state: "open" }, { service: "chat", id: "chat.local.1", state: "half_open" }] },
 );
 
 /** A Hub that was told everything once. */

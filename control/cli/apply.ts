@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PutService } from "../../schema/api.ts";
+import type { RolloutPolicy } from "../../schema/policy.ts";
 import { parseService } from "../../schema/service.ts";
 import type { ServiceSpec } from "../../schema/serviceSpec.ts";
 import { formatDuration, parseDuration } from "../../schema/units.ts";
@@ -24,6 +25,7 @@ export interface ApplyOptions extends ValueFlags {
   timeout: string;
   signKey?: string;
   signVersion?: number;
+  mode?: RolloutPolicy["mode"];
 }
 
 interface PutAnswer {
@@ -33,6 +35,8 @@ interface PutAnswer {
   changed: boolean;
   replaces: boolean;
   desired: number;
+  /** How this version takes the place of the one before. */
+  mode?: RolloutPolicy["mode"];
   published: boolean;
   refused?: boolean;
   reason?: string;
@@ -45,17 +49,19 @@ export async function applyFile(client: Client, file: string, name: string | und
   const text = withWholeWorkdir(await readText(file), process.cwd());
   const values = await gatherValues(text, options, process.env);
   const signKey = await readSignKey(options.signKey ?? process.env["FAIRLEAD_SIGN_KEY"]);
-  const { service: spec, secrets, problems } = parseService(text, { name, file, ...values, purpose: "up" });
+  const { service: read, secrets, problems } = parseService(text, { name, file, ...values, purpose: "up" });
   const errors = showProblems(problems, file);
-  if (spec === undefined) throw new Failure(`Cannot use ${file}: ${errors} error${errors === 1 ? "" : "s"}`);
+  if (read === undefined) throw new Failure(`Cannot use ${file}: ${errors} error${errors === 1 ? "" : "s"}`);
 
+  const { mode } = options;
+  const spec: ServiceSpec = mode === undefined || read.rollout === undefined ? read : { ...read, rollout: { ...read.rollout, mode } };
   const path = `/v1/services/${encodeURIComponent(spec.name)}`;
   const before = await client.find<{ spec: ServiceSpec }>(path);
   if (mustExist && before === undefined) throw new Failure(`Cannot update service "${spec.name}": there is no such service; fairlead up creates it`);
   for (const line of describeChanges(spec.name, before?.spec, spec)) console.error(line);
   await confirm("Go on?", options.yes);
   const signed = signKey === undefined || secrets === undefined ? undefined : await signService(client, signKey, spec, secrets, options.signVersion);
-  const answer = await client.call<PutAnswer>("PUT", path, { yaml: text, ...values, ...(signed === undefined ? {} : { signed }) } satisfies PutService);
+  const answer = await client.call<PutAnswer>("PUT", path, { yaml: text, ...values, ...(mode === undefined ? {} : { mode }), ...(signed === undefined ? {} : { signed }) } satisfies PutService);
   if (answer.refused === true) throw new Failure(`${answer.reason ?? "Cannot publish the configuration: the edge refuses it"}. Version ${answer.version} of ${spec.name} is kept, and the edge goes on with what it had`);
   if (!answer.published) console.error(`The change is kept, and has not reached the edge yet: ${answer.reason ?? "it does not answer"}`);
   const version = `version ${answer.version}`;
@@ -76,8 +82,11 @@ async function waitReady(client: Client, goal: Goal, timeoutMs: number): Promise
       if (outcome?.kind === "ready") return;
       if (outcome?.kind === "failed") {
         progress.stop();
-        await showLastLog(client, goal.service, outcome.replica.id);
-        throw new Failure(`Cannot start replica ${outcome.replica.id}: ${outcome.replica.reason ?? "it failed"}`);
+        const { replica, reason } = outcome;
+        if (replica === undefined) throw new Failure(`Cannot bring ${goal.service} to version ${goal.version}: ${reason}`);
+        await showLastLog(client, goal.service, replica.id);
+        // what its Scaler says of the version says more than one replica does
+        throw new Failure(reason.startsWith(replica.id) ? `Cannot start replica ${replica.id}: ${replica.reason ?? "it failed"}` : `Cannot bring ${goal.service} to version ${goal.version}: ${reason}`);
       }
       if (performance.now() - started > timeoutMs) throw new Failure(`Cannot wait longer than ${formatDuration(timeoutMs)} for ${goal.service}: it goes on starting; see fairlead status ${goal.service}`);
       progress.waiting(waiting);

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { DecisionRecord } from "../../schema/decision.ts";
 import { keyId, newKey } from "../../schema/key.ts";
 import type { SignedSpec } from "../../schema/signedSpec.ts";
-import type { RegionStatus, StatusReplica } from "../../schema/snapshot.ts";
+import type { RegionStatus, ScaleStatus, StatusReplica } from "../../schema/snapshot.ts";
 import type { TrafficRow } from "../../schema/telemetry.ts";
 import { refuse, startEdge, type EdgeStandIn } from "../edgeStandIn.ts";
 import { readEnvironment } from "../environment.ts";
@@ -21,6 +21,7 @@ let root: string;
 let folder: string;
 let edge: EdgeStandIn;
 let control: Control;
+let scales: ScaleStatus[] = [];
 /** How the stand-in's hub reports each replica that the last bundle asks for. */
 let traffic: TrafficRow[] = [];
 let phaseOf: (replica: Pick<StatusReplica, "service" | "number">) => Partial<StatusReplica>;
@@ -34,6 +35,7 @@ beforeEach(async () => {
   await writeFile(join(folder, "chat.yaml"), yaml);
   phaseOf = () => ({});
   traffic = [];
+  scales = [];
   edge = await startEdge("a token for control");
   edge.regions = () => {
     const bundle = edge.bundles.at(-1);
@@ -43,7 +45,7 @@ beforeEach(async () => {
         return { id: `${task.service}.local.${number}`, service: task.service, number, version: task.version, phase: "ready", host: "h1", hostName: "box", since: Date.now() - 65_000, inFlight: 0, region: "local", restarts: 0, ...phaseOf({ service: task.service, number }) };
       }),
     );
-    return [{ region: "local", takenAt: Date.now(), bundleVersion: bundle?.route.version ?? 0, hosts: [], replicas, unplaced: [], traffic } satisfies RegionStatus];
+    return [{ region: "local", takenAt: Date.now(), bundleVersion: bundle?.route.version ?? 0, hosts: [], replicas, unplaced: [], traffic, scales } satisfies RegionStatus];
   };
   control = await startControl(
     readEnvironment({
@@ -153,6 +155,17 @@ describe("fairlead up", () => {
     expect(err).toMatch(/The last lines of chat\.local\.10:\n {2}Traceback\n {2}out of memory\n.*fairlead: Cannot start replica chat\.local\.10: run exited with 1/s);
   });
 
+  test("update --mode says how; a version that was taken back is a failure with its reason", async () => {
+    await fairlead(["up", "chat.yaml", "-y", "--async"]);
+    await writeFile(join(folder, "chat.yaml"), yaml.replace("serve", "serve2"));
+    const reason = "version 2 was rolled back: 9 of 30 attempts on it failed (30 %), and 0 % on version 1; version 1 serves";
+    scales = [{ service: "chat", version: 2, desired: 1, decisions: [], rollout: { mode: "canary", state: "rolled_back", version: 2, from: 1, reason } }];
+    const { code, err } = await fairlead(["update", "chat", "chat.yaml", "-y", "--mode", "CANARY"]);
+    expect([code, err]).toEqual([1, expect.stringContaining(`fairlead: Cannot bring chat to version 2: ${reason}`)]);
+    expect(edge.bundles.at(-1)?.fleet.services[0]).toMatchObject({ rollout: { mode: "canary" } });
+    expect((await fairlead(["update", "chat", "chat.yaml", "-y", "--mode", "sideways"])).err).toContain("Allowed choices are rolling, blue_green, canary, ab.");
+  });
+
   test("waits no longer than it is told, and not at all with --async", async () => {
     phaseOf = () => ({ phase: "starting", reason: "loading weights" });
     const { code, err } = await fairlead(["up", "chat.yaml", "-y", "--timeout", "1ms"]);
@@ -211,6 +224,20 @@ describe("fairlead status", () => {
     const { out } = await fairlead(["status", "-v"]);
     expect(out).toMatch(/^SERVICE +ID +VERSION +PHASE +SINCE +RESTARTS +ENGINE +IN FLIGHT +RUNNING +QUEUED +KV +HOST +REASON\nchat +local\.10 +1 +ready +1m \d+s +0 +vllm +3 +2 +1 +42% +box\nchat +local\.11 .* 0 +- +0 +- +- +- +box$/m);
     expect(out).toMatch(/^SERVICE +UPSTREAM +REQUESTS\/S +ERRORS +TTFT P50 +TTFT P95\nchat +replicas +2\.00 +5\.0% +90ms +99ms\nchat +none +0\.00 +- +- +-$/m);
+  });
+
+  test("shows what scalers want: a rollout beside a service that answers, and with -v decisions, rollouts and policies", async () => {
+    await writeFile(join(folder, "chat.yaml"), `${yaml}resources: {accelerators: L4:2}\n`);
+    await fairlead(["up", "chat.yaml", "-y", "--async"]);
+    const at = Date.now() - 5_000;
+    scales = [{ service: "chat", version: 1, desired: 4, rollout: { mode: "canary", state: "progressing", version: 2, from: 1, step: 1, steps: 3, shares: { 1: 0.95, 2: 0.05 }, reason: "step 1 of 3" }, decisions: [{ at, action: "up", desired: 4, reason: "8.0 requests/s need 4" }, { at: at + 1_000, action: "rollout", desired: 4, reason: "step 1 of 3" }] }];
+    const { out } = await fairlead(["status"]);
+    expect(out).toMatch(/^NAME +VERSION +UPTIME +STATUS +REPLICAS +ENDPOINT +REASON\nchat +1 +1m \d+s +READY +1\/4 +https:\S+ +step 1 of 3$/m);
+    expect(out).not.toContain("Decisions");
+    const { out: more } = await fairlead(["status", "-v"]);
+    expect(more).toMatch(/^NAME .* AUTOSCALING_POLICY +LOAD_BALANCING_POLICY +REQUESTED_RESOURCES +MODELS +REASON\nchat .* 1 +availability_first +L4:2 +m +step 1 of 3$/m);
+    expect(more).toMatch(/^SERVICE +MODE +STATE +VERSIONS +STEP +SHARES +REASON\nchat +canary +progressing +1 -> 2 +1\/3 +1: 95 %, 2: 5 % +step 1 of 3$/m);
+    expect(more).toMatch(/^WHEN +SERVICE +ACTION +REPLICAS +REASON\n\d+s ago +chat +rollout +4 +step 1 of 3\n\d+s ago +chat +up +4 +8\.0 requests\/s need 4$/m);
   });
 
   test("says that there is nothing", async () => {
@@ -392,6 +419,14 @@ describe("fairlead validate", () => {
     expect(err).toMatch(/^bad\.yaml:1:1: error: run: is missing/);
     expect(JSON.parse((await fairlead(["validate", "--json", "bad.yaml"], {})).out)).toMatchObject([{ file: "bad.yaml", valid: false, problems: [{ line: 1, level: "error" }] }]);
     expect((await fairlead(["validate", "--strict", "chat.yaml"], {})).code).toBe(1);
+  });
+
+  test("takes a pool, and up refuses it in words", async () => {
+    await writeFile(join(folder, "pool.yaml"), "name: batch\npool: {max_workers: 3}\nsetup: echo\n");
+    const { code, out } = await fairlead(["validate", "--json", "pool.yaml"], {});
+    expect([code, JSON.parse(out)]).toMatchObject([0, [{ file: "pool.yaml", valid: true, name: "batch", pool: true, problems: [{ level: "warning", field: "pool" }] }]]);
+    const up = await fairlead(["up", "pool.yaml", "-y"]);
+    expect([up.code, up.err]).toEqual([1, expect.stringContaining("is a pool of workers, which this version does not run yet")]);
   });
 });
 

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Phase } from "../../schema/replica.ts";
+import type { RolloutStatus } from "../../schema/scale.ts";
 import type { StatusReplica } from "../../schema/snapshot.ts";
 import type { StatusAnswer } from "../routes/status.ts";
 import { watchRollout } from "./rolloutWatch.ts";
@@ -29,6 +30,41 @@ test.each<[string, Partial<typeof goal>, StatusAnswer, string | undefined]>([
   ["a service that control does not show", {}, status([], { services: [] }), undefined],
 ])("watchRollout() with %s", (_name, more, seen, outcome) => {
   expect(watchRollout({ ...goal, ...more })(seen).outcome?.kind).toBe(outcome);
+});
+
+/** What the Scaler says, of replicas that are all ready. */
+function decided(rollout: Partial<RolloutStatus> | undefined, { version = 2, desired = 2, phases = ["ready", "ready"] as Phase[] } = {}): StatusAnswer {
+  const answer = status(phases.map((phase, i) => replica(i + 1, phase)));
+  const said = { decidedFor: version, decisions: [], ...(rollout === undefined ? {} : { rollout: { mode: "rolling" as const, state: "progressing" as const, version, reason: "so", ...rollout } }) };
+  return { ...answer, services: answer.services.map((service) => ({ ...service, desired, ...said })) };
+}
+
+test.each<[string, Partial<typeof goal>, StatusAnswer, string | undefined]>([
+  ["a Scaler that has not seen the version", {}, decided(undefined, { version: 1 }), undefined],
+  ["a first version, whose replicas are ready", {}, decided(undefined), "ready"],
+  ["a rollout that is on its way, though all replicas are ready", {}, decided({ mode: "canary", step: 1, steps: 3 }), undefined],
+  ["a rollout that is over", {}, decided({ state: "done" }, { phases: ["ready"] }), "ready"],
+  ["an A/B test that stands", {}, decided({ mode: "ab", state: "done", shares: { 1: 0.5, 2: 0.5 } }, { phases: ["ready"] }), "ready"],
+  ["a rollout of the version before", { anyVersion: true }, decided({ state: "rolled_back", version: 1 }), "ready"],
+  ["one that was rolled back", {}, decided({ state: "rolled_back", reason: "version 2 was rolled back: it never got ready" }), "failed"],
+  ["one that is stuck", {}, decided({ state: "stuck" }), "failed"],
+  ["one that failed, and may be taken back", {}, decided({}, { phases: ["failed", "failed"] }), undefined],
+  ["more replicas by configuration, not yet ready", { anyVersion: true, desired: 3 }, decided({ state: "done" }, { desired: 3 }), undefined],
+  ["more replicas than the file's least, by demand", {}, decided(undefined, { desired: 5 }), undefined],
+  ["none wanted now", { desired: 0 }, decided({}, { desired: 0, phases: [] }), "ready"],
+  ["one wanted now of a service that may have none", { desired: 0 }, decided({}, { desired: 1, phases: ["starting"] }), undefined],
+])("watchRollout() with %s", (_name, more, seen, outcome) => {
+  expect(watchRollout({ ...goal, ...more })(seen).outcome?.kind).toBe(outcome);
+});
+
+test("watchRollout() tells a canary's steps, and why it was taken back", () => {
+  const look = watchRollout(goal);
+  const step = (number: number): StatusAnswer => decided({ mode: "canary", step: number, steps: 3, reason: `step ${number} of 3` }, { phases: ["failed"] });
+  expect(look(step(1))).toMatchObject({ lines: ["chat.local.1 on box: failed", "step 1 of 3"], waiting: "Waiting for chat: step 1 of 3" });
+  expect(look(step(1)).lines).toEqual([]);
+  expect(look(step(2)).lines).toEqual(["step 2 of 3"]);
+  // its replica is gone by then
+  expect(look(decided({ mode: "canary", state: "rolled_back", reason: "version 2 was rolled back" }, { phases: [] })).outcome).toEqual({ kind: "failed", replica: expect.objectContaining({ id: "chat.local.1" }), reason: "version 2 was rolled back" });
 });
 
 test("watchRollout() tells each change once, with its reason", () => {

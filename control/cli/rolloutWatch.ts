@@ -16,12 +16,14 @@ export interface Look {
   lines: string[];
   /** What is being waited for. */
   waiting: string;
-  outcome?: { kind: "ready" } | { kind: "failed"; replica: StatusReplica };
+  outcome?: { kind: "ready" } | { kind: "failed"; replica: StatusReplica | undefined; reason: string };
 }
 
 /** Looks at one status after the other, and tells what has changed and whether the goal is reached. Pure but for what it remembers. */
 export function watchRollout({ service, version, desired, anyVersion }: Goal): (status: StatusAnswer) => Look {
   const said = new Map<string, string>();
+  /** What was taken back is gone from the status: its last log is worth showing all the same. */
+  let failedLast: StatusReplica | undefined;
   const news = (key: string, line: string): string[] => {
     if (said.get(key) === line) return [];
     said.set(key, line);
@@ -31,18 +33,29 @@ export function watchRollout({ service, version, desired, anyVersion }: Goal): (
   return ({ services, edge, unplaced }) => {
     const view = services.find(({ name }) => name === service);
     if (view === undefined) return { lines: [], waiting: `Waiting for service ${service}` };
-    if (!view.selfHosted || desired === 0) return { lines: [], waiting: "", outcome: { kind: "ready" } };
+    const { decidedFor } = view;
+    if (!view.selfHosted || (desired === 0 && decidedFor === undefined)) return { lines: [], waiting: "", outcome: { kind: "ready" } };
     if (!edge.reachable) return { lines: news("edge", `the edge cannot be asked: ${edge.reason}`), waiting: "Waiting for the edge" };
     const ours = view.replicas.filter((replica) => anyVersion || replica.version === version);
     const lines = ours.flatMap((replica) => news(replica.id, `${replica.id} on ${replica.hostName}: ${replica.phase}${replica.reason === undefined ? "" : ` (${replica.reason})`}`));
     for (const lack of unplaced) if (lack.service === service) lines.push(...news(`unplaced ${lack.region}`, `${lack.count} replica${lack.count === 1 ? "" : "s"} without a place in ${lack.region}: ${lack.reason}`));
+    // what its Scaler has not seen, it has not decided about
+    if (decidedFor !== undefined && decidedFor < version) return { lines, waiting: `Waiting for ${service}: its scaler looks at version ${version}` };
+    const wanted = decidedFor === undefined ? desired : view.desired;
+    if (wanted === 0) return { lines: [...lines, ...news("zero", "no replica is wanted now: the next request starts one")], waiting: "", outcome: { kind: "ready" } };
+    failedLast = ours.filter(({ phase }) => phase === "failed").toSorted((a, b) => b.since - a.since)[0] ?? failedLast;
+    const rollout = view.rollout?.version === version ? view.rollout : undefined;
+    if (rollout?.state === "rolled_back" || rollout?.state === "stuck") return { lines, waiting: "", outcome: { kind: "failed", replica: failedLast, reason: rollout.reason } };
+    if (rollout !== undefined && rollout.mode !== "rolling") lines.push(...news("rollout", rollout.reason));
+    if (rollout?.state === "progressing") return { lines, waiting: `Waiting for ${service}: ${rollout.reason}` };
+    if (rollout !== undefined && !anyVersion) return { lines, waiting: "", outcome: { kind: "ready" } };
     const ready = ours.filter(({ phase }) => phase === "ready").length;
     const coming = ours.filter(({ phase }) => isAlive(phase) && phase !== "ready" && phase !== "draining" && phase !== "stopping").length;
     const failed = ours.filter(({ phase }) => phase === "failed").toSorted((a, b) => b.since - a.since)[0];
-    const waiting = `Waiting for ${service}: ${ready} of ${desired} replicas ready`;
-    if (ready >= desired) return { lines, waiting, outcome: { kind: "ready" } };
+    const waiting = `Waiting for ${service}: ${ready} of ${wanted} replicas ready`;
+    if (ready >= wanted) return { lines, waiting, outcome: { kind: "ready" } };
     // one that failed is not tried again, and keeps its place in the count
-    if (failed !== undefined && ready + coming < desired) return { lines, waiting, outcome: { kind: "failed", replica: failed } };
+    if (failed !== undefined && ready + coming < wanted) return { lines, waiting, outcome: { kind: "failed", replica: failed, reason: `${failed.id} failed${failed.reason === undefined ? "" : `: ${failed.reason}`}` } };
     return { lines, waiting };
   };
 }

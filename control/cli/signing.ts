@@ -3,7 +3,7 @@ import { CompactSign, calculateJwkThumbprint, exportJWK, importPKCS8 } from "jos
 import type { PutService } from "../../schema/api.ts";
 import type { ServiceSecrets } from "../../schema/service.ts";
 import type { ServiceSpec } from "../../schema/serviceSpec.ts";
-import { newSalt, secretsCommitment, signedAlgorithm, signedType, type SignedSpec } from "../../schema/signedSpec.ts";
+import { newSalt, secretsCommitment, signedAlgorithm, signedTask, signedType, type SignedSpec } from "../../schema/signedSpec.ts";
 import type { Signing } from "../routes/services.ts";
 import type { Client } from "./client.ts";
 import { Failure } from "./failure.ts";
@@ -44,7 +44,7 @@ export async function signService(client: Client, { key, id }: SignKey, spec: Se
     version: Math.max(version ?? 0, next),
     signedAt: Date.now(),
     replicasMax: spec.replicas.max,
-    task: spec.task,
+    task: signedTask(spec.task),
     ...(salt === undefined ? {} : { secrets: await secretsCommitment(salt, replica) }),
   };
   const jws = await new CompactSign(new TextEncoder().encode(JSON.stringify(payload))).setProtectedHeader({ alg: signedAlgorithm, typ: signedType, kid: id }).sign(key);

@@ -17,7 +17,7 @@ export function statusCommand(program: Command): void {
     .command("status")
     .description("show services and their replicas, at once, whatever the fleet is doing")
     .argument("[NAME...]", "services; all when none is named")
-    .option("-v, --verbose", "models, loads, requests of the last minute, hosts with their GPUs, and every replica that failed")
+    .option("-v, --verbose", "models, policies, rollouts, decisions, loads, requests of the last minute, hosts with their GPUs, and every replica that failed")
     .option("--endpoint", "only the URL that clients use")
     .option("--watch", "show it again every two seconds")
     .option("--json", "as JSON")

@@ -15,9 +15,9 @@ export function validateCommand(program: Command): void {
     .action(async (files: string[], { json = false, strict = false }: { json?: boolean; strict?: boolean }) => {
       const results = [];
       for (const file of files) {
-        const { problems, service } = parseService(await readText(file), { file, strict, environment: process.env });
+        const { problems, service, pool } = parseService(await readText(file), { file, strict, environment: process.env });
         const valid = problems.every(({ level }) => level !== "error");
-        results.push({ file, valid, ...(service === undefined ? {} : { name: service.name }), problems });
+        results.push({ file, valid, ...(service === undefined ? {} : { name: service.name }), ...(pool === undefined ? {} : { name: pool.name, pool: true }), problems });
         if (json) continue;
         showProblems(problems, file);
         if (valid) console.log(`${file}: valid`);

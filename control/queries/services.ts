@@ -28,7 +28,7 @@ export async function saveService(rows: Rows, row: Omit<ServiceRow, "deletedAt">
 export async function deleteService(rows: Rows, name: string, now: number): Promise<boolean> {
   const result = await rows
     .update(services)
-    .set({ deletedAt: now, updatedAt: now, yaml: "", secrets: "" })
+    .set({ deletedAt: now, updatedAt: now, yaml: "", secrets: "", previous: null, mode: null })
     .where(and(eq(services.name, name), isNull(services.deletedAt)));
   return result.rowsAffected > 0;
 }

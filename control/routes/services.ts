@@ -1,18 +1,21 @@
 import { Hono } from "hono";
 import { putServiceSchema, serviceNameSchema } from "../../schema/api.ts";
 import { FairleadError } from "../../schema/errors.ts";
+import type { RolloutPolicy } from "../../schema/policy.ts";
 import { formatProblem } from "../../schema/problem.ts";
 import { parseService, type ServiceSecrets } from "../../schema/service.ts";
 import type { ServiceSpec } from "../../schema/serviceSpec.ts";
-import type { ServiceRow } from "../../schema/tables.ts";
+import type { PreviousVersion, ServiceRow } from "../../schema/tables.ts";
 import { check, readBody } from "../body.ts";
 import { change } from "../change.ts";
 import type { Context } from "../context.ts";
+import { previousOf, scaleOf } from "../previous.ts";
 import { deleteService, findService, lastVersion, listServices, modelOwner, saveService } from "../queries/services.ts";
 import { redactYaml } from "../redact.ts";
 import { same } from "../same.ts";
 import { lockSecrets, taskDigest, unlockSecrets } from "../secrets.ts";
 import { readSigned, unsignedParts, type Signed } from "../signing.ts";
+import { askEdge } from "./status.ts";
 
 export function serviceRoutes(context: Context): Hono {
   const routes = new Hono();
@@ -20,24 +23,31 @@ export function serviceRoutes(context: Context): Hono {
 
   routes.put("/:name", async (c) => {
     const name = check(c.req.param("name"), serviceNameSchema, `Cannot use the name "${c.req.param("name")}"`);
-    const { yaml, envs, secrets: given, environment, signed: offered } = await readBody(c, putServiceSchema);
-    const { service: spec, secrets, problems } = parseService(yaml, { name, envs, secrets: given, environment, purpose: "up" });
-    if (spec === undefined || secrets === undefined) {
+    const { yaml, envs, secrets: given, environment, signed: offered, mode } = await readBody(c, putServiceSchema);
+    const { service: read, secrets, problems } = parseService(yaml, { name, envs, secrets: given, environment, purpose: "up" });
+    if (read === undefined || secrets === undefined) {
       const errors = problems.filter(({ level }) => level === "error");
       throw new FairleadError("invalid_request", `Cannot use the file of service "${name}":\n${errors.map((problem) => formatProblem(problem, name)).join("\n")}`, { param: errors[0]?.field || null });
     }
-    await refuseEndpoints(name, spec);
-    const signing = offered === undefined ? undefined : await checkOffered(spec, secrets, offered);
+    await refuseEndpoints(name, read);
+    const signing = offered === undefined ? undefined : await checkOffered(read, secrets, offered);
+    const known = await findService(db.rows, name);
+    const asked = known?.spec.task === undefined ? undefined : await askEdge(edge);
+    const scale = asked?.reachable === true ? scaleOf(name, asked.regions) : undefined;
     const { result, published, refused, reason } = await change(
       context,
       async (rows) => {
-        const owner = await modelOwner(rows, name, spec.models);
+        const owner = await modelOwner(rows, name, read.models);
         if (owner !== undefined) throw new FairleadError("conflict", `Cannot publish model "${owner.model}": service "${owner.service}" has it`, { param: "service.model" });
         const before = await findService(rows, name);
         const old = before === undefined ? undefined : await unlockSecrets(vault, name, before.secrets).catch(() => undefined);
         const signed = before?.signed == null ? undefined : readSigned(name, before.signed);
         const { salt: oldSalt, ...oldSecrets } = old ?? {};
-        const changed = before === undefined || !same([before.spec, old === undefined ? undefined : oldSecrets], [spec, secrets]) || (signing !== undefined && signing.keyId !== signed?.keyId);
+        const isAs = (other: ServiceSpec): boolean => before !== undefined && same([before.spec, old === undefined ? undefined : oldSecrets], [other, secrets]);
+        // the file once more does not take back what was said of it besides
+        const said = mode ?? (before?.mode != null && isAs(withMode(read, before.mode)) ? before.mode : undefined);
+        const spec = withMode(read, said);
+        const changed = before === undefined || !isAs(spec) || (signing !== undefined && signing.keyId !== signed?.keyId);
         const last = await lastVersion(rows, name);
         if (changed && signing !== undefined && signing.spec.version <= last) {
           throw new FairleadError("conflict", `Cannot use what was signed of service "${name}": it is version ${signing.spec.version}, and version ${last} is there already; sign it again`, { param: "signed" });
@@ -48,6 +58,8 @@ export function serviceRoutes(context: Context): Hono {
         if (stays) await refuseUnsigned(signed, spec, secrets, oldSalt);
         const salt = stays ? oldSalt : offered?.salt;
         const now = clock.now();
+        const replaces = before !== undefined && !(await sameTask(before.spec, old, spec, secrets));
+        const previous = before === undefined ? null : await differing(changed ? previousOf(before, scale) : before.previous, name, spec, secrets);
         await saveService(rows, {
           name,
           version,
@@ -55,15 +67,17 @@ export function serviceRoutes(context: Context): Hono {
           spec,
           secrets: await lockSecrets(vault, name, salt === undefined ? secrets : { ...secrets, salt }),
           signed: stays ? (before?.signed ?? null) : (offered?.jws ?? null),
+          previous,
+          mode: said ?? null,
           createdAt: before?.createdAt ?? now,
           updatedAt: changed ? now : before.updatedAt,
         });
-        return { name, version, created: before === undefined, changed, replaces: before !== undefined && !(await sameTask(before.spec, old, spec, secrets)) };
+        return { name, version, created: before === undefined, changed, replaces, desired: spec.replicas.min, ...(spec.rollout === undefined ? {} : { mode: spec.rollout.mode }) };
       },
       ({ changed }) => changed,
     );
     const warnings = problems.map(({ line, field, message }) => ({ line, field, message }));
-    return c.json({ ...result, desired: spec.replicas.min, warnings, published, ...(refused === undefined ? {} : { refused }), ...(reason === undefined ? {} : { reason }) }, result.created ? 201 : 200);
+    return c.json({ ...result, warnings, published, ...(refused === undefined ? {} : { refused }), ...(reason === undefined ? {} : { reason }) }, result.created ? 201 : 200);
   });
 
   routes.get("/", async (c) => c.json({ services: (await listServices(db.rows)).map(describe) }));
@@ -111,10 +125,21 @@ export function serviceRoutes(context: Context): Hono {
     if (parts.length > 0) throw new FairleadError("conflict", `Cannot update service "${spec.name}": its operator signed it, and this changes ${parts.join(", ")}; sign it with --sign-key`, { param: "signed" });
   }
 
+  /** A version that runs something else than the new one: to others there is nothing to go back to. */
+  async function differing(previous: PreviousVersion | null, name: string, { task }: ServiceSpec, { replica }: ServiceSecrets): Promise<PreviousVersion | null> {
+    if (previous === null || task === undefined) return null;
+    const secrets = await unlockSecrets(vault, name, previous.secrets).catch(() => undefined);
+    return secrets === undefined || (await taskDigest(vault, previous.task, secrets.replica)) === (await taskDigest(vault, task, replica)) ? null : previous;
+  }
+
   async function sameTask(old: ServiceSpec, oldSecrets: ServiceSecrets | undefined, spec: ServiceSpec, secrets: ServiceSecrets): Promise<boolean> {
     if (old.task === undefined || spec.task === undefined) return old.task === spec.task;
     return oldSecrets !== undefined && (await taskDigest(vault, old.task, oldSecrets.replica)) === (await taskDigest(vault, spec.task, secrets.replica));
   }
+}
+
+function withMode(spec: ServiceSpec, mode: RolloutPolicy["mode"] | undefined): ServiceSpec {
+  return mode === undefined || spec.rollout === undefined ? spec : { ...spec, rollout: { ...spec.rollout, mode } };
 }
 
 export interface Signing {

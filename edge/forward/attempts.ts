@@ -239,6 +239,7 @@ class Turn<Answer> {
       budget.succeeded();
       standings.answered(candidate.id, settledAt, at);
       if (stream) observed.firstByte(candidate.id, settledAt - at, settledAt);
+      else observed.answered(candidate.id, settledAt);
       return { answer: outcome.answer, candidate, attempts: this.attempts, flight };
     }
     flights.end(flight, settledAt);

@@ -45,7 +45,7 @@ export interface ForwardOptions {
 }
 
 /** Where a request may go; or why nowhere. */
-export type Decided = Decision & { refused?: FairleadError };
+export type Decided = Decision & { refused?: FairleadError; /** None of the service's own replicas is ready. */ lacking?: boolean };
 
 export interface Forwarded {
   answer: Answer;

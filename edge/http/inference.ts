@@ -1,9 +1,10 @@
 import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import type { RouteService } from "../../schema/bundle.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
-import { noteDecision, tellSoon, weighed } from "../decisions.ts";
+import { noteDecision, tellSoon, tellWanted, weighed } from "../decisions.ts";
 import { Client, discard, type Begun } from "../forward/attempt.ts";
-import type { Tried } from "../forward/attempts.ts";
+import { lateMs, type Tried } from "../forward/attempts.ts";
+import { endOf } from "../forward/deadline.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { handThrough } from "../forward/handThrough.ts";
 import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
@@ -15,11 +16,15 @@ import { beginEarly, events, type Source } from "../forward/stream.ts";
 import { isPoison } from "../quarantine.ts";
 import { readInference, requestFacts, type RequestFacts } from "../route/request.ts";
 import type { ReplicaRow } from "../route/candidates.ts";
+import { poolOf as columnsOf } from "../route/pool.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
+import { versionsIn } from "../route/shares.ts";
+import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
 import { gapsOf, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
 import { readBody } from "./body.ts";
+import { hold, waits } from "./hold.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** The largest body before the service is known (facts/failures.md §2: 20 MiB multimodal). */
@@ -47,21 +52,21 @@ export async function inference(c: RouterRequest): Promise<Response> {
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
 
   const chosen = service;
-  const seen = journey(chosen, startedAt);
+  const seen = journey(chosen, startedAt, versionsOf(view, chosen));
   const facts = requestFacts(body, bytes.byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
   const poison = isPoison(view, service, key.account, bytes);
-  const decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
+  let decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
   const client = new Client();
   const note = (forwarded: Forwarded | Unforwarded): void => {
     const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
     const now = Date.now();
     noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...reached }));
-    if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, client.gone, now);
+    if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, client.gone, now, forwarded.error.code);
     else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
   };
-  const answered = forward(
-    { env: c.env, request, waitUntil, service, pool: poolOf(view, service), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, view, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
-    decision,
+  const send = (): Promise<Forwarded | Unforwarded> => forward(
+    { env: c.env, request, waitUntil, service: chosen, pool: poolOf(view, chosen), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, view, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
+    seenLack(c, chosen, decision, seen, startedAt),
     {
       requestId,
       method: "POST",
@@ -76,6 +81,13 @@ export async function inference(c: RouterRequest): Promise<Response> {
       client,
     },
   );
+  const answered = waits(chosen, decision)
+    ? hold(c, { view, service: chosen, decision, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts) }).then((held) => {
+        ({ view, decision } = held);
+        seen.held();
+        return send();
+      })
+    : send();
   // what became of it is known anew: the later record is the one that is kept
   const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
     noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...end }));
@@ -146,12 +158,21 @@ export function poolOf(view: View, service: RouteService): Pool {
   return { replicas: replicasOf(view, service), providers: service.providers };
 }
 
+/** The versions of a service's replicas; undefined while its requests are not shared among them. */
+export function versionsOf(view: View, service: RouteService): ReadonlyMap<string, number> | undefined {
+  return view.shares.has(service.name) ? versionsIn(replicasOf(view, service)) : undefined;
+}
+
 function routed(c: RouterRequest, view: View, service: RouteService, request: RequestFacts | undefined, tried?: readonly string[]): { decision: Decision; survey: Survey | undefined } {
   const now = Date.now();
   const { standings, observed } = remembered(service);
   const pool = poolOf(view, service);
   const survey = standings.untroubled ? undefined : standings.survey(pool, request === undefined ? "" : c.req.path, now, tried);
-  const facts: RouteFacts = { service, replicas: replicasOf(view, service), observed };
+  const facts: RouteFacts = { service, replicas: pool.replicas, observed, shares: view.shares.get(service.name) };
+  if (service.selfHosted && service.providers.length > 0) {
+    const full = observed.ramps.full(columnsOf(pool.replicas), observed.inFlight, now);
+    if (full !== undefined) facts.full = full;
+  }
   if (request !== undefined) facts.request = request;
   if (survey !== undefined) {
     facts.blocked = survey.blocked;
@@ -167,16 +188,35 @@ function nowhere({ routing }: RouteService, refused: FairleadError): Decided {
 /** The candidates, after one look for news when the view has none; with the reason when there is none then either. */
 export async function decide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Promise<Decided> {
   const first = routed(c, view, service, request);
-  if (first.decision.candidates.length > 0) return first.decision;
+  if (first.decision.candidates.length > 0) return withLack(first.decision, view, service);
   // what is at its limit for a moment is waited for; what is broken is not
   if (first.survey?.throttledOnly === true && first.survey.freeInMs <= waitMsMax) {
     await scheduler.wait(first.survey.freeInMs);
     const later = routed(c, view, service, request).decision;
-    if (later.candidates.length > 0) return later;
+    if (later.candidates.length > 0) return withLack(later, view, service);
   }
-  const again = routed(c, await newsFor(c.env, c.req.raw, view), service, request);
-  if (again.decision.candidates.length > 0) return again.decision;
-  return { ...again.decision, refused: nothingLeft(service, again.decision, again.survey) };
+  const news = await newsFor(c.env, c.req.raw, view);
+  const again = routed(c, news, service, request);
+  if (again.decision.candidates.length > 0) return withLack(again.decision, news, service);
+  return { ...withLack(again.decision, news, service), refused: nothingLeft(service, again.decision, again.survey) };
+}
+
+/** The decision, and whether no replica is ready where one could be. */
+function withLack(decision: Decision, view: View, service: RouteService): Decided {
+  if (!service.selfHosted || decision.candidates[0]?.kind === "replica" || columnsOf(replicasOf(view, service)).rows.length > 0) return decision;
+  return { ...decision, lacking: true };
+}
+
+/** The decision; where no replica takes a request to a service that may have some, it counts as one more that is wanted. */
+export function seenLack(c: RouterRequest, service: RouteService, decision: Decided, seen: Journey, startedAt: number): Decided {
+  if (!service.selfHosted || decision.candidates[0]?.kind === "replica") return decision;
+  if (spills(service, decision, Math.random)) {
+    const { spilled } = remembered(service);
+    const stay = spilled.enter(endOf(startedAt, service.timeouts) + lateMs);
+    seen.spilled(() => spilled.leave(stay));
+  }
+  if (decision.lacking === true) tellWanted(c.env, c.req.raw, (work) => c.executionCtx.waitUntil(work), service.name, Date.now());
+  return decision;
 }
 
 function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, survey: Survey | undefined): FairleadError {
@@ -189,7 +229,12 @@ function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, 
   return new FairleadError("no_replica", `Cannot serve "${name}": ${Object.keys(filtered).length === 0 ? "no replica exists" : "no replica is ready"}`, { retryAfterMs: 2_000 });
 }
 
+/** The candidates by a view as it is. */
+export function decideBy(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts, tried?: readonly string[]): Decision {
+  return routed(c, view, service, request, tried).decision;
+}
+
 /** The candidates by the latest news, for a request that `tried` has failed, if any. */
 export async function redecide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts, tried?: readonly string[]): Promise<Decision> {
-  return routed(c, await newsFor(c.env, c.req.raw, view), service, request, tried).decision;
+  return decideBy(c, await newsFor(c.env, c.req.raw, view), service, request, tried);
 }

@@ -6,7 +6,8 @@ import { forward, type Decided } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { journey } from "../telemetry/telemetry.ts";
 import { newsFor } from "../view.ts";
-import { decide, poolOf, redecide } from "./inference.ts";
+import { hold, waits } from "./hold.ts";
+import { decide, decideBy, poolOf, redecide, seenLack, versionsOf } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
@@ -35,8 +36,15 @@ export async function service(c: RouterRequest): Promise<Response> {
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const routed = found;
-  const seen = journey(routed, startedAt);
-  const decision = replicasOf(await decide(c, view, routed));
+  const seen = journey(routed, startedAt, versionsOf(view, routed));
+  let decision = replicasOf(await decide(c, view, routed));
+  // its body has not been read, and comes when somebody is there to take it
+  if (waits(routed, decision)) {
+    const held = await hold(c, { view, service: routed, decision, startedAt, bytes: 0, covered: false, gone: () => request.signal.aborted, route: (news) => replicasOf(decideBy(c, news, routed)) });
+    view = held.view;
+    decision = held.decision;
+    seen.held();
+  }
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const forwarded = await forward(
     {
@@ -50,7 +58,7 @@ export async function service(c: RouterRequest): Promise<Response> {
       random: Math.random,
       again: async (tried) => replicasOf(await redecide(c, view, routed, undefined, tried)),
     },
-    decision,
+    seenLack(c, routed, decision, seen, startedAt),
     {
       requestId: requestIdOf(c),
       method: request.method,
@@ -66,7 +74,7 @@ export async function service(c: RouterRequest): Promise<Response> {
     },
   );
   const now = Date.now();
-  if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, false, now);
+  if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, false, now, forwarded.error.code);
   else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: forwarded.candidate.fallback }, decision, false, now);
   // its body is a stream that passes untouched: its end is nobody's to see here
   seen.close();

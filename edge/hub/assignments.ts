@@ -4,11 +4,10 @@ import type { Assign, AssignedReplica, ReplicaState } from "../../schema/protoco
 import type { Region } from "../../schema/region.ts";
 import type { RegionStatus } from "../../schema/snapshot.ts";
 import type { Task } from "../../schema/task.ts";
+import type { ScaleHost } from "../../schema/scale.ts";
 import { assign } from "../scale/assign.ts";
-import { isLost, leavingReason, type HostRow } from "./roster.ts";
-
-/** Agents of this protocol and later know images; an earlier one would run such a task on the host itself. */
-const imagesSince = 3;
+import { targetsOf, type Desires } from "./desires.ts";
+import { assignHosts, scaleHosts, type KindFacts } from "./kinds.ts";
 
 interface Assignment {
   generation: number;
@@ -16,13 +15,16 @@ interface Assignment {
 }
 
 /** What a plan is made of. */
-export interface PlanFacts {
+export interface PlanFacts extends KindFacts {
   region: Region;
   bundle: Bundle;
-  rows: ReadonlyMap<string, HostRow>;
-  awakeSince: Now;
-  /** What is lost keeps its places, and nothing is moved. */
-  braked: boolean;
+  /** What Scalers want. */
+  desires: Pick<Desires, "of">;
+}
+
+/** Of the present versions, and of those that may be gone back to. */
+function tasksOf({ fleet }: Bundle): Omit<Task, "sealedSecrets">[] {
+  return fleet.services.flatMap(({ task, previous }) => [task, ...(previous === undefined ? [] : [previous.task])]);
 }
 
 /** A host whose list is another than before. */
@@ -62,7 +64,7 @@ export class Assignments {
     const { generation, replicas } = this.of(host);
     const tasks: Task[] = [];
     for (const digest of new Set(replicas.map((replica) => replica.digest))) {
-      const current = bundle?.fleet.services.find(({ task }) => task.digest === digest);
+      const current = bundle?.fleet.services.flatMap(({ previous, ...one }) => [one, ...(previous === undefined ? [] : [previous])]).find((one) => one.task.digest === digest);
       const task = current?.task ?? this.#kv.get<Omit<Task, "sealedSecrets">>(`task:${digest}`);
       if (task === undefined) continue;
       const sealedSecrets = current?.sealedSecrets[host];
@@ -72,25 +74,21 @@ export class Assignments {
   }
 
   /** Compares what is assigned with what should be, and keeps what should be. @returns the hosts for which it differs */
-  plan({ region, bundle, rows, awakeSince, braked }: PlanFacts, now: Now): { reassigned: Reassigned[]; unplaced: RegionStatus["unplaced"] } {
+  plan({ region, bundle, desires, ...facts }: PlanFacts, now: Now): { reassigned: Reassigned[]; unplaced: RegionStatus["unplaced"] } {
     const hosts = bundle.fleet.hosts.filter((host) => host.region === region);
-    const services = bundle.fleet.services.map(({ task, replicas }) => ({ task, count: replicas[region] ?? 0 }));
     const before = new Map(hosts.map(({ id }) => [id, this.of(id)]));
-    const tasks = this.#tasks(services.map(({ task }) => task));
+    const present = tasksOf(bundle);
+    const tasks = this.#tasks(present);
+    const services = bundle.fleet.services.map((service) => targetsOf(service, desires.of(service.task.service), region, tasks));
+    const states = this.#states(facts.rows);
+    const removed = new Set(bundle.fleet.removed);
     const { assigned, unplaced } = assign({
       region,
       services,
-      hosts: hosts.map((host) => {
-        const { id, revoked } = host;
-        const row = rows.get(id);
-        const silent = isLost(row, now, awakeSince);
-        const lost = revoked || (silent && !braked);
-        const leaving = leavingReason(row, host) !== undefined;
-        return { id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0, images: (row?.protocol ?? 1) >= imagesSince };
-      }),
+      hosts: assignHosts(hosts, facts, now),
       assigned: new Map([...before].map(([id, { replicas }]) => [id, replicas])),
-      states: this.#states(rows),
-      removed: new Set(bundle.fleet.removed),
+      states,
+      removed,
       tasks,
       nextNumber: (service) => {
         const number = (this.#kv.get<number>(`number:${service}`) ?? 0) + 1;
@@ -99,12 +97,14 @@ export class Assignments {
       },
     });
     const names = new Map(hosts.map(({ id, name }) => [id, name]));
-    const used = new Set(services.map(({ task }) => task.digest));
+    const used = new Set(present.map(({ digest }) => digest));
     const reassigned: Reassigned[] = [];
     for (const [host, replicas] of assigned) {
       const was = this.of(host);
       for (const { digest } of replicas) used.add(digest);
       if (JSON.stringify(was.replicas) === JSON.stringify(replicas)) continue;
+      // whoever wants less of it, or another version in its place, did not know that hosts are lost
+      if (facts.braked && was.replicas.some(({ id }) => states.get(id)?.phase === "ready" && !removed.has(id) && replicas.every((one) => one.id !== id))) continue;
       const next: Assignment = { generation: was.generation + 1, replicas };
       this.#kv.put(`assign:${host}`, next);
       this.#known.set(host, next);
@@ -112,6 +112,13 @@ export class Assignments {
     }
     for (const digest of tasks.keys()) if (!used.has(digest)) this.#kv.delete(`task:${digest}`);
     return { reassigned, unplaced };
+  }
+
+  /** A region's hosts as a Scaler sees them for a service's current version. */
+  hostsFor(task: Omit<Task, "sealedSecrets">, { region, bundle, ...facts }: Omit<PlanFacts, "desires">, now: Now): ScaleHost[] {
+    const hosts = bundle.fleet.hosts.filter((host) => host.region === region);
+    const held = hosts.flatMap(({ id }) => this.of(id).replicas.map((replica) => ({ ...replica, host: id })));
+    return scaleHosts({ region, task, hosts: assignHosts(hosts, facts, now), held, states: this.#states(facts.rows), tasks: this.#tasks(tasksOf(bundle)) });
   }
 
   /** The tasks of all versions that may still be running, the present ones kept for later. */

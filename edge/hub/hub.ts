@@ -5,6 +5,7 @@ import { gateKeyOf } from "../../schema/gate.ts";
 import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Challenge, type Hello, type HubMessage } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
+import type { Desire, RegionFacts } from "../../schema/scale.ts";
 import type { RegionStatus, RosterVersion, Snapshot, SnapshotChange, ViewUpdate } from "../../schema/snapshot.ts";
 import { toBase64 } from "../../schema/seal.ts";
 import { toldSchema, type Told } from "../../schema/telemetry.ts";
@@ -12,7 +13,7 @@ import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { brakeReason, nextLook, type Brake } from "../scale/brake.ts";
 import { regionsOf } from "../regions.ts";
-import { Assignments } from "./assignments.ts";
+import { Assignments, type PlanFacts } from "./assignments.ts";
 import { Changes } from "./changes.ts";
 import { owned } from "./claims.ts";
 import type { Clone } from "./clones.ts";
@@ -24,7 +25,10 @@ import { Losses } from "./losses.ts";
 import { fleetMetrics, type RegionFigures } from "./metrics.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
+import { reclaimsAfter, reclaimsByZone, type Reclaimed } from "./reclaims.ts";
 import { heartbeat, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
+import { scaleFacts } from "./scaleFacts.ts";
+import { Scaling } from "./scaling.ts";
 import { spreadMs } from "./spread.ts";
 import { Takeovers } from "./takeovers.ts";
 import { Traffic } from "./telemetry.ts";
@@ -48,7 +52,7 @@ interface LinkState {
  * One per region: agents' control links, the roster, and the region's snapshot.
  *
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
- * substance changes; `epoch:<id>` the last session of a host; `quarantined` the requests that are refused; `brake`; and what
+ * substance changes; `epoch:<id>` the last session of a host; `quarantined` the requests that are refused; `reclaims`; `brake`; and what
  * `Assignments` and `Takeovers` keep. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
  * wakes counts from its waking for those whose sockets are open.
  */
@@ -62,6 +66,7 @@ export class Hub extends DurableObject<FleetEnv> {
   readonly #links = new WeakMap<WebSocket, LinkState>();
   readonly #assignments: Assignments;
   readonly #takeovers: Takeovers;
+  readonly #scaling: Scaling;
   readonly #unchanged = new Unchanged();
   readonly #changes = new Changes();
   /** Of this waking. */
@@ -75,6 +80,7 @@ export class Hub extends DurableObject<FleetEnv> {
   #quarantined: Quarantine[] = [];
   #unplaced: RegionStatus["unplaced"] = [];
   readonly #losses: Losses;
+  #reclaims: readonly Reclaimed[] = [];
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
   readonly #traffic = new Traffic();
@@ -88,10 +94,12 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#exchange = new Exchange({ regions: regionsOf(env).filter((region) => region !== name), ask: (region) => env.HUB.getByName(region).snapshot(), now: Date.now });
     this.#assignments = new Assignments(ctx.storage.kv);
     this.#takeovers = new Takeovers(ctx.storage.kv);
+    this.#scaling = new Scaling({ kv: ctx.storage.kv, wake: (service) => env.SCALER.getByName(service).wake(), waitUntil: (work) => ctx.waitUntil(work) });
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
+    this.#reclaims = ctx.storage.kv.get<Reclaimed[]>("reclaims") ?? [];
     for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) {
       this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
       if (row.linkUp) this.#unheard.add(row.id);
@@ -125,6 +133,7 @@ export class Hub extends DurableObject<FleetEnv> {
     if (text.length > bundleBytesMax) throw new Error(`Cannot take over bundle ${bundle.route.version}: it is ${text.length} bytes, at most ${bundleBytesMax} fit`);
     this.ctx.storage.kv.put("bundle", text);
     this.#bundle = bundle;
+    this.#scaling.published(bundle);
     this.#dropRevoked();
     this.#replan();
     return { version: bundle.route.version };
@@ -140,6 +149,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const others = this.#exchange.snapshots;
     return {
       bundleVersion: route?.version ?? 0,
+      scales: this.#scaling.scales(),
       ...(route !== undefined && route.version > bundleVersion ? { route } : {}),
       ...(change === undefined ? { snapshots: [this.snapshot(), ...others] } : { snapshots: others, changes: [change] }),
     };
@@ -175,7 +185,7 @@ export class Hub extends DurableObject<FleetEnv> {
       now,
     );
     const { brake } = this.#losses;
-    return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
+    return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), scales: this.#scaling.status(), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
   }
 
   /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
@@ -200,7 +210,21 @@ export class Hub extends DurableObject<FleetEnv> {
    */
   record(batch: readonly DecisionRecord[], told?: Told): void {
     this.#decisions.add(batch);
-    if (told !== undefined) this.#traffic.merge(toldSchema.parse(told), Date.now());
+    if (told === undefined) return;
+    const now = Date.now();
+    const parsed = toldSchema.parse(told);
+    this.#traffic.merge(parsed, now);
+    this.#scaling.wakeFor(new Set(parsed.cells.map(({ service }) => service)), this.#bundle, now);
+  }
+
+  /**
+   * A request near here finds no replica of a service ready; with what its isolate has counted by now.
+   *
+   * @throws when the counts are not what the schema says
+   */
+  wanted(service: string, told?: Told): void {
+    this.record([], told);
+    this.#scaling.wanted(service, this.#bundle);
   }
 
   /** Requests to a service that this Hub was told of after so many, and what it decided about it; for logs. A new `since` counts from 0. */
@@ -223,6 +247,36 @@ export class Hub extends DurableObject<FleetEnv> {
   explain(requestId: string): Recalled {
     const decision = this.#decisions.find(requestId);
     return { ...(decision === undefined ? {} : { decision }), kept: this.#decisions.size, keptMax: this.#decisions.max, since: this.#awakeSince };
+  }
+
+  // ——— what Scalers ask ———
+
+  /** What is known here of a service. */
+  scaleFacts(service: string): RegionFacts {
+    const now = Date.now();
+    this.#scaling.asked(service, now);
+    const bundle = this.#bundle;
+    const task = bundle?.fleet.services.find((one) => one.task.service === service)?.task;
+    const own = bundle?.route.services.find(({ name }) => name === service)?.replicas.name ?? "";
+    return scaleFacts(service, {
+      region: this.#region, stamp: this.#stamp, bundle, rows: this.#rows, awakeSince: this.#awakeSince,
+      assigned: (host) => this.#assignments.of(host).replicas,
+      hosts: bundle === undefined || task === undefined ? [] : this.#assignments.hostsFor(task, this.#planFacts(bundle, now), now),
+      demand: this.#traffic.demand(service, own, now), versions: this.#traffic.versions(service),
+      generation: this.#scaling.desires.of(service)?.generation ?? 0, unplaced: this.#unplaced, braked: this.#losses.brake !== undefined,
+    }, now);
+  }
+
+  /** What a Scaler wants now. One that is late or repeated changes nothing. */
+  desire(desire: Desire): void {
+    const news = this.#scaling.take(desire, this.#bundle);
+    if (news === undefined) return;
+    // every region hears of a decision: the operator's first one tells it
+    for (const { at, action, desired, reason } of regionsOf(this.env)[0] === this.#region ? news : []) {
+      this.#journal.add({ at, service: desire.service, action, text: `${desired} replica${desired === 1 ? "" : "s"} wanted: ${reason}` });
+      this.#traffic.decided(desire.service, action);
+    }
+    this.#replan();
   }
 
   // ——— agents' control links ———
@@ -404,7 +458,7 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#press(now);
     const { brake } = this.#losses;
     if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
-    const { reassigned, unplaced } = this.#assignments.plan({ region: this.#region, bundle, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined }, now);
+    const { reassigned, unplaced } = this.#assignments.plan(this.#planFacts(bundle, now), now);
     this.#unplaced = unplaced;
     for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
     for (const { host, name, before, after } of reassigned) {
@@ -417,6 +471,15 @@ export class Hub extends DurableObject<FleetEnv> {
       const socket = this.#sockets.get(host);
       if (socket !== undefined) send(socket, this.#assignments.message(host, bundle));
     }
+  }
+
+  /** What a plan is made of; what is lost while the brake is on was reclaimed by nobody. */
+  #planFacts(bundle: Bundle, now: number): PlanFacts {
+    const { brake } = this.#losses;
+    const reclaims = brake === undefined ? reclaimsAfter(this.#reclaims, this.#rows, now, this.#awakeSince) : this.#reclaims;
+    if (reclaims !== this.#reclaims) this.ctx.storage.kv.put("reclaims", reclaims);
+    this.#reclaims = reclaims;
+    return { region: this.#region, bundle, desires: this.#scaling.desires, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined, reclaims: reclaimsByZone(reclaims, now) };
   }
 
   /** A revoked host's links are closed at once, data links too. */

@@ -1,4 +1,5 @@
 import type { AssignedReplica } from "../../schema/protocol.ts";
+import type { ScaleDecision } from "../../schema/scale.ts";
 import type { RegionStatus } from "../../schema/snapshot.ts";
 
 /** One thing that a Hub decided about a service. */
@@ -6,7 +7,7 @@ export interface JournalEntry {
   /** ms since the epoch. */
   at: number;
   service: string;
-  action: "place" | "withdraw" | "unplaced";
+  action: "place" | "withdraw" | "unplaced" | ScaleDecision["action"];
   text: string;
 }
 
@@ -36,7 +37,8 @@ export class Journal {
   /** Replicas that have no place, where that is news. @returns the services for which it is */
   unplaced(now: RegionStatus["unplaced"], at: number): string[] {
     const before = this.#unplaced;
-    this.#unplaced = new Map(now.map(({ service, count, reason }) => [service, `${count} without a host: ${reason}`]));
+    const lacks = Map.groupBy(now, ({ service }) => service);
+    this.#unplaced = new Map([...lacks].map(([service, rows]) => [service, rows.map(({ count, reason }) => `${count} without a host: ${reason}`).join("; ")]));
     const news = [...this.#unplaced].filter(([service, text]) => before.get(service) !== text);
     for (const [service, text] of news) this.add({ at, service, action: "unplaced", text });
     return news.map(([service]) => service);

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import { phases } from "../../schema/replica.ts";
 import type { RegionStatus } from "../../schema/snapshot.ts";
-import { attemptOutcomes, breakerStates, digestBoundsMs, endings, layout, resumeWays, tallies, type Digest } from "../../schema/telemetry.ts";
+import { attemptOutcomes, breakerStates, digestBoundsMs, endings, lacks, layout, resumeWays, tallies, type Digest } from "../../schema/telemetry.ts";
 import type { Counted } from "./telemetry.ts";
 
 /** What one region's Hub knows at a scrape. A Hub of an older version has counted nothing. */
@@ -92,6 +92,9 @@ function traffic(registry: Registry, regions: readonly { region: string; counted
     hedges: counter("hedges", "Second attempts, begun because the first was silent"),
     prefixHits: counter("prefix_hits", "Requests sent to a replica that was predicted to hold a part of their prompt"),
   };
+  const lacking = counter("capacity_lacks", "Requests that no replica could take: `refused`, or `spilled` to a provider", ["status"]);
+  const held = new Gauge({ name: "fairlead_held_requests", help: "Requests that wait for a first replica", labelNames: ["service", "region"], registers });
+  const spilled = new Gauge({ name: "fairlead_spilled_requests", help: "Requests at a provider because no replica could take them", labelNames: ["service", "region"], registers });
   const latency = new Digested("fairlead_request_latency_seconds", "From a request to the end of its answer", "latency", registry);
   const ttft = new Digested("fairlead_ttft_seconds", "From a streamed request to the first event of its answer", "ttft", registry);
   const itl = new Digested("fairlead_itl_seconds", "Gaps between the pieces of a stream, of one stream in eight", "itl", registry);
@@ -111,6 +114,7 @@ function traffic(registry: Registry, regions: readonly { region: string; counted
       list(ended, layout.endings, endings, "status");
       list(attempts, layout.attempts, attemptOutcomes, "status");
       list(resumes, layout.resumes, resumeWays, "action");
+      list(lacking, layout.lacks, lacks, "status");
       for (const [i, tally] of tallies.entries()) {
         const count = at(layout.tallies + i);
         if (count === 0) continue;
@@ -123,6 +127,9 @@ function traffic(registry: Registry, regions: readonly { region: string; counted
       }
     }
     for (const { service, upstream, count } of counted.inFlight) inFlight.set({ service, upstream, region }, count);
+    // a Hub of an older version tells of neither
+    for (const { service, count } of counted.held ?? []) held.set({ service, region }, count);
+    for (const { service, count } of counted.spilled ?? []) spilled.set({ service, region }, count);
     for (const { service, id, state, count } of counted.breakers) {
       const of = id.startsWith(`${service}.`) ? { replica: id } : { upstream: id };
       if (breakerStates.includes(state)) breaker.set({ service, ...of, region, status: state }, count);

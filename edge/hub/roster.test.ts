@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { FleetHost } from "../../schema/bundle.ts";
-import { linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
+import { heartbeatSchema, linkTimes, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
 import { isOver, phases } from "../../schema/replica.ts";
 import { heartbeat, isLost, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow, type StatusFacts } from "./roster.ts";
 
@@ -21,6 +21,20 @@ describe("rows", () => {
     const first = heartbeat(newRow("h1", 3, now), beat({ facts: { gpus: 4, cpus: 1, memoryBytes: 1 } }), now + 1);
     expect(first).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now + 1, relays: [0, 1], draining: false, generation: 2, gpus: 4, saidIn: 3, replicas: [replica(1)] });
     expect(heartbeat(first, beat({ replicas: [], relays: [1], draining: true, generation: 3 }), now + 2)).toEqual({ ...first, heardAt: now + 2, relays: [1], draining: true, generation: 3, replicas: [] });
+  });
+
+  test("a host is of the kind that it said last, and of none when it said nothing of it", () => {
+    const facts = { gpus: 4, cpus: 1, memoryBytes: 1 };
+    const first = heartbeat(newRow("h1", 3, now), beat({ facts: { ...facts, zone: "us-east-1a", spot: true, accelerator: "L4", priceMicroUsd: 300_000, warm: ["d"] } }), now);
+    expect(first.kind).toEqual({ zone: "us-east-1a", spot: true, accelerator: "L4", priceMicroUsd: 300_000, warm: ["d"] });
+    expect(heartbeat(first, beat(), now).kind).toEqual(first.kind);
+    expect(heartbeat(first, beat({ facts: { ...facts, spot: false } }), now).kind).toEqual({ spot: false });
+    expect(heartbeat(first, beat({ facts }), now).kind).toBeUndefined();
+  });
+
+  test.each([{ zone: "a zone" }, { spot: "yes" }, { accelerator: "" }, { priceMicroUsd: -1 }, { warm: Array.from({ length: 33 }, String) }])("a kind that cannot be understood is not known, and costs no heartbeat: %j", (wrong) => {
+    const parsed = heartbeatSchema.parse(beat({ facts: { gpus: 4, cpus: 1, memoryBytes: 1, ...(wrong as object) } }));
+    expect(parsed.facts).toEqual({ gpus: 4, cpus: 1, memoryBytes: 1 });
   });
 
   test("a report changes one replica, known or new, and leaves the others", () => {
@@ -59,6 +73,7 @@ describe("substance()", () => {
     ["the link", { linkUp: false }],
     ["the session", { epoch: 4 }],
     ["GPUs", { gpus: 1 }],
+    ["the kind of host", { kind: { spot: true } }],
   ])("is %s", (_, fields) => {
     expect(substance({ ...row(), ...fields })).not.toBe(substance(row()));
   });

@@ -3,6 +3,7 @@ import { linkTimes, type Heartbeat, type Load, type ReclaimNotice, type ReplicaS
 import type { Region } from "../../schema/region.ts";
 import { readingsFreshMs, type Readings } from "../../schema/readings.ts";
 import { isOver } from "../../schema/replica.ts";
+import type { HostKind } from "../../schema/scale.ts";
 import type { RegionStatus, Snapshot, SnapshotHost, SnapshotReplica } from "../../schema/snapshot.ts";
 import type { Clone } from "./clones.ts";
 
@@ -23,6 +24,8 @@ export interface HostRow {
   /** The generation that it says it has taken over. */
   generation: number;
   gpus: number;
+  /** What kind of host it says it is, and the digests that were ready there. */
+  kind?: (HostKind & { warm?: string[] }) | undefined;
   /** The session in which it last said what it runs: `replicas` are of that one. Absent: in none. */
   saidIn?: number;
   trust?: Heartbeat["trust"];
@@ -46,7 +49,15 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
   const { relays, draining, reclaim, generation, replicas, facts, trust, readings, direct } = message;
-  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, saidIn: row.epoch, readings, direct };
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(facts === undefined ? {} : { kind: kindOf(facts) }), saidIn: row.epoch, readings, direct };
+}
+
+function kindOf({ zone, spot, accelerator, priceMicroUsd, warm }: NonNullable<Heartbeat["facts"]>): HostRow["kind"] {
+  const kind = {
+    ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }), ...(accelerator === undefined ? {} : { accelerator }),
+    ...(priceMicroUsd === undefined ? {} : { priceMicroUsd }), ...(warm === undefined ? {} : { warm }),
+  };
+  return Object.keys(kind).length === 0 ? undefined : kind;
 }
 
 /** A host has connected anew. What was known of it stays until its first heartbeat: nothing flaps while an agent reconnects. */
@@ -71,7 +82,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.kind, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -117,6 +128,12 @@ export function snapshot(rows: Iterable<HostRow>, region: Region, now: number, u
     replicas.push(...replicasOf(row));
   }
   return { region, takenAt: now, hosts, replicas };
+}
+
+/** A host's kind as people see it: not what it is warm for. */
+function statedKind(row: HostRow | undefined): { kind?: HostKind } {
+  const { warm: _warm, ...kind } = row?.kind ?? {};
+  return Object.keys(kind).length === 0 ? {} : { kind };
 }
 
 /** A host's readings with their age, which is from when it said them last; nothing when they are old. */
@@ -185,6 +202,7 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
         ...(reason === undefined ? {} : { reason }),
         ...(row?.agentVersion === undefined ? {} : { agentVersion: row.agentVersion }),
         ...(row?.protocol === undefined ? {} : { protocol: row.protocol }),
+        ...statedKind(row),
         ...freshReadings(row, now),
       };
     }),

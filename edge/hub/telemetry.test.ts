@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cellSize, cellsMax, toldSchema } from "../../schema/telemetry.ts";
+import { bucketOf, cellSize, cellsMax, digestBoundsMs, toldSchema } from "../../schema/telemetry.ts";
 import { everything, full, told } from "../../test/traffic.ts";
 import { endedAt } from "../telemetry/tally.ts";
 import { changesOf, Journal } from "./journal.ts";
@@ -19,6 +19,41 @@ describe("Traffic", () => {
   test("forgets how things stood with an isolate that tells no more", () => {
     expect(full().counted(61_000).inFlight).toHaveLength(1);
     expect(full().counted(61_001)).toMatchObject({ inFlight: [], breakers: [] });
+  });
+
+  test("versions() adds up what isolates saw of a service's versions, and keeps the latest of them", () => {
+    const traffic = new Traffic();
+    const saw = (version: number, answers: number, failures: number, service = "chat") => ({ service, version, answers, failures, ttft: [answers, 0, 0] });
+    traffic.merge(told(() => undefined, { versions: [saw(1, 10, 0), saw(2, 3, 4)] }), 0);
+    traffic.merge(told(() => undefined, { isolate: "two", versions: [saw(2, 1, 1), saw(2, 9, 9, "other")] }), 0);
+    expect(traffic.versions("chat").map(({ version, answers, failures, ttft }) => [version, answers, failures, ttft[0], ttft.length])).toEqual([[1, 10, 0, 10, digestBoundsMs.ttft.length + 1], [2, 4, 5, 4, digestBoundsMs.ttft.length + 1]]);
+    for (let version = 3; version < 9; version++) traffic.merge(told(() => undefined, { versions: [saw(version, 1, 0)] }), 0);
+    expect(traffic.versions("chat").map(({ version }) => version)).toEqual([5, 6, 7, 8]);
+    for (let i = 0; i < 600; i++) traffic.merge(told(() => undefined, { versions: [saw(1, 1, 0, `s${i}`)] }), 0);
+    expect([traffic.versions("chat"), traffic.versions("s599")]).toEqual([[], [expect.objectContaining({ answers: 1 })]]);
+    expect(traffic.versions("none")).toEqual([]);
+  });
+
+  test("demand() adds up one service's upstreams: digests of its own replicas, without what had waited for one", () => {
+    const traffic = full();
+    const lacking = told((tally) => {
+      tally.of("chat", "").add("arrivals", 4);
+      tally.of("chat", "").lack("refused");
+      tally.of("chat", "vendor").lack("spilled");
+      tally.of("chat", "vendor").took("ttft", 40);
+      tally.of("chat", "gpus").took("ttft", 40);
+      tally.of("chat", "gpus").took("ttft", 9_000);
+      tally.of("chat", "gpus").tookHeld(9_000);
+      tally.of("other", "gpus").add("arrivals", 9);
+    }, { isolate: "two", held: [{ service: "chat", count: 2 }, { service: "other", count: 7 }], spilled: [{ service: "chat", count: 5 }] });
+    traffic.merge(lacking, 2_000);
+    const { ttft, itl, ...sums } = traffic.demand("chat", "gpus", 3_000);
+    expect(sums).toEqual({ arrivals: 7, refused: 2, spilled: 2, held: 5, spilledInFlight: 6 });
+    const counted = (counts: readonly number[]): number[] => counts.flatMap((count, bucket) => Array.from({ length: count }, () => bucket));
+    expect([counted(ttft), counted(itl)]).toEqual([[bucketOf(digestBoundsMs.ttft, 40), bucketOf(digestBoundsMs.ttft, 40)], [bucketOf(digestBoundsMs.itl, 9)]]);
+    // the isolate "one" was last heard at 1 s
+    expect(traffic.demand("chat", "gpus", 61_500)).toMatchObject({ arrivals: 7, held: 2, spilledInFlight: 5 });
+    expect(traffic.demand("nobody", "gpus", 3_000)).toMatchObject({ arrivals: 0, held: 0 });
   });
 
   test("understands a router that knows fewer counts, or more", () => {
@@ -75,6 +110,13 @@ describe("Journal", () => {
     expect(journal.after(3, "chat", 10)).toEqual({ next: 3, entries: [] });
     expect(journal.after(0, "chat", 1).entries).toMatchObject([{ action: "place" }]);
     expect(journal.after(0, "other", 10).entries).toEqual([]);
+  });
+
+  test("tells all that a service lacks, of whatever kinds, as one", () => {
+    const journal = new Journal();
+    const lack = (zone: string): Parameters<Journal["unplaced"]>[0][number] => ({ service: "chat", count: 1, reason: `no host in ${zone} is enrolled`, zone });
+    expect([journal.unplaced([lack("a"), lack("b")], 1), journal.unplaced([lack("a"), lack("b")], 2), journal.unplaced([lack("b")], 3)]).toEqual([["chat"], [], ["chat"]]);
+    expect(journal.after(0, "chat", 10).entries.map(({ text: said }) => said)).toEqual(["1 without a host: no host in a is enrolled; 1 without a host: no host in b is enrolled", "1 without a host: no host in b is enrolled"]);
   });
 
   test("is bounded, and its places go on", () => {

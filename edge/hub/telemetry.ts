@@ -1,4 +1,5 @@
-import { breakerStates, cellSize, cellsMax, digestBoundsMs, endings, layout, type BreakerTold, type Told, type TrafficRow } from "../../schema/telemetry.ts";
+import type { Demand, VersionSeen } from "../../schema/scale.ts";
+import { breakerStates, cellSize, cellsMax, digestBoundsMs, endings, lacks, layout, tallies, type BreakerTold, type Told, type TrafficRow, type VersionTold } from "../../schema/telemetry.ts";
 
 /** What status shows is of the last minute, in slots of five seconds. */
 const windowMs = 60_000;
@@ -13,6 +14,11 @@ const bucketsOf = digestBoundsMs.ttft.length + 1;
 /** Endings that are somebody's fault on our side of the client. */
 const faults = ["5xx", "broken"].map((ending) => layout.endings + endings.indexOf(ending as (typeof endings)[number]));
 
+/** Services of which versions are kept at most, and versions of each: the latest. */
+const versionsMax = { services: 500, each: 4 };
+
+const zeros = (length: number): number[] => Array.from({ length }, () => 0);
+
 /** Counts of one service through one upstream, since this Hub began. */
 export interface CountedCell {
   service: string;
@@ -24,6 +30,9 @@ export interface CountedCell {
 export interface Counted {
   cells: CountedCell[];
   inFlight: { service: string; upstream: string; count: number }[];
+  /** Requests that wait for a first replica, and those at a provider for lack of one. */
+  held: { service: string; count: number }[];
+  spilled: { service: string; count: number }[];
   /** How many isolates' breakers are in a state that is not closed. */
   breakers: { service: string; id: string; state: BreakerTold; count: number }[];
   qps: { service: string; replica: string; qps: number }[];
@@ -40,11 +49,13 @@ interface Kept extends CountedCell {
 /** What isolates near a Hub told it. In memory only: counters begin anew with the Hub, which Prometheus takes for what it is. */
 export class Traffic {
   readonly #cells = new Map<string, Kept>();
-  readonly #isolates = new Map<string, { at: number; inFlight: Told["inFlight"]; breakers: Told["breakers"] }>();
+  readonly #isolates = new Map<string, { at: number } & Pick<Told, "inFlight" | "breakers" | "held" | "spilled">>();
   readonly #rates = new Map<string, { service: string; at: number; requests: number; qps: number | undefined }>();
   readonly #decisions = new Map<string, { service: string; action: string; count: number }>();
+  readonly #versions = new Map<string, Map<number, VersionSeen>>();
 
-  merge({ isolate, cells, inFlight, breakers }: Told, now: number): void {
+  merge({ isolate, cells, inFlight, breakers, held, spilled, versions = [] }: Told, now: number): void {
+    for (const row of versions) this.#addVersion(row);
     for (const { service, upstream, counts } of cells) {
       const kept = this.#cell(service, upstream);
       kept.heardAt = now;
@@ -54,8 +65,28 @@ export class Traffic {
       this.#slot(kept, counts, now);
     }
     this.#isolates.delete(isolate);
-    this.#isolates.set(isolate, { at: now, inFlight, breakers });
+    this.#isolates.set(isolate, { at: now, inFlight, breakers, held, spilled });
     if (this.#isolates.size > isolatesMax) this.#isolates.delete(this.#isolates.keys().next().value ?? "");
+  }
+
+  #addVersion({ service, version, answers, failures, ttft }: VersionTold): void {
+    const known = this.#versions.get(service);
+    const rows = known ?? new Map<number, VersionSeen>();
+    // the service that was heard of last is the last to go
+    this.#versions.delete(service);
+    this.#versions.set(service, rows);
+    if (this.#versions.size > versionsMax.services) this.#versions.delete(this.#versions.keys().next().value ?? "");
+    const row = rows.get(version) ?? { version, answers: 0, failures: 0, ttft: zeros(bucketsOf) };
+    row.answers += answers;
+    row.failures += failures;
+    for (let i = 0; i < Math.min(bucketsOf, ttft.length); i++) row.ttft[i] = (row.ttft[i] as number) + (ttft[i] as number);
+    rows.set(version, row);
+    if (rows.size > versionsMax.each) rows.delete(Math.min(...rows.keys()));
+  }
+
+  /** What attempts on each version of a service came to, in sums since this Hub began. */
+  versions(service: string): VersionSeen[] {
+    return [...(this.#versions.get(service)?.values() ?? [])].map((row) => ({ ...row, ttft: [...row.ttft] }));
   }
 
   #cell(service: string, upstream: string): Kept {
@@ -106,6 +137,32 @@ export class Traffic {
     else if (this.#decisions.size < cellsMax.kept) this.#decisions.set(key, { service, action, count: 1 });
   }
 
+  /**
+   * What a service's replicas were asked for, in sums since this Hub began.
+   *
+   * @param own what the service calls its replicas, among its upstreams
+   */
+  demand(service: string, own: string, now: number): Demand {
+    const demand: Demand = { arrivals: 0, refused: 0, spilled: 0, ttft: zeros(digestBoundsMs.ttft.length + 1), itl: zeros(digestBoundsMs.itl.length + 1), held: 0, spilledInFlight: 0 };
+    for (const cell of this.#cells.values()) {
+      if (cell.service !== service) continue;
+      const at = (place: number): number => cell.counts[place] as number;
+      demand.arrivals += at(layout.tallies + tallies.indexOf("arrivals"));
+      demand.refused += at(layout.lacks + lacks.indexOf("refused"));
+      demand.spilled += at(layout.lacks + lacks.indexOf("spilled"));
+      if (cell.upstream !== own) continue;
+      // what had waited for a first replica says nothing of how replicas do
+      for (let i = 0; i < demand.ttft.length; i++) demand.ttft[i] = at(layout.ttft + 1 + i) - at(layout.heldTtft + i);
+      for (let i = 0; i < demand.itl.length; i++) demand.itl[i] = at(layout.itl + 1 + i);
+    }
+    for (const { at, held = [], spilled = [] } of this.#isolates.values()) {
+      if (now - at > gaugeMs) continue;
+      for (const one of held) if (one.service === service) demand.held += one.count;
+      for (const one of spilled) if (one.service === service) demand.spilledInFlight += one.count;
+    }
+    return demand;
+  }
+
   /** The last minute, by service and upstream. @param awakeSince when this Hub began to hear */
   rows(now: number, awakeSince: number): TrafficRow[] {
     const oldest = Math.floor(now / slotMs) - windowMs / slotMs;
@@ -123,7 +180,9 @@ export class Traffic {
     for (const [replica, { at }] of this.#rates) if (now - at > 3 * rateMs) this.#rates.delete(replica);
     const inFlight = new Map<string, Counted["inFlight"][number]>();
     const breakers = new Map<string, Counted["breakers"][number]>();
+    const [held, spilled] = [new Map<string, number>(), new Map<string, number>()];
     for (const told of this.#isolates.values()) {
+      for (const [sum, list = []] of [[held, told.held], [spilled, told.spilled]] as const) for (const { service, count } of list) sum.set(service, count + (sum.get(service) ?? 0));
       for (const { service, upstream, count } of told.inFlight) {
         const key = `${service}\n${upstream}`;
         inFlight.set(key, { service, upstream, count: count + (inFlight.get(key)?.count ?? 0) });
@@ -136,6 +195,8 @@ export class Traffic {
     return {
       cells: [...this.#cells.values()].map(({ service, upstream, counts }) => ({ service, upstream, counts })),
       inFlight: [...inFlight.values()],
+      held: [...held].map(([service, count]) => ({ service, count })),
+      spilled: [...spilled].map(([service, count]) => ({ service, count })),
       breakers: [...breakers.values()].sort((a, b) => breakerStates.indexOf(a.state) - breakerStates.indexOf(b.state)),
       qps: [...this.#rates].flatMap(([replica, { service, qps }]) => (qps === undefined ? [] : [{ service, replica, qps }])),
       decisions: [...this.#decisions.values()],

@@ -1,5 +1,6 @@
 import type { Pool } from "./pool.ts";
 import { PrefixMemory } from "./prefixMemory.ts";
+import { Ramps } from "./ramp.ts";
 import type { RequestFacts } from "./request.ts";
 
 /** A peak fades with this time constant (Linkerd's balancer: `default_rtt`'s decay, 10 s). */
@@ -37,6 +38,8 @@ export interface Seen {
 export class Observed {
   readonly #seen = new Map<string, Seen>();
   readonly prefixes = new PrefixMemory();
+  /** How much of its traffic each new replica takes. */
+  readonly ramps = new Ramps();
   #turns = 0;
   /** The pool that was asked for last, and what is remembered of each of its rows: a pick looks nothing up by name. */
   #among: { pool: Rows; seen: (Seen | undefined)[] } | undefined;
@@ -90,8 +93,10 @@ export class Observed {
     if (request === undefined || seen.waiting.length >= changesMax) return;
     const chain = request.hashed ? request.prefix : [];
     const known = chain.length === 0 ? 0 : (this.prefixes.blocksOf(chain, id, now) / chain.length) * request.promptTokens;
-    seen.waiting.push(request.promptTokens - known);
-    seen.waitingTokens += request.promptTokens - known;
+    const tokens = request.promptTokens - known;
+    seen.waiting.push(tokens);
+    seen.waitingTokens += tokens;
+    if (this.ramps.size > 0) this.ramps.started(id, now, tokens, request.stream);
     this.prefixes.remember(chain, id, now);
   }
 
@@ -104,11 +109,17 @@ export class Observed {
   firstByte(id: string, ttftMs: number, now: number): void {
     const seen = this.#touch(id);
     this.#read(seen);
+    if (this.ramps.size > 0) this.ramps.firstByte(id, ttftMs, seen.inFlight, now);
     const before = fadedTtftMs(seen, now);
     // a peak counts at once; what is better than before moves it as far as the time between the two has let it fade
     const faded = Math.exp(-(now - seen.ttftAt) / decayMs);
     seen.ttftMs = before === undefined || ttftMs >= before ? ttftMs : (seen.ttftMs ?? 0) * faded + ttftMs * (1 - faded);
     seen.ttftAt = now;
+  }
+
+  /** The answer of an attempt came that is not streamed. */
+  answered(id: string, now: number): void {
+    if (this.ramps.size > 0) this.ramps.answered(id, this.inFlight(id), now);
   }
 
   /** An attempt is over, however it ended: once for each `started`. */
@@ -119,12 +130,11 @@ export class Observed {
     note(seen.ends, now);
     // one that ended without a first byte is not read any more either
     while (seen.waiting.length > seen.inFlight) this.#read(seen);
+    if (this.ramps.size > 0) this.ramps.ended(id, seen.inFlight);
   }
 
   /** Attempts sent and not ended. */
-  inFlight(id: string): number {
-    return this.#seen.get(id)?.inFlight ?? 0;
-  }
+  readonly inFlight = (id: string): number => this.#seen.get(id)?.inFlight ?? 0;
 
   /** The peak of lately seen times to the first byte, faded by the time since; undefined where none was seen. */
   ttftMs(id: string, now: number): number | undefined {

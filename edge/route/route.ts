@@ -12,6 +12,7 @@ import { textHash } from "./prefix.ts";
 import type { Match } from "./prefixMemory.ts";
 import type { RequestFacts } from "./request.ts";
 import { scoreCost, scoreKv, scoreLatency, scoreLoad, scorePrefix } from "./score.ts";
+import { bestDrawn, drawnMax, drawVersion, enterDrawn, leaveDrawn, moveNewer, splitOf, type Shares, type Split } from "./shares.ts";
 import { readsPrefix, scorers, weightsOf, type Scorer, type Weights } from "./strategy.ts";
 
 export type { Candidate } from "./candidates.ts";
@@ -44,8 +45,12 @@ export interface RouteFacts {
   observed?: Observed;
   /** Why upstreams may not be used now, by id: its breaker is open, it asked to be left alone, it was tried. */
   blocked?: ReadonlyMap<string, string>;
+  /** Replicas that may take nothing more now, by what they were seen to be able to (`ramp.ts`): as those over their bounds. */
+  full?: ReadonlySet<string>;
   /** The share of its usual traffic that an upstream in slow start may take, 0..1; 1 for all others. */
   pressure?: (id: string) => number;
+  /** While requests are shared among versions: how. Absent: all replicas are alike. */
+  shares?: Shares | undefined;
   /** What a replica's instance can take, relative to others (`instance_aware_least_load`); unknown: 1, as SkyServe has it. */
   capacity?: (replica: SnapshotReplica) => number | undefined;
 }
@@ -71,13 +76,20 @@ function keyOf({ session, account, conversation }: RequestFacts): number {
   return session === undefined ? conversation : textHash(session, textHash(account));
 }
 
+/** The version of a request, while requests are shared among versions. */
+interface Drawn {
+  split: Split;
+  version: number;
+}
+
 /** The rows to weigh: all, or of many a sample, and those where this request is at home or matches. */
-function enterRows(pool: Pool, key: number | undefined, matches: readonly Match[], providers: number, random: Random): void {
+function enterRows(pool: Pool, drawn: Drawn | undefined, key: number | undefined, matches: readonly Match[], providers: number, random: Random): void {
   const { rows, hash, indexOf } = pool;
   const whole = rows.length <= sampleMax;
   const count = whole ? rows.length : sampleMax;
-  field.begin(pool, whole ? 0 : Math.min(rows.length - 1, Math.floor(random() * rows.length)), count, homesMax + matches.length + providers);
+  field.begin(pool, whole ? 0 : Math.min(rows.length - 1, Math.floor(random() * rows.length)), count, homesMax + matches.length + providers + drawnMax);
   if (whole) return;
+  if (drawn !== undefined) enterDrawn(field, drawn.split, drawn.version, random);
   const add = (row: number | undefined): void => {
     if (row !== undefined && field.placeOf(row) < 0) field.add(row);
   };
@@ -86,17 +98,20 @@ function enterRows(pool: Pool, key: number | undefined, matches: readonly Match[
 }
 
 /** Filter replicas and providers, and enter what is known of those that are left. How much each scorer counts for them. */
-function enter({ service, blocked, observed, capacity, request }: RouteFacts, pool: Pool, reasons: Reasons, now: number, random: Random): Weights {
+function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons: Reasons, now: number, random: Random): Weights {
+  const { service, blocked, observed, capacity, request } = facts;
   const { strategy } = service.routing;
   const { rows } = pool;
   reasons.addAll(pool.unusable);
+  if (drawn !== undefined) reasons.addAll(drawn.split.left);
   const session = request?.session !== undefined;
   const matches = request !== undefined && observed !== undefined && !session && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now) : [];
   const key = request !== undefined && (session || strategy === "prefix_affinity") ? keyOf(request) : undefined;
-  enterRows(pool, key, matches, service.providers.length, random);
+  enterRows(pool, drawn, key, matches, service.providers.length, random);
   if (blocked !== undefined) drop(blocked, pool, reasons);
   const weights = weightsOf(strategy, request);
   if (observed !== undefined) field.enterSeen(observed.among(pool), now, weights.latency !== undefined);
+  if (facts.full !== undefined) fill(facts.full, pool);
   for (const { id, blocks, cold } of matches) {
     const row = pool.indexOf.get(id);
     const { length } = (request as RequestFacts).prefix;
@@ -121,6 +136,14 @@ function drop(blocked: ReadonlyMap<string, string>, { indexOf }: Pool, reasons: 
     if (place === none) continue;
     field.remove(place);
     reasons.add(id, why);
+  }
+}
+
+/** Those that may take nothing more are as if they were over their bounds. */
+function fill(full: ReadonlySet<string>, { indexOf }: Pool): void {
+  for (const id of full) {
+    const place = field.placeOf(indexOf.get(id) ?? none);
+    if (place !== none) field.full[place] = 1;
   }
 }
 
@@ -166,7 +189,7 @@ const rankings = new WeakMap<RouteService, Ranks>();
  * The order in which upstreams take over from each other: the fallback chain's; then those it does not name, first those that are no
  * fallback, replicas before providers, providers as the file has them.
  */
-function ranks(service: RouteService): Ranks {
+export function ranks(service: RouteService): Ranks {
   const known = rankings.get(service);
   if (known !== undefined) return known;
   const { routing: { fallbackChain }, replicas, providers } = service;
@@ -271,26 +294,40 @@ function explain(places: readonly number[], parts: readonly Scorer[], pool: Pool
     });
 }
 
+/** Put one before what is at a place of the order; -1: before nothing, where it was. */
+function putFirst(order: number[], one: number, at: number): void {
+  if (one === none || at < 0) return;
+  const known = order.indexOf(one);
+  if (known >= 0) order.splice(known, 1);
+  order.splice(at, 0, one);
+}
+
 /**
  * Filter, score, pick: which upstream takes a request, and which ones take over from it.
  *
  * Those that are no fallback and not over their bounds compete by the service's strategy. Behind the pick come the others in the order of
- * the fallback chain, replicas among themselves by score; replicas over their bounds come last.
+ * the fallback chain, replicas among themselves by score; replicas over their bounds come last. While requests are shared among versions,
+ * one is drawn for each request, and replicas of the others only take over.
  *
  * @param now ms since the epoch; the newest snapshot's time when absent
  */
 export function route(facts: RouteFacts, random: Random, now?: number): Decision {
   const { service } = facts;
   const { strategy } = service.routing;
-  const pool = poolOf(facts.replicas);
+  const split = facts.shares === undefined ? undefined : splitOf(facts.replicas, facts.shares);
+  const drawn = split === undefined ? undefined : { split, version: drawVersion(split, facts.request, random) };
+  const pool = poolOf(split?.rows ?? facts.replicas);
   const at = now ?? pool.takenAt;
   const reasons = new Reasons();
-  const parts = score(enter(facts, pool, reasons, at, random), facts, at);
+  const parts = score(enter(facts, pool, drawn, reasons, at, random), facts, at);
   compete(service);
+  if (drawn !== undefined) leaveDrawn(field, drawn.split, drawn.version);
   const { replicas, size, full, source } = field;
   const saturated = replicas > 0 && allFull(full, replicas);
 
+  if (split !== undefined) moveNewer(field, split, -1);
   const best = bestReplicas(field, replicasMax, random);
+  if (split !== undefined) moveNewer(field, split, 1);
   const providers: number[] = [];
   for (let i = replicas; i < size; i++) providers.push(i);
   const scores = explain([...best.slice(0, scoresMax), ...providers], parts, pool, service);
@@ -301,11 +338,8 @@ export function route(facts: RouteFacts, random: Random, now?: number): Decision
 
   chooseUpstream(service, rank, random);
   const first = pick(facts, pool, random);
-  if (first !== none) {
-    const known = order.indexOf(first);
-    if (known >= 0) order.splice(known, 1);
-    order.unshift(first);
-  }
+  if (drawn !== undefined && (first === none || first >= replicas)) putFirst(order, bestDrawn(field, drawn.split, drawn.version), order.findIndex((place) => place < replicas));
+  if (first !== none) putFirst(order, first, 0);
   const candidates = order.map((place): Candidate => {
     const index = source[place] as number;
     return place < replicas ? replicaCandidate(service, pool.rows[index] as ReplicaRow) : providerCandidate(service.providers[index] as RouteService["providers"][number]);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Fleet, host, task } from "../../test/assignment.ts";
-import type { AssignHost } from "./assign.ts";
+import type { AssignHost } from "./fit.ts";
 
 describe("assign() spreads", () => {
   test("nothing over no hosts, with the reason", () => {
@@ -271,7 +271,7 @@ describe("assign() fits", () => {
   test("an image goes to hosts whose agents know images, and to no other", () => {
     const fleet = new Fleet();
     fleet.hosts = [host("old", { images: false }), host("new", { images: true })];
-    fleet.services = [{ task: task("chat", "d1", { image: "vllm/vllm-openai:v0.32.0" }), count: 2 }];
+    fleet.want(task("chat", "d1", { image: "vllm/vllm-openai:v0.32.0" }), 2);
     fleet.plan();
     expect([fleet.assigned.get("old")?.length ?? 0, fleet.assigned.get("new")?.length]).toEqual([0, 2]);
     fleet.hosts = [host("old", { images: false })];
@@ -305,7 +305,7 @@ describe("assign() fits", () => {
   test("room that one service gives up is another's in the same plan, whichever comes first", () => {
     const fleet = new Fleet().on(host("h1", { gpus: 1 })).want(task("b", "b", { gpus: 1 }), 1);
     fleet.plan();
-    fleet.services = [{ task: task("a", "a", { gpus: 1 }), count: 1 }, { task: task("b", "b", { gpus: 1 }), count: 0 }];
+    fleet.services = [{ service: "a", targets: [{ task: task("a", "a", { gpus: 1 }), count: 1 }] }, { service: "b", targets: [{ task: task("b", "b", { gpus: 1 }), count: 0 }] }];
     expect(fleet.plan().unplaced).toEqual([]);
     expect(fleet.ids()).toEqual({ h1: ["a.local.1"] });
   });

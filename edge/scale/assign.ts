@@ -2,28 +2,22 @@ import { replicaId } from "../../schema/ids.ts";
 import type { AssignedReplica, ReplicaState } from "../../schema/protocol.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { Region } from "../../schema/region.ts";
-import type { Task } from "../../schema/task.ts";
+import { isOfKind, kindInWords, misfit, preferred, type AssignHost, type AssignTask, type FitFacts, type Held, type Where } from "./fit.ts";
+import { keep } from "./keep.ts";
 
-export interface AssignHost {
-  id: string;
-  /** Connected, within its lease, not draining: may be given something new. */
-  usable: boolean;
-  /** It is going: what it has serves on until others are ready in its place, elsewhere. */
-  leaving?: boolean;
-  /** Silent beyond its lease, or revoked: what it had is given to others. */
-  lost: boolean;
-  gpus: number;
-  /** False: its agent is of a protocol that does not know images, and would run the task on the host itself. */
-  images?: boolean;
-}
-
-export interface AssignService {
-  task: Omit<Task, "sealedSecrets">;
-  /** Desired replicas in this region. */
+/** So many replicas of one version in this region, on hosts of this kind. */
+export interface AssignTarget extends Where {
+  task: AssignTask;
   count: number;
 }
 
-export interface AssignFacts {
+export interface AssignService {
+  service: string;
+  /** All that should be of it: what is of none of these digests is old, and rolls away as those of the first one get ready. */
+  targets: readonly AssignTarget[];
+}
+
+export interface AssignFacts extends FitFacts {
   region: Region;
   services: readonly AssignService[];
   hosts: readonly AssignHost[];
@@ -33,48 +27,34 @@ export interface AssignFacts {
   states: ReadonlyMap<string, ReplicaState>;
   /** Replicas that people asked to have replaced. */
   removed: ReadonlySet<string>;
-  /** The tasks of versions that are still running somewhere, by digest. */
-  tasks: ReadonlyMap<string, Omit<Task, "sealedSecrets">>;
   /** The next number of a service; never given twice. */
   nextNumber: (service: string) => number;
 }
 
-export interface Assigned {
-  assigned: Map<string, AssignedReplica[]>;
-  unplaced: { service: string; count: number; reason: string }[];
+/** What of a target has no host. */
+export interface Unplaced extends Where {
+  service: string;
+  count: number;
+  reason: string;
 }
 
-interface Held extends AssignedReplica {
-  host: string;
+export interface Assigned {
+  assigned: Map<string, AssignedReplica[]>;
+  unplaced: Unplaced[];
 }
 
 function isReady(facts: AssignFacts, replica: Held): boolean {
   return facts.states.get(replica.id)?.phase === "ready";
 }
 
+function isGoingOn(facts: AssignFacts, replica: Held): boolean {
+  return !isOver(facts.states.get(replica.id)?.phase ?? "pending");
+}
+
 /** Ended without having failed: its host took it back or its agent left. Another takes its place, under a new number. */
 function hasGone(facts: AssignFacts, replica: Held): boolean {
   const phase = facts.states.get(replica.id)?.phase;
   return phase === "stopped" || phase === "reclaimed";
-}
-
-/** What a replica takes of its host: a fixed port, GPUs. */
-function takes(facts: AssignFacts, replica: AssignedReplica): { port: number | undefined; gpus: number } {
-  const task = facts.tasks.get(replica.digest);
-  return { port: task?.fixedPort, gpus: task?.gpus ?? 0 };
-}
-
-/** Why a task does not fit on a host now; undefined when it does. */
-function misfit(facts: AssignFacts, task: AssignService["task"], host: AssignHost, held: readonly Held[]): string | undefined {
-  if (!host.usable) return host.leaving === true ? "the hosts that are connected are draining" : "no host is connected";
-  if (task.image !== undefined && host.images === false) return "the agents of the hosts that are connected are too old for images: update them";
-  const there = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending"));
-  if (task.fixedPort !== undefined && there.some((one) => takes(facts, one).port === task.fixedPort)) {
-    return `port ${task.fixedPort} is taken on every host: "run" names it; listen on $PORT to have several on one host`;
-  }
-  const used = there.reduce((sum, one) => sum + takes(facts, one).gpus, 0);
-  if (task.gpus > 0 && used + task.gpus > host.gpus) return `no host has ${task.gpus} free GPU${task.gpus === 1 ? "" : "s"}`;
-  return undefined;
 }
 
 /**
@@ -84,7 +64,8 @@ function misfit(facts: AssignFacts, task: AssignService["task"], host: AssignHos
  * which is asked for at once, as in an update. One that failed keeps its place in the count: it was never ready, and
  * another of the same digest would fail as well. An update is rolling: old replicas go as new ones become ready; where the new
  * one cannot fit beside the old one, the old one goes first: one at a time, the next when every new one is ready, and none for a
- * new one that would not fit then either.
+ * new one that would not fit then either. Versions that are wanted side by side are each kept at their count. A ready one whose host is
+ * not of the kind that is wanted any more serves on, as on a leaving host, until another is ready in its place.
  */
 export function assign(facts: AssignFacts): Assigned {
   const lost = new Set(facts.hosts.filter((host) => host.lost).map((host) => host.id));
@@ -94,7 +75,7 @@ export function assign(facts: AssignFacts): Assigned {
     if (lost.has(host) || !known.has(host)) continue;
     for (const replica of replicas) if (!facts.removed.has(replica.id)) held.push({ ...replica, host });
   }
-  const wanted = new Set(facts.services.map(({ task }) => task.service));
+  const wanted = new Set(facts.services.map(({ service }) => service));
   held = held.filter((replica) => wanted.has(replica.service));
 
   // again until nothing changes: what one service gives up is room for another, whichever comes first
@@ -103,7 +84,7 @@ export function assign(facts: AssignFacts): Assigned {
   do {
     before = new Set(held.map(({ id }) => id));
     unplaced = [];
-    for (const { task, count } of facts.services) held = assignService(facts, task, count, held, unplaced);
+    for (const service of facts.services) held = assignService(facts, service, held, unplaced);
   } while (held.length !== before.size || held.some(({ id }) => !before.has(id)));
 
   // in one order, whatever the phases are: a list that says the same is the same
@@ -114,44 +95,66 @@ export function assign(facts: AssignFacts): Assigned {
   return { assigned, unplaced };
 }
 
-function assignService(facts: AssignFacts, task: AssignService["task"], count: number, all: readonly Held[], unplaced: Assigned["unplaced"]): Held[] {
-  const others = all.filter((replica) => replica.service !== task.service);
-  const mine = all.filter((replica) => replica.service === task.service);
+/**
+ * Those that serve least, last: what has ended, then what is not ready, then on hosts that take nothing new, then with fewest requests in
+ * flight, then the newest. (SkyServe's order is by phase, then older versions, then the newest: it does not look at requests.)
+ */
+function byUse(facts: AssignFacts, hosts: ReadonlyMap<string, AssignHost>): (a: Held, b: Held) => number {
+  const phase = (replica: Held): number => (isReady(facts, replica) ? 0 : isGoingOn(facts, replica) ? 1 : 2);
+  const away = (replica: Held): number => (hosts.get(replica.host)?.usable === true ? 0 : 1);
+  const inFlight = (replica: Held): number => facts.states.get(replica.id)?.inFlight ?? 0;
+  return (a, b) => phase(a) - phase(b) || away(a) - away(b) || inFlight(b) - inFlight(a) || a.number - b.number;
+}
+
+function assignService(facts: AssignFacts, { service, targets }: AssignService, all: readonly Held[], unplaced: Unplaced[]): Held[] {
+  const others = all.filter((replica) => replica.service !== service);
   const hosts = new Map(facts.hosts.map((host) => [host.id, host]));
+  const versions = new Map(targets.toReversed().map(({ task: { digest, version } }) => [digest, version]));
   const isStaying = (replica: Held): boolean => hosts.get(replica.host)?.leaving !== true;
   // a config-only change: the same processes under a new version
-  const relabelled = mine.map((replica) => (replica.digest === task.digest ? { ...replica, version: task.version } : replica));
-  const current = relabelled.filter((replica) => replica.digest === task.digest && isStaying(replica) && !hasGone(facts, replica));
-  const old = relabelled.filter((replica) => (replica.digest !== task.digest || !isStaying(replica)) && !isOver(facts.states.get(replica.id)?.phase ?? "pending"));
+  const mine = all.filter((replica) => replica.service === service).map((replica) => ({ ...replica, version: versions.get(replica.digest) ?? replica.version }));
+  const isCurrent = (replica: Held): boolean => versions.has(replica.digest) && isStaying(replica);
+  const order = byUse(facts, hosts);
 
-  // too many: those that serve least go first, then the newest
-  const order = (replica: Held): number => (isReady(facts, replica) ? 0 : isOver(facts.states.get(replica.id)?.phase ?? "pending") ? 2 : 1);
-  const away = (replica: Held): number => (hosts.get(replica.host)?.usable === true ? 0 : 1);
-  const kept = [...current].sort((a, b) => order(a) - order(b) || away(a) - away(b) || a.number - b.number).slice(0, count);
-  const readyNew = kept.filter((replica) => isReady(facts, replica)).length;
-  let keptOld = [...old].sort((a, b) => order(a) - order(b) || a.number - b.number).slice(0, Math.max(0, count - readyNew));
+  const current = mine.filter((replica) => isCurrent(replica) && !hasGone(facts, replica)).sort(order);
+  const { kept, rest } = keep(targets.map(({ task: { digest }, count, zone, spot }) => ({ digest, count, ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }) })), current, (host) => hosts.get(host) ?? {});
 
-  let reason = "no host is enrolled";
-  while (kept.length < count) {
-    const held = [...others, ...keptOld, ...kept];
-    const misfits = facts.hosts.map((host) => ({ host, why: misfit(facts, task, host, held) }));
-    const fits = misfits.filter(({ why }) => why === undefined).map(({ host }) => host);
-    if (fits.length === 0) {
-      const usable = misfits.find(({ host }) => host.usable);
-      reason = (usable ?? misfits[0])?.why ?? reason;
-      const mayGo = keptOld.length > 0 && kept.every((replica) => isReady(facts, replica));
-      // one whose going makes room, the one that serves least: what is on a leaving host makes none
-      const roomy = new Set(facts.hosts.filter((host) => mayGo && misfit(facts, task, host, [...others, ...kept]) === undefined).map(({ id }) => id));
-      const goes = keptOld.findLastIndex((replica) => roomy.has(replica.host));
-      if (goes < 0) break;
-      keptOld = keptOld.filter((_, i) => i !== goes);
-      continue;
-    }
-    const load = (host: AssignHost): number => held.filter((one) => one.host === host.id && one.service === task.service).length * 1000 + held.filter((one) => one.host === host.id).length;
-    const host = fits.reduce((best, one) => (load(one) < load(best) ? one : best));
-    const number = facts.nextNumber(task.service);
-    kept.push({ id: replicaId(task.service, facts.region, number), service: task.service, number, version: task.version, digest: task.digest, host: host.id });
+  // what serves on in place of what is not ready: by digest, that of the first target for those that none wants
+  const [first] = targets;
+  const inPlaceOf = (replica: Held): string | undefined => (versions.has(replica.digest) ? replica.digest : first?.task.digest);
+  const keptOf = (digest: string): Held[] => kept.flatMap((replicas, i) => (targets[i]?.task.digest === digest ? replicas : []));
+  const old = [...mine.filter((replica) => !isCurrent(replica) && isGoingOn(facts, replica)), ...rest.filter((replica) => isReady(facts, replica))].sort(order);
+  let keptOld: Held[] = [];
+  for (const digest of versions.keys()) {
+    const count = targets.reduce((sum, target) => (target.task.digest === digest ? sum + target.count : sum), 0);
+    const ready = keptOf(digest).filter((replica) => isReady(facts, replica)).length;
+    keptOld.push(...old.filter((replica) => inPlaceOf(replica) === digest).slice(0, Math.max(0, count - ready)));
   }
-  if (kept.length < count) unplaced.push({ service: task.service, count: count - kept.length, reason });
-  return [...others, ...keptOld, ...kept];
+
+  for (const [i, { task, count, ...where }] of targets.entries()) {
+    const own = kept[i] as Held[];
+    const possible = facts.hosts.filter((host) => isOfKind(host, where));
+    let reason = facts.hosts.length === 0 ? "no host is enrolled" : `no ${kindInWords(where)} is enrolled`;
+    while (own.length < count) {
+      const held = [...others, ...keptOld, ...kept.flat()];
+      const misfits = possible.map((host) => ({ host, why: misfit(facts, task, host, held) }));
+      const host = preferred(misfits.filter(({ why }) => why === undefined).map((one) => one.host), task, held);
+      if (host === undefined) {
+        const usable = misfits.find((one) => one.host.usable);
+        reason = (usable ?? misfits[0])?.why ?? reason;
+        // one whose going makes room, the one that serves least: what is on a leaving host makes none
+        const mayGo = keptOf(task.digest).every((replica) => isReady(facts, replica)) ? keptOld.filter((replica) => inPlaceOf(replica) === task.digest) : [];
+        const without = held.filter((replica) => !mayGo.includes(replica));
+        const roomy = new Set(possible.filter((one) => mayGo.length > 0 && misfit(facts, task, one, without) === undefined).map(({ id }) => id));
+        const goes = mayGo.findLast((replica) => roomy.has(replica.host));
+        if (goes === undefined) break;
+        keptOld = keptOld.filter((replica) => replica !== goes);
+        continue;
+      }
+      const number = facts.nextNumber(service);
+      own.push({ id: replicaId(service, facts.region, number), service, number, version: task.version, digest: task.digest, host: host.id });
+    }
+    if (own.length < count) unplaced.push({ service, count: count - own.length, reason, ...where });
+  }
+  return [...others, ...keptOld, ...kept.flat()];
 }

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isOver, phases, type Phase } from "../../schema/replica.ts";
 import { Fleet, host, task } from "../../test/assignment.ts";
-import { assign, type Assigned } from "./assign.ts";
+import { assign, type AssignTarget, type Assigned } from "./assign.ts";
 
 // ——— any fleet, any history ———
 
@@ -31,7 +31,7 @@ function live(moves: readonly Move[], look: (fleet: Fleet, placement: Assigned, 
   const fleet = new Fleet();
   for (const { services, hosts, phases: next, remove } of moves) {
     // a digest says what a replica takes: the same digest, the same needs
-    fleet.services = services.map(({ count, digest, gpus, port }, i) => ({ count, task: task(`s${i}`, `s${i}-${digests[digest]}-${gpus}-${port}`, { gpus, ...(port ? { fixedPort: 8080 } : {}) }) }));
+    fleet.services = services.map(({ count, digest, gpus, port }, i) => ({ service: `s${i}`, targets: [{ count, task: task(`s${i}`, `s${i}-${digests[digest]}-${gpus}-${port}`, { gpus, ...(port ? { fixedPort: 8080 } : {}) }) }] }));
     fleet.hosts = hosts.flatMap(({ present, usable, lost, gpus, leaving }, i) => (present ? [host(`h${i}`, { usable: usable && !lost && !leaving, lost, gpus, leaving })] : []));
     fleet.all().forEach(({ id }, i) => {
       const phase = next[i];
@@ -42,6 +42,8 @@ function live(moves: readonly Move[], look: (fleet: Fleet, placement: Assigned, 
     look(fleet, fleet.plan(), before);
   }
 }
+
+const targetsOf = (fleet: Fleet): AssignTarget[] => fleet.services.flatMap(({ targets }) => targets);
 
 describe("assign(), whatever has happened", () => {
   test("is idempotent: placing what was placed changes nothing and gives no number", () => {
@@ -63,7 +65,7 @@ describe("assign(), whatever has happened", () => {
     fc.assert(
       fc.property(history, (moves) => {
         live(moves, (fleet, { unplaced }) => {
-          for (const { task: { service, digest }, count } of fleet.services) {
+          for (const { task: { service, digest }, count } of targetsOf(fleet)) {
             const going = new Set(fleet.hosts.filter((one) => one.leaving === true).flatMap(({ id }) => fleet.assigned.get(id) ?? []));
             const current = fleet.all().filter((one) => one.service === service && one.digest === digest && !going.has(one)).length;
             const missing = unplaced.filter((one) => one.service === service);
@@ -87,7 +89,7 @@ describe("assign(), whatever has happened", () => {
           expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
           for (const { id, service } of all) {
             expect(fleet.removed.has(id)).toBe(false);
-            expect(fleet.services.some((one) => one.task.service === service)).toBe(true);
+            expect(fleet.services.some((one) => one.service === service)).toBe(true);
           }
         });
       }),
@@ -136,7 +138,7 @@ describe("assign(), whatever has happened", () => {
       fc.property(history, (moves) => {
         live(moves, (fleet, { assigned }, before) => {
           const now = new Set([...assigned.values()].flat().map(({ id }) => id));
-          for (const { task: { service, digest }, count } of fleet.services) {
+          for (const { task: { service, digest }, count } of targetsOf(fleet)) {
             if (count === 0) continue;
             const gone = [...before].flatMap(([id, list]) => (fleet.hosts.some((one) => one.id === id && !one.lost) ? list : []))
               .filter((one) => one.service === service && one.digest !== digest && fleet.phases.get(one.id) === "ready" && !fleet.removed.has(one.id) && !now.has(one.id));
@@ -159,7 +161,7 @@ test("assign() takes a ready replica off a leaving host only when as many as are
     fc.property(history, (moves) => {
       live(moves, (fleet, _, before) => {
         const now = new Set(fleet.all().map(({ id }) => id));
-        for (const { task: { service, digest }, count } of fleet.services) {
+        for (const { task: { service, digest }, count } of targetsOf(fleet)) {
           const gone = fleet.hosts.filter((one) => one.leaving === true && !one.lost).flatMap(({ id }) => before.get(id) ?? [])
             .filter((one) => one.service === service && one.digest === digest && fleet.phases.get(one.id) === "ready" && !fleet.removed.has(one.id) && !now.has(one.id));
           const ready = fleet.all().filter((one) => one.service === service && fleet.phases.get(one.id) === "ready").length;

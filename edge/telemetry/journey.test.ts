@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import { routeServiceSchema } from "../../schema/bundle.ts";
 import { FairleadError } from "../../schema/errors.ts";
-import { attemptOutcomes, endings, layout, resumeWays, tallies } from "../../schema/telemetry.ts";
+import { attemptOutcomes, bucketOf, digestBoundsMs, endings, lacks, layout, resumeWays, tallies, versionsToldMax } from "../../schema/telemetry.ts";
 import type { Decision } from "../route/route.ts";
 import { Journey } from "./journey.ts";
 import { Tally } from "./tally.ts";
+import { VersionCounts } from "./versions.ts";
 
 const service = routeServiceSchema.parse({
   name: "chat", version: 1, models: ["chat"], listed: true, createdAt: 0, selfHosted: true, timeouts: { ttftMs: 1, totalMs: 1 }, bodyBytesMax: 1, replicas: { name: "gpus" },
@@ -24,6 +25,7 @@ function told(tally: Tally): Record<string, Record<string, number>> {
     list(layout.attempts, attemptOutcomes);
     list(layout.resumes, resumeWays);
     list(layout.tallies, tallies);
+    list(layout.lacks, lacks);
     for (const digest of ["latency", "ttft"] as const) if ((counts[layout[digest]] ?? 0) > 0) own[digest] = counts[layout[digest]] ?? 0;
   }
   return out;
@@ -88,4 +90,52 @@ test("a request that is stopped after its answer has begun is counted once, as r
   seen.close();
   expect(told(tally)).toMatchObject({ "": { "4xx": 1 }, gpus: { lost: 1, ttft: 30 } });
   expect(told(tally)).toEqual({});
+});
+
+test.each([["no_replica", 503, false, 1], ["saturated", 429, false, 1], ["saturated", 429, true, 0], ["provider_unreachable", 502, false, 0]] as const)("a refusal with %s and %i (its client left: %s) counts %i times as lack of capacity", (code, status, left, lacking) => {
+  const tally = new Tally();
+  new Journey(tally, service, 0).refused([], status, left, 50, code);
+  expect(told(tally)[""]?.["refused"] ?? 0).toBe(lacking);
+  new Journey(tally, { ...service, selfHosted: false }, 0).refused([], status, left, 50, code);
+  expect(told(tally)[""]).not.toHaveProperty("refused");
+});
+
+test.each<[string, typeof replica, { id: string; outcome: "answer" | "throttled"; ms: number }[], boolean, number, number[]]>([
+  ["a provider", vendor, [{ id: "vendor", outcome: "answer", ms: 5 }], true, 1, [0, 1]],
+  ["a provider, and no replica was to", vendor, [{ id: "vendor", outcome: "answer", ms: 5 }], false, 0, [0, 0]],
+  ["a provider, after a replica was at its limit", vendor, [{ id: "chat.local.1", outcome: "throttled", ms: 5 }, { id: "vendor", outcome: "answer", ms: 5 }], false, 1, [0, 0]],
+  ["a replica, in the end", replica, [{ id: "vendor", outcome: "throttled", ms: 5 }, { id: "chat.local.1", outcome: "answer", ms: 5 }], true, 0, [1, 1]],
+])("what is answered by %s counts as spilled once, and leaves the gauge once it is over", (_name, by, attempts, spilled, count, leaves) => {
+  const tally = new Tally();
+  const seen = new Journey(tally, service, 0);
+  let left = 0;
+  if (spilled) seen.spilled(() => (left = 1));
+  seen.began({ attempts, by, status: 200, fallback: true }, decision, true, 30);
+  const atBeginning = left;
+  seen.close();
+  expect([told(tally)[by.upstream]?.["spilled"] ?? 0, atBeginning, left]).toEqual([count, ...leaves]);
+});
+
+test("while requests are shared among versions, each attempt counts for its replica's version, whoever answered", () => {
+  const counts = new VersionCounts();
+  const versions = { of: new Map([["chat.local.1", 1], ["chat.local.2", 2]]), counts };
+  const tally = new Tally();
+  const seen = new Journey(tally, service, 0, versions);
+  seen.began({ attempts: [{ id: "chat.local.2", outcome: "unable", ms: 5 }, { id: "chat.local.2", outcome: "unsent", ms: 1 }, { id: "chat.local.1", outcome: "answer", ms: 42 }, { id: "vendor", outcome: "answer", ms: 3 }], by: replica, status: 200, fallback: false }, decision, false, 60);
+  seen.close();
+  new Journey(tally, service, 0, versions).refused([{ id: "chat.local.2", outcome: "lost", ms: 9 }, { id: "chat.local.2", outcome: "caller", ms: 9 }], 502, false, 9);
+  new Journey(tally, service, 0).refused([{ id: "chat.local.2", outcome: "lost", ms: 9 }], 502, false, 9);
+  const failing = new Journey(tally, service, 0, versions);
+  failing.began({ attempts: [{ id: "chat.local.1", outcome: "answer", ms: 4 }], by: replica, status: 503, fallback: false }, decision, false, 5);
+  failing.close();
+  const told = counts.drain();
+  expect(told.map(({ version, answers, failures }) => [version, answers, failures])).toEqual([[2, 0, 2], [1, 1, 1]]);
+  expect(told[1]?.ttft[bucketOf(digestBoundsMs.ttft, 42)]).toBe(1);
+  expect(counts.drain()).toEqual([]);
+});
+
+test("versions are bounded: what is beyond them is counted nowhere", () => {
+  const counts = new VersionCounts();
+  for (let i = 1; i <= 2 * versionsToldMax; i++) counts.tried(`s${i}`, 1, "answer", 1, 200);
+  expect(counts.drain()).toHaveLength(versionsToldMax);
 });

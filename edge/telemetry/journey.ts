@@ -1,9 +1,17 @@
 import type { RouteService } from "../../schema/bundle.ts";
+import type { ErrorCode } from "../../schema/errors.ts";
 import type { Tried } from "../forward/attempts.ts";
 import type { Failure } from "../forward/outcome.ts";
 import type { Decision } from "../route/route.ts";
 import { endedAt, endingOf, type Counts, type Tally } from "./tally.ts";
 import { countUsage, countUsageAtEnd, type UsageCounts } from "./usage.ts";
+import type { VersionCounts } from "./versions.ts";
+
+/** The versions of a service's replicas, while its requests are shared among them, and where their attempts are counted. */
+export interface Versions {
+  of: ReadonlyMap<string, number>;
+  counts: VersionCounts;
+}
 
 /** Who answered. */
 interface Answerer {
@@ -37,8 +45,12 @@ export class Journey {
   #counts: Counts | undefined;
   #upstream = "";
   #generation = -1;
+  #leave: (() => void) | undefined;
+  #held = false;
+  readonly #versions: Versions | undefined;
 
-  constructor(tally: Tally, service: RouteService, startedAt: number) {
+  constructor(tally: Tally, service: RouteService, startedAt: number, versions?: Versions) {
+    this.#versions = versions;
     this.#tally = tally;
     this.#service = service;
     this.#startedAt = startedAt;
@@ -52,11 +64,23 @@ export class Journey {
     return (this.#counts = this.#tally.of(this.#service.name, upstream));
   }
 
+  /** No replica can take it, and it goes to a provider instead. @param leave called once when it has left there */
+  spilled(leave: () => void): void {
+    this.#leave = leave;
+  }
+
+  /** It has waited for a first replica. */
+  held(): void {
+    this.#held = true;
+  }
+
   /** Nobody answered, or the answer was stopped for the request's sake; what was tried is counted all the same. */
-  refused(attempts: readonly Tried[], status: number, left: boolean, now: number): void {
+  refused(attempts: readonly Tried[], status: number, left: boolean, now: number, code?: ErrorCode): void {
     if (this.#closed) return;
+    this.#leave?.();
     const counts = this.#tally.of(this.#service.name, "");
     counts.ended(left ? endedAt.left : endingOf(status));
+    if (!left && this.#service.selfHosted && (code === "no_replica" || code === "saturated")) counts.lack("refused");
     counts.took("latency", now - this.#startedAt);
     this.#attempts(attempts);
     this.#closed = true;
@@ -71,7 +95,10 @@ export class Journey {
     this.#endedAt = now;
     const counts = this.#of(by.upstream);
     if (streamed) counts.took("ttft", now - this.#startedAt);
+    if (streamed && this.#held) counts.tookHeld(now - this.#startedAt);
     if (fallback) counts.add("fallbacks", 1);
+    if (by.upstream === this.#service.replicas.name) this.#leave?.();
+    else if (this.#leave !== undefined || this.#wasFull(began.attempts)) counts.lack("spilled");
     const [first] = decision.scores;
     // the best of the scores is the pick, but for a tie: then it is looked for
     const score = first?.id === by.id ? first : decision.scores.find(({ id }) => id === by.id);
@@ -101,6 +128,7 @@ export class Journey {
   close({ usage, whole, reattached = 0 }: { usage?: UsageCounts | undefined; whole?: Uint8Array | ArrayBuffer | undefined; reattached?: number } = {}): void {
     if (this.#closed || this.#began === undefined) return;
     this.#closed = true;
+    this.#leave?.();
     const counts = this.#of(this.#by);
     counts.ended(this.#place);
     counts.took("latency", this.#endedAt - this.#startedAt);
@@ -112,13 +140,21 @@ export class Journey {
 
   #attempts(attempts: readonly Tried[]): void {
     for (let i = 0; i < attempts.length; i++) {
-      const { id, outcome, method, hedge } = attempts[i] as Tried;
+      const { id, outcome, method, hedge, ms } = attempts[i] as Tried;
+      const version = this.#versions?.of.get(id);
+      if (version !== undefined) this.#versions?.counts.tried(this.#service.name, version, outcome, ms, this.#began?.by.id === id ? this.#began.status : 200);
       const counts = this.#of(this.#upstreamOf(id));
       counts.attempt(outcome);
       if (hedge === true) counts.add("hedges", 1);
       // one that broke off in the middle had gone on with it all the same
       if (method !== undefined && (outcome === "answer" || outcome === "lost")) counts.resume(method);
     }
+  }
+
+  /** A replica refused it because it was at its limit. */
+  #wasFull(attempts: readonly Tried[]): boolean {
+    if (attempts.length < 2 || !this.#service.selfHosted) return false;
+    return attempts.some(({ id, outcome }) => outcome === "throttled" && this.#upstreamOf(id) === this.#service.replicas.name);
   }
 
   #upstreamOf(id: string): string {

@@ -3,7 +3,7 @@ import { bucketOf, cellSize, cellsMax, digestBoundsMs, digests, endings, layout,
 import { endedAt, endingOf, Tally } from "./tally.ts";
 
 test("no two counts share a place, and all have one", () => {
-  const sizes = { endings: endings.length, attempts: 11, resumes: 4, tallies: tallies.length, latency: 16, ttft: 20, itl: 18 };
+  const sizes = { endings: endings.length, attempts: 11, resumes: 4, tallies: tallies.length, latency: 16, ttft: 20, itl: 18, lacks: 2, heldTtft: 19 };
   let place = 0;
   for (const [name, size] of Object.entries(sizes)) {
     expect([name, layout[name as keyof typeof layout]]).toEqual([name, place]);

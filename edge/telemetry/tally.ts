@@ -1,4 +1,4 @@
-import { attemptOutcomes, bucketOf, cellSize, cellsMax, digestBoundsMs, layout, resumeWays, tallies, type Cell, type Digest } from "../../schema/telemetry.ts";
+import { attemptOutcomes, bucketOf, cellSize, cellsMax, digestBoundsMs, lacks, layout, resumeWays, tallies, type Cell, type Digest, type Lack } from "../../schema/telemetry.ts";
 
 /** Where an attempt of each outcome is counted. */
 const attemptAt = new Map<string, number>(attemptOutcomes.map((outcome, i) => [outcome, layout.attempts + i]));
@@ -33,6 +33,10 @@ export class Counts {
     this.at[place] = (this.at[place] as number) + count;
   }
 
+  lack(lack: Lack): void {
+    this.ended(layout.lacks + lacks.indexOf(lack));
+  }
+
   attempt(outcome: string): void {
     const place = attemptAt.get(outcome);
     if (place !== undefined) this.ended(place);
@@ -52,6 +56,11 @@ export class Counts {
     this.at[from] = (this.at[from] as number) + Math.round(time);
     const bucket = from + 1 + bucketOf(digestBoundsMs[digest], time);
     this.at[bucket] = (this.at[bucket] as number) + 1;
+  }
+
+  /** The time to the first token of a request that had waited for a first replica, which `took` counts too. */
+  tookHeld(ms: number): void {
+    this.ended(layout.heldTtft + bucketOf(digestBoundsMs.ttft, ms));
   }
 }
 

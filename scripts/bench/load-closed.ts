@@ -24,7 +24,9 @@ export async function runClosed(job: ClosedJob): Promise<ClosedResult> {
   let errors = 0;
   let left = job.requests ?? Number.POSITIVE_INFINITY;
   const startMs = performance.now();
-  const endMs = startMs + (job.seconds ?? Number.POSITIVE_INFINITY) * 1_000;
+  let endMs = startMs + (job.seconds ?? Number.POSITIVE_INFINITY) * 1_000;
+  // told to end: what is in flight ends, and what was seen is told
+  process.once("SIGTERM", () => (endMs = 0));
 
   async function connection(): Promise<void> {
     while (left-- > 0) {

@@ -1,4 +1,5 @@
 /** A fleet of engines in virtual time, for `scripts/bench/prefix`. */
+import type { Agenda } from "../../test/sim/agenda.ts";
 
 /** Prompt tokens in a block: as `edge/route/prefix.ts` counts them, 512 bytes at four a token. */
 export const blockTokens = 128;
@@ -31,47 +32,6 @@ interface Queued {
   begins: (hitTokens: number, ttftAt: number) => void;
   ends: (now: number) => void;
 }
-
-/** Work to be done at its time; equal times in the order of their entry. */
-export class Agenda {
-  #heap: { at: number; order: number; work: (now: number) => void }[] = [];
-  #order = 0;
-
-  add(at: number, work: (now: number) => void): void {
-    const heap = this.#heap;
-    const item = { at, order: this.#order++, work };
-    let i = heap.push(item) - 1;
-    while (i > 0) {
-      const up = (i - 1) >> 1;
-      if (!before(item, heap[up] as typeof item)) break;
-      heap[i] = heap[up] as typeof item;
-      i = up;
-    }
-    heap[i] = item;
-  }
-
-  run(): void {
-    const heap = this.#heap;
-    for (let first = heap[0]; first !== undefined; first = heap[0]) {
-      const last = heap.pop() as typeof first;
-      if (heap.length > 0) {
-        let i = 0;
-        for (;;) {
-          let down = 2 * i + 1;
-          if (down >= heap.length) break;
-          if (down + 1 < heap.length && before(heap[down + 1] as typeof first, heap[down] as typeof first)) down++;
-          if (!before(heap[down] as typeof first, last)) break;
-          heap[i] = heap[down] as typeof first;
-          i = down;
-        }
-        heap[i] = last;
-      }
-      first.work(first.at);
-    }
-  }
-}
-
-const before = (a: { at: number; order: number }, b: { at: number; order: number }): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
 /** One engine: a batch of so many, prompts read one after the other, and a cache of blocks of which the least recently used go. */
 export class Engine {

@@ -2,7 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import { seeded } from "../../schema/clock.ts";
-import { Agenda, Engine, type SimRequest } from "./prefix-fleet.ts";
+import { Agenda } from "../../test/sim/agenda.ts";
+import { Engine, type SimRequest } from "./prefix-fleet.ts";
 import { policies, type Policy } from "./prefix-policies.ts";
 import { workloads } from "./prefix-workloads.ts";
 import { quantile } from "./quantile.ts";

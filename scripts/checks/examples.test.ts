@@ -22,3 +22,11 @@ test("there is an example for each engine that the agent knows", () => {
   const named: Record<Engine, string> = { vllm: "vllm", sglang: "sglang", llamacpp: "llamacpp", tgi: "tgi", trtllm: "tensorrt-llm", triton: "triton", ollama: "ollama" };
   expect(engineSchema.options.map((engine) => `${named[engine]}.yaml`).filter((file) => !files.includes(file))).toEqual([]);
 });
+
+test.each<[string, object]>([
+  ["autoscale", { policy: { autoscaler: "adaptive", min: 0, max: 4, targetQps: 4, schedule: [{ min: 1, max: 8 }] }, fromZero: { holdMs: 60_000, fallback: false }, rollout: { mode: "rolling" } }],
+  ["canary", { policy: { autoscaler: "fixed", min: 2 }, rollout: { mode: "canary", steps: [{ share: 0.05 }, { share: 0.25 }, { share: 0.5, forMs: 300_000 }], errorRateMax: 0.02, latencyRatioMax: 1.5 } }],
+  ["spot", { policy: { min: 2, max: 6, overprovision: 1, spot: { baseOnDemand: 1, dynamicOnDemand: true, placer: "spothedge" } }, fromZero: { fallback: true } }],
+])("examples/%s.yaml scales and rolls out as it says", (name, expected) => {
+  expect(parseService(read(`${name}.yaml`), { file: `${name}.yaml` }).service).toMatchObject(expected);
+});

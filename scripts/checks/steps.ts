@@ -36,7 +36,7 @@ function vitest(project: Project, folder: string): Step {
   const read = (): string | undefined => (existsSync(report) ? readFileSync(report, "utf8") : undefined);
   return {
     name: project,
-    command: ["vitest", "run", "--project", project, "--passWithNoTests", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
+    command: ["vitest", "run", "--project", project === "unit" ? "unit*" : project, "--passWithNoTests", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
     count: (exitCode) => countVitest(read(), exitCode),
     skipped: () => skippedIn(read()),
   };

@@ -2,7 +2,7 @@ import router from "../../edge/router.ts";
 import fleet from "../../edge/fleet.ts";
 import type { FleetEnv, RouterEnv } from "../../edge/env.ts";
 
-export { Hub, Relay } from "../../edge/fleet.ts";
+export { Hub, Relay, Scaler } from "../../edge/fleet.ts";
 
 /** Both Workers behind one door: agents' paths go to the fleet, the rest to the router. */
 export default {

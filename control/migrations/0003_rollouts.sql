@@ -1,0 +1,2 @@
+ALTER TABLE `services` ADD `previous` text;--> statement-breakpoint
+ALTER TABLE `services` ADD `mode` text;

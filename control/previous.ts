@@ -1,0 +1,26 @@
+import type { RegionStatus, ScaleStatus } from "../schema/snapshot.ts";
+import type { PreviousVersion, ServiceRow } from "../schema/tables.ts";
+
+/** What a service's Scaler said last, as far as the regions heard of it. */
+export function scaleOf(service: string, regions: readonly RegionStatus[]): ScaleStatus | undefined {
+  const all = regions.flatMap(({ scales = [] }) => scales).filter((scale) => scale.service === service);
+  const saidAt = ({ decisions }: ScaleStatus): number => decisions.at(-1)?.at ?? 0;
+  return all.reduce<ScaleStatus | undefined>((best, one) => (best === undefined || one.version > best.version || (one.version === best.version && saidAt(one) > saidAt(best)) ? one : best), undefined);
+}
+
+/**
+ * Whether all of a service runs its configured version, for what is known: a service without a Scaler rolls by itself, and one whose Scaler has
+ * not seen the version yet is on its way.
+ */
+function isWhole({ version }: Pick<ServiceRow, "version">, scale: ScaleStatus | undefined): boolean {
+  if (scale === undefined) return true;
+  const { rollout } = scale;
+  return scale.version === version && (rollout === undefined || (rollout.state === "done" && rollout.shares === undefined));
+}
+
+/** What a new version replaces, and may go back to: the version before it, or while that is on its way itself, the last one that was whole. */
+export function previousOf(before: Pick<ServiceRow, "version" | "spec" | "secrets" | "signed" | "previous">, scale: ScaleStatus | undefined): PreviousVersion | null {
+  const { version, spec: { task }, secrets, signed } = before;
+  if (!isWhole(before, scale)) return before.previous;
+  return task === undefined ? null : { version, task, secrets, signed };
+}

@@ -1,0 +1,76 @@
+import type { Bundle } from "../../schema/bundle.ts";
+import type { Desire, ScaleDecision, ServiceScale } from "../../schema/scale.ts";
+import type { ScaleStatus } from "../../schema/snapshot.ts";
+import { Desires, unseen } from "./desires.ts";
+
+/** A Scaler that has not asked for so long has no clock running. */
+const asleepMs = 5_000;
+
+export interface ScalingOptions {
+  kv: DurableObjectStorage["kv"];
+  /** Have a service's Scaler look. */
+  wake: (service: string) => Promise<void>;
+  waitUntil: (work: Promise<unknown>) => void;
+}
+
+/** A Hub's part in scaling: what Scalers want, and who has to be woken. */
+export class Scaling {
+  readonly desires: Desires;
+  readonly #options: ScalingOptions;
+  /** When each service's Scaler asked last: one that asks needs no waking. */
+  readonly #asked = new Map<string, number>();
+
+  constructor(options: ScalingOptions) {
+    this.#options = options;
+    this.desires = new Desires(options.kv);
+  }
+
+  /** A bundle was taken over: services that are gone are forgotten, and Scalers hear of what is new to them. */
+  published(bundle: Bundle): void {
+    this.desires.keepOnly(new Set(bundle.fleet.services.map(({ task }) => task.service)));
+    for (const service of unseen(bundle, this.desires)) this.wake(service);
+  }
+
+  /** A Scaler asks. */
+  asked(service: string, now: number): void {
+    this.#asked.set(service, now);
+  }
+
+  /** Take over what a Scaler wants. @returns the decisions that are new; undefined when it is late or repeated, or of a service that is gone */
+  take(desire: Desire, bundle: Bundle | undefined): ScaleDecision[] | undefined {
+    if (bundle === undefined || bundle.fleet.services.every(({ task }) => task.service !== desire.service)) return undefined;
+    const told = this.desires.of(desire.service)?.decisions.at(-1)?.at ?? 0;
+    return this.desires.take(desire) ? desire.decisions.filter(({ at }) => at > told) : undefined;
+  }
+
+  /** A Hub need not know what comes of it: what was missed is seen at the next look. */
+  wake(service: string): void {
+    const { wake, waitUntil } = this.#options;
+    waitUntil(wake(service).catch((error: unknown) => console.warn(JSON.stringify({ message: "a scaler was not woken", service, error: String(error) }))));
+  }
+
+  /** Requests come to services whose Scalers sleep. */
+  wakeFor(services: Iterable<string>, bundle: Bundle | undefined, now: number): void {
+    for (const service of services) {
+      const policy = bundle?.fleet.services.find(({ task }) => task.service === service)?.policy;
+      if (policy === undefined || policy.autoscaler === "fixed" || now - (this.#asked.get(service) ?? 0) < asleepMs) continue;
+      this.#asked.set(service, now);
+      this.wake(service);
+    }
+  }
+
+  /** A request finds no replica ready: its service's Scaler looks now. */
+  wanted(service: string, bundle: Bundle | undefined): void {
+    if (bundle?.fleet.services.some(({ task, policy }) => task.service === service && policy !== undefined) === true) this.wake(service);
+  }
+
+  /** For isolates. */
+  scales(): ServiceScale[] {
+    return this.desires.scales();
+  }
+
+  /** For people. */
+  status(): ScaleStatus[] {
+    return this.desires.all().map(({ service, version, desired, rollout, decisions }) => ({ service, version, desired, decisions, ...(rollout === undefined ? {} : { rollout }) }));
+  }
+}

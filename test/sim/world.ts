@@ -1,0 +1,62 @@
+import type { Replica } from "../../agent/replica.ts";
+import type { Reassigned } from "../../edge/hub/assignments.ts";
+import type { Bundle, RouteService } from "../../schema/bundle.ts";
+import type { Random } from "../../schema/clock.ts";
+import type { Region } from "../../schema/region.ts";
+import type { Desire } from "../../schema/scale.ts";
+import type { Agenda } from "./agenda.ts";
+import type { SimAgent, SimHost } from "./agent.ts";
+import type { Channel } from "./channel.ts";
+import type { EngineModel } from "./engine.ts";
+import type { SimHub } from "./hub.ts";
+import type { SimScaler } from "./scaler.ts";
+import type { Tally } from "./tally.ts";
+
+/** How one version of a service differs from the others. */
+export interface SimVersion {
+  /** It never answers its readiness probe. */
+  neverReady?: boolean;
+  /** Share of its attempts that fail. */
+  failures?: number;
+}
+
+/** A service of the world, beside what its bundle says. */
+export interface SimService {
+  name: string;
+  /** Of one replica. */
+  engine: EngineModel;
+  coldStartMs: { p50: number; p95: number };
+  route: RouteService;
+  /** What its providers are like; they are all alike. */
+  provider?: { ttftMs: { p50: number; p95: number }; tpotMs: number };
+  /** By their number. */
+  versions?: Record<number, SimVersion>;
+}
+
+/** What the parts of a world have of each other. */
+export interface World {
+  readonly agenda: Agenda;
+  readonly random: Random;
+  readonly channel: Channel;
+  readonly services: readonly SimService[];
+  readonly tally: Tally;
+  readonly hubs: readonly SimHub[];
+  /** What control published last. */
+  readonly bundle: Bundle;
+  scaler(service: string): SimScaler;
+  service(name: string): SimService;
+  agent(id: string): SimAgent;
+  /** Nothing gets through between this host and its Hub. */
+  isCut(host: string): boolean;
+  /** A replica's phase has changed. */
+  phase(replica: Replica, host: SimHost, now: number): void;
+  /** A replica held its GPUs for so long. */
+  held(service: string, host: SimHost, ms: number): void;
+  /** A Hub has changed what should be where. */
+  placed(hub: SimHub, reassigned: readonly Reassigned[], now: number): void;
+  /** A Scaler wants something else than before. */
+  desired(desire: Desire, before: Desire | undefined, now: number): void;
+}
+
+/** One way between two regions: within one, and across an ocean (Cloudflare's own figures are not better than ±50 %; half of usual round trips). */
+export const hopMs = (from: Region, to: Region): number => (from === to ? 8 : 45);
