@@ -1,5 +1,6 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
+import { gpusOn } from "../schema/accelerator.ts";
 import { systemClock } from "../schema/clock.ts";
 import type { Readings } from "../schema/readings.ts";
 import type { Assign } from "../schema/protocol.ts";
@@ -65,7 +66,9 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       for (const task of assign.tasks) if (task.sealedSecrets !== undefined) openSecrets(task).catch(() => undefined);
       const judged = await trust.judge(assign);
       generation = assign.generation;
-      replicas.apply(judged);
+      // how many GPUs a replica takes may depend on what they are; a template's owner has said how many
+      const tasks = judged.assign.tasks.map((task) => (task.template === undefined ? { ...task, gpus: gpusOn(task, kind.now.accelerator) } : task));
+      replicas.apply({ ...judged, assign: { ...judged.assign, tasks } });
       link.changed();
     } catch (error) {
       log.error("an assignment could not be judged, the one before stays", { problem: error instanceof Error ? error.message : String(error) });

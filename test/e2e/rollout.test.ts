@@ -49,7 +49,7 @@ test("a canary that fails its requests is taken back by itself, and no client he
 
 test("a version that never gets ready takes no request, is not tried for ever, and is taken back", { timeout: 60_000 }, async () => {
   const asking = load(world, 2);
-  await world.apply(model, version("--ttft 20ms").replace(/^run: .*$/m, "run: exit 3"));
+  await world.apply(model, version("--ttft 20ms").replace(/^run: .*$/m, "run: test $PORT = 0"));
   await until("the rollback", 40_000, async () => (await service())?.rollout?.state === "rolled_back");
   await until("version 3 everywhere", 20_000, () => isAll(3));
   expect(await asking.stop()).toMatchObject({ errors: 0 });
