@@ -460,6 +460,7 @@ export class Hub extends DurableObject<FleetEnv> {
     if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
     const { reassigned, unplaced } = this.#assignments.plan(this.#planFacts(bundle, now), now);
     this.#unplaced = unplaced;
+    this.#scaling.changed(now);
     for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
     for (const { host, name, before, after } of reassigned) {
       for (const change of changesOf(before, after, name, now)) {
