@@ -12,7 +12,7 @@ import type { Desire, RegionFacts, ServiceScale } from "../../schema/scale.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
 import { Store } from "./store.ts";
 import { Sums, type Told } from "./sums.ts";
-import type { World } from "./world.ts";
+import type { HubPart, World } from "./world.ts";
 
 /** What a Hub forgets when it is put away. */
 interface Waking {
@@ -34,7 +34,7 @@ interface Waking {
  * A region's Hub: the real roster, losses, assignments, desires and facts on a storage in memory, with links made up. What the Durable
  * Object does with them (`edge/hub/hub.ts`), in the same order.
  */
-export class SimHub {
+export class SimHub implements HubPart {
   readonly region: Region;
   readonly #world: World;
   readonly #store = new Store();
@@ -57,16 +57,13 @@ export class SimHub {
       rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: now, relays: row.relays } : row.gone, readings: undefined });
       if (row.linkUp) unheard.add(row.id);
     }
-    const wake = (service: string): Promise<void> => {
-      this.#world.channel.call(() => this.#world.scaler(service).wake());
-      return Promise.resolve();
-    };
+    const wake = (service: string): void => this.#world.channel.call(() => this.#world.scaler(service).wake());
     const reclaims: readonly Reclaimed[] | undefined = kv.get("reclaims");
     return {
       since: now, stamp: `${this.region} ${++this.#wakings}`, rows, unheard, links: new Map(),
       losses: new Losses(now, kv.get("brake")),
       assignments: new Assignments(kv),
-      scaling: new Scaling({ kv, wake, waitUntil: () => undefined }),
+      scaling: new Scaling({ kv, wake }),
       reclaims: reclaims ?? [],
       sums: new Map(), unplaced: [],
     };
