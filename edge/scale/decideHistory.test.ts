@@ -49,7 +49,7 @@ describe("decide(), whatever has happened", () => {
         ({ state } = decision);
         now += look.waitMs;
       }
-    }), { numRuns: 500 });
+    }), { numRuns: 300 });
   });
 
   test("asked again at the same time it wants the same, with its memory gone through JSON", () => {
@@ -67,7 +67,7 @@ describe("decide(), whatever has happened", () => {
         state = again.state;
         now += look.waitMs;
       }
-    }), { numRuns: 500 });
+    }), { numRuns: 300 });
   });
 
   test("removes none while hosts are lost, a region is not heard or starts fail, but for what is beyond the bounds", () => {
@@ -114,7 +114,7 @@ function shown(perS: (second: number) => number): (second: number, desired: numb
 
 const figures = { targetQps: each / lastsS, targetConcurrency: each, min: 1, max: 30 };
 /** Of each, how long after a change it says the last new number: its windows and delays. */
-const settlesS: Record<Exclude<Autoscaler, "fixed">, number> = { adaptive: 900, request_rate: 1300, instance_aware: 1300, queue_length: 3600, concurrency: 200, slo: 3600 };
+const settlesS: Record<Exclude<Autoscaler, "fixed">, number> = { adaptive: 900, request_rate: 1300, instance_aware: 1300, queue_length: 5400, concurrency: 200, slo: 5400 };
 
 function scaling(autoscaler: Autoscaler): ScalePolicy {
   return policy({ autoscaler, ...figures, ...(autoscaler === "instance_aware" ? { targetQps: { L4: each / lastsS } } : {}), ...(autoscaler === "slo" ? { slo: { ttftMs: 1000, percentile: 0.95 } } : {}) });
