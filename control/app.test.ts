@@ -8,7 +8,7 @@ import { keyDigest, keyId, newKey, pepperKey } from "../schema/key.ts";
 import { enrolText, rotateText } from "../schema/protocol.ts";
 import { toBase64 } from "../schema/seal.ts";
 import type { RolloutStatus } from "../schema/scale.ts";
-import type { ScaleStatus, StatusReplica } from "../schema/snapshot.ts";
+import type { RegionStatus, ScaleStatus, StatusReplica } from "../schema/snapshot.ts";
 import { createApp } from "./app.ts";
 import { openDatabase, type Database } from "./db.ts";
 import { connectEdge } from "./edge.ts";
@@ -228,6 +228,21 @@ describe("the version before", () => {
     else told(scale);
     await put("three");
     expect(published()).toMatchObject({ task: { version: 3 }, previous: { task: { version } } });
+  });
+
+  test("is the one that all replicas run, though its Scaler has not said so yet", async () => {
+    await put("one");
+    told({ version: 1 });
+    await put("two");
+    told({ ...rollout(2, "progressing"), desired: 2 });
+    const [region] = edge.regions as RegionStatus[];
+    edge.regions = [{ ...(region as RegionStatus), replicas: [replica(1, { version: 2 }), replica(2, { version: 2 }), replica(3, { phase: "stopped" })] }];
+    await put("three");
+    expect(published()).toMatchObject({ task: { version: 3 }, previous: { task: { version: 2 } } });
+    told({ ...rollout(3, "progressing"), desired: 1 });
+    edge.regions = [{ ...(edge.regions as RegionStatus[])[0] as RegionStatus, replicas: [replica(4, { version: 3 }), replica(1, { version: 2 })] }];
+    await put("four");
+    expect(published()).toMatchObject({ task: { version: 4 }, previous: { task: { version: 2 } } });
   });
 
   test("is not the one that is gone back to, and a change of configuration in the middle keeps it", async () => {

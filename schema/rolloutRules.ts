@@ -6,7 +6,7 @@ export function checkRollout({ rollout }: ServiceYaml, report: Report): void {
   if (rollout == null) return;
   const at = ["service", "rollout"];
   const mode = rollout.mode ?? "rolling";
-  for (const [field, its] of [["steps", "canary"], ["share", "ab"], ["keep", "blue_green"]] as const) {
+  for (const [field, its] of [["steps", "canary"], ["share", "ab"], ["ready_min", "blue_green"], ["keep", "blue_green"]] as const) {
     if (rollout[field] != null && mode !== its) report("warning", [...at, field], `is of mode: ${its}, and the mode is ${mode}`);
   }
   (rollout.steps ?? []).forEach(({ share }, i, steps) => {

@@ -88,6 +88,7 @@ export function rolloutOf({ rollout }: ServiceYaml): RolloutPolicy {
     errorRateMax: rollout?.error_rate_max ?? undefined,
     latencyRatioMax: rollout?.latency_ratio_max ?? undefined,
     requestsMin: rollout?.requests_min ?? undefined,
+    readyMin: rollout?.ready_min ?? undefined,
     keepMs: rollout?.keep ?? undefined,
   });
 }

@@ -65,6 +65,7 @@ export const rolloutYamlSchema = z.strictObject({
   error_rate_max: shareSchema.nullish(),
   latency_ratio_max: z.number().min(1).nullish(),
   requests_min: z.number().int().positive().nullish(),
+  ready_min: z.number().int().positive().nullish(),
   keep: waitSchema.nullish(),
 });
 export type RolloutYaml = z.infer<typeof rolloutYamlSchema>;

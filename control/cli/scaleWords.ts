@@ -57,10 +57,10 @@ export function saidFromZero({ fromZero }: ServiceSpec): Said {
 export function saidRollout({ rollout, task }: ServiceSpec): Said {
   // what an earlier version stored was rolled out one replica after another
   if (rollout === undefined) return task === undefined ? undefined : "rolling";
-  const { mode, steps, share, rollback, errorRateMax, latencyRatioMax, requestsMin, keepMs } = rollout;
+  const { mode, steps, share, rollback, errorRateMax, latencyRatioMax, requestsMin, readyMin, keepMs } = rollout;
   const how = {
     rolling: [],
-    blue_green: [`the old version kept ${formatDuration(keepMs)}`],
+    blue_green: [...(readyMin === undefined ? [] : [`from ${readyMin} ready on`]), `the old version kept ${formatDuration(keepMs)}`],
     canary: [steps.map((step) => `${percent(step.share)} for ${formatDuration(step.forMs)}`).join(", ")],
     ab: [`${percent(share)} for the new version`],
   }[mode];

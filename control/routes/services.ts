@@ -9,7 +9,7 @@ import type { PreviousVersion, ServiceRow } from "../../schema/tables.ts";
 import { check, readBody } from "../body.ts";
 import { change } from "../change.ts";
 import type { Context } from "../context.ts";
-import { previousOf, scaleOf } from "../previous.ts";
+import { previousOf } from "../previous.ts";
 import { deleteService, findService, lastVersion, listServices, modelOwner, saveService } from "../queries/services.ts";
 import { redactYaml } from "../redact.ts";
 import { same } from "../same.ts";
@@ -33,7 +33,7 @@ export function serviceRoutes(context: Context): Hono {
     const signing = offered === undefined ? undefined : await checkOffered(read, secrets, offered);
     const known = await findService(db.rows, name);
     const asked = known?.spec.task === undefined ? undefined : await askEdge(edge);
-    const scale = asked?.reachable === true ? scaleOf(name, asked.regions) : undefined;
+    const regions = asked?.reachable === true ? asked.regions : [];
     const { result, published, refused, reason } = await change(
       context,
       async (rows) => {
@@ -59,7 +59,7 @@ export function serviceRoutes(context: Context): Hono {
         const salt = stays ? oldSalt : offered?.salt;
         const now = clock.now();
         const replaces = before !== undefined && !(await sameTask(before.spec, old, spec, secrets));
-        const previous = before === undefined ? null : await differing(changed ? previousOf(before, scale) : before.previous, name, spec, secrets);
+        const previous = before === undefined ? null : await differing(changed ? previousOf(before, regions) : before.previous, name, spec, secrets);
         await saveService(rows, {
           name,
           version,

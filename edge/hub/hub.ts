@@ -460,6 +460,7 @@ export class Hub extends DurableObject<FleetEnv> {
     if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
     const { reassigned, unplaced } = this.#assignments.plan(this.#planFacts(bundle, now), now);
     this.#unplaced = unplaced;
+    this.#scaling.changed(now);
     for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
     for (const { host, name, before, after } of reassigned) {
       for (const change of changesOf(before, after, name, now)) {
@@ -478,6 +479,8 @@ export class Hub extends DurableObject<FleetEnv> {
     const { brake } = this.#losses;
     const reclaims = brake === undefined ? reclaimsAfter(this.#reclaims, this.#rows, now, this.#awakeSince) : this.#reclaims;
     if (reclaims !== this.#reclaims) this.ctx.storage.kv.put("reclaims", reclaims);
+    // what stands in for a spot replica is to start now, and not at its Scaler's next look
+    if (reclaims.at(-1) !== this.#reclaims.at(-1)) for (const { task, policy } of bundle.fleet.services) if (policy?.spot !== undefined) this.#scaling.wake(task.service);
     this.#reclaims = reclaims;
     return { region: this.#region, bundle, desires: this.#scaling.desires, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined, reclaims: reclaimsByZone(reclaims, now) };
   }

@@ -6,6 +6,9 @@ import { Desires, unseen } from "./desires.ts";
 /** A Scaler that has not asked for so long has no clock running. */
 const asleepMs = 5_000;
 
+/** Between two wakings for the sake of a rollout: replicas get ready together. */
+const changedMs = 500;
+
 export interface ScalingOptions {
   kv: DurableObjectStorage["kv"];
   /** Have a service's Scaler look. */
@@ -54,6 +57,15 @@ export class Scaling {
     for (const service of services) {
       const policy = bundle?.fleet.services.find(({ task }) => task.service === service)?.policy;
       if (policy === undefined || policy.autoscaler === "fixed" || now - (this.#asked.get(service) ?? 0) < asleepMs) continue;
+      this.#asked.set(service, now);
+      this.wake(service);
+    }
+  }
+
+  /** Something of the roster is another: where a rollout is under way, its Scaler looks soon. */
+  changed(now: number): void {
+    for (const { service, rollout } of this.desires.all()) {
+      if (rollout?.state !== "progressing" || now - (this.#asked.get(service) ?? 0) < changedMs) continue;
       this.#asked.set(service, now);
       this.wake(service);
     }

@@ -49,7 +49,7 @@ describe("route() by shares", () => {
 
   test.each(strategies)("holds them by %s", (strategy) => {
     const service = routeServiceSchema.parse({ ...plain, routing: { strategy } });
-    const seen = firsts([...rows(4, 1), ...rows(2, 2, 10)], { 1: 0.9, 2: 0.1 }, { service });
+    const seen = firsts([...rows(4, 1), ...rows(2, 2, 10)], { 1: 0.9, 2: 0.1 }, { service, times: 5_000 });
     expect(Math.abs((seen[2] ?? 0) - 0.1)).toBeLessThan(0.01);
   });
 

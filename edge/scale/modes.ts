@@ -1,6 +1,5 @@
 import type { Now } from "../../schema/clock.ts";
 import type { RolloutPolicy } from "../../schema/policy.ts";
-import { linkTimes } from "../../schema/protocol.ts";
 import type { RolloutStatus, VersionSeen } from "../../schema/scale.ts";
 import { formatDuration } from "../../schema/units.ts";
 import { attemptsOf, seenSince, worse } from "./verdict.ts";
@@ -65,8 +64,8 @@ export interface Stand {
   nextMs: number;
 }
 
-/** Replicas change with heartbeats; nothing is new sooner. */
-export const lookMs = linkTimes.heartbeatMs;
+/** Between two looks at a rollout (facts/routing-and-scaling.md §4: Knative's tick). */
+export const lookMs = 2_000;
 /** Replicas without a place for so long find none by themselves: a host that comes back does so within the lease and an agent's reconnection, 45 s. */
 const placeMs = 60_000;
 

@@ -212,6 +212,15 @@ describe("rollout(), going elsewhere in the middle", () => {
     expect(service.last).toMatchObject({ wanted: [{ ...v1, count: 4 }], status: { state: "rolled_back" } });
   });
 
+  test("a version that control saw whole before its scaler did is the one to go back to", () => {
+    const whole = (): Service => new Service().update(v2, v1).become("b", "ready");
+    const service = whole().update(v3, v2, { mode: "canary" });
+    expect(service.last).toMatchObject({ wanted: [{ ...v2, count: 4 }, { ...v3, count: 1 }], status: { state: "progressing", version: 3, from: 2 } });
+    expect(service.become("c", "failed").look().last).toMatchObject({ wanted: [{ ...v2, count: 4 }], status: { state: "rolled_back", from: 2 } });
+    // the first one's file again is a rollout too, with all its care
+    expect(whole().update({ version: 3, digest: "a" }, v2, { mode: "canary" }).last?.status).toMatchObject({ state: "progressing", step: 1, version: 3, from: 2 });
+  });
+
   test("the same version by another mode: a canary that is to take all at once", () => {
     const service = new Service().update(v2, v1, { mode: "canary" }).become("b", "ready").look(1000);
     service.update({ version: 3, digest: "b" }, v1, { mode: "rolling" });
@@ -319,6 +328,14 @@ describe("rollout(), canary", () => {
   test("what was seen before the step does not count against it", () => {
     const service = new Service().saw(seen(1, 100), seen(2, 0, 500)).update(v2, v1, policy).become("b", "ready").look().saw(seen(1, 200), seen(2, 50, 500)).look(5_000);
     expect(service.last?.status?.state).toBe("progressing");
+  });
+
+  test("no step is taken while a region is not heard", () => {
+    const service = new Service().update(v2, v1, policy).become("b", "ready").look();
+    service.facts = { ...service.facts, partial: true };
+    expect(service.look(600_000).last?.status?.step).toBe(1);
+    service.facts = { ...service.facts, partial: false };
+    expect(service.look().last?.status?.step).toBe(2);
   });
 
   test("a canary that is no longer ready begins its step again", () => {

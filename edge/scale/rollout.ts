@@ -87,7 +87,7 @@ const never = ({ wasReady }: Own): string => (wasReady ? "is no longer ready" : 
  */
 export function rollout(policy: RolloutPolicy, facts: RolloutFacts, before: RolloutState | undefined, now: Now): Rollout {
   const { current, previous, desired, replicas, seen, partial = false } = facts;
-  const stable = before?.stable ?? assumed(facts);
+  const stable = stableOf(facts, before);
   const own = ownOf(replicas, current.digest);
   if (current.digest === stable.digest) return settled(facts, { ...stable, ...current, proven: stable.proven || own.wasReady }, own, before);
 
@@ -116,6 +116,16 @@ export function rollout(policy: RolloutPolicy, facts: RolloutFacts, before: Roll
     return told(before, state, at, { ...place, state: "stuck", reason: `${own.ready} of ${count} replicas of version ${current.version} are ready; ${whyFailed(own.failed)}; it is not tried again` }, "hold");
   }
   return told(before, state, at, { ...place, state: at.over === "share" ? "done" : "progressing", reason: at.reason }, at.over === "share" ? "done" : "rollout");
+}
+
+/** What the service ran when no rollout was under way: by what is remembered, or by control, which may have seen a rollout end first. */
+function stableOf(facts: RolloutFacts, before: RolloutState | undefined): RolloutState["stable"] {
+  const { current, previous, replicas } = facts;
+  if (before === undefined) return assumed(facts);
+  const { stable, coming } = before;
+  if (previous === undefined || previous.digest === stable.digest || previous.digest === current.digest) return stable;
+  const tookOver = previous.digest === coming?.digest || current.digest !== stable.digest;
+  return tookOver ? { ...previous, proven: ownOf(replicas, previous.digest).wasReady } : stable;
 }
 
 /** What the service ran before anyone remembers: the version before, unless the new one has taken its place already. */

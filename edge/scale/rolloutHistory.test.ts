@@ -54,8 +54,10 @@ function live(moves: readonly Move[], look: (lived: Lived) => void): void {
   let done = true;
   let number = 0;
   let now = 1_000_000;
+  let policy = rolloutPolicySchema.parse({});
   for (const one of moves) {
     if (one.publish !== undefined) {
+      policy = rolloutPolicySchema.parse({ mode: one.mode, rollback: one.rollback });
       // control keeps the last one that was whole
       if (done) previous = current;
       current = { version: current.version + 1, digest: digests[one.publish] as string };
@@ -67,7 +69,6 @@ function live(moves: readonly Move[], look: (lived: Lived) => void): void {
     });
     const known = seen.find(({ version }) => version === current.version) ?? { version: current.version, answers: 0, failures: 0, ttft: digestBoundsMs.ttft.map(() => 0) };
     seen = [...seen.filter(({ version }) => version !== current.version), { ...known, answers: known.answers + one.answers, failures: known.failures + one.failures }];
-    const policy = rolloutPolicySchema.parse({ mode: one.mode, rollback: one.rollback });
     const facts: RolloutFacts = { current, previous, desired: one.desired, replicas, seen, partial: one.partial };
     const before = state;
     const at = rollout(policy, facts, before, now);

@@ -20,11 +20,11 @@ async function service(): Promise<StatusAnswer["services"][number] | undefined> 
   const { body } = await world.control("GET", `/v1/status?services=${model}`);
   return (body as unknown as StatusAnswer).services.find(({ name }) => name === model);
 }
-/** Versions that answer, and the rollout's state. */
+/** All replicas are of one version, and its rollout is over. */
 const isAll = async (number: number): Promise<boolean> => {
   const seen = await service();
   const alive = seen?.replicas.filter(({ phase }) => phase !== "failed" && phase !== "stopped") ?? [];
-  return alive.length === 2 && alive.every((replica) => replica.version === number && replica.phase === "ready");
+  return seen?.rollout?.state !== "progressing" && alive.length === 2 && alive.every((replica) => replica.version === number && replica.phase === "ready");
 };
 
 test("a rolling update and a canary, one after the other under load: no request fails", { timeout: 90_000 }, async () => {
@@ -49,7 +49,7 @@ test("a canary that fails its requests is taken back by itself, and no client he
 
 test("a version that never gets ready takes no request, is not tried for ever, and is taken back", { timeout: 60_000 }, async () => {
   const asking = load(world, 2);
-  await world.apply(model, version("--ttft 20ms").replace(/^run: .*$/m, "run: exit 3"));
+  await world.apply(model, version("--ttft 20ms").replace(/^run: .*$/m, "run: test $PORT = 0"));
   await until("the rollback", 40_000, async () => (await service())?.rollout?.state === "rolled_back");
   await until("version 3 everywhere", 20_000, () => isAll(3));
   expect(await asking.stop()).toMatchObject({ errors: 0 });

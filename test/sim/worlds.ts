@@ -1,10 +1,10 @@
 import { seeded, type Random } from "../../schema/clock.ts";
 import type { Region } from "../../schema/region.ts";
-import type { SimHost } from "./agent.ts";
 import { settleMs } from "./checks.ts";
 import { arrivals, stairs } from "./demand.ts";
 import { between, oneOf, whole } from "./draw.ts";
 import type { Fault, ServiceFacts, WorldFacts } from "./simulate.ts";
+import type { SimHost } from "./world.ts";
 
 /** Demand and faults end here. */
 const busyMs = 600_000;
