@@ -24,6 +24,10 @@ describe("parseConfig()", () => {
     });
   });
 
+  test("says what kind of host it is, its price in micro-USD", () => {
+    expect(parseConfig("zone: us-east-1a\nspot: true\naccelerator: A100-80GB\nprice: 3.67", "a.yaml", "/state")).toMatchObject({ zone: "us-east-1a", spot: true, accelerator: "A100-80GB", priceMicroUsd: 3_670_000 });
+  });
+
   test("says where the agent's metrics are, and where a DCGM exporter is", () => {
     expect(parseConfig("metrics: {port: 9464}\ndcgm: {url: http://127.0.0.1:9400/metrics}", "a.yaml", "/state")).toMatchObject({ metricsPort: 9464, dcgmUrl: "http://127.0.0.1:9400/metrics" });
   });
@@ -46,6 +50,11 @@ describe("parseConfig()", () => {
     ["metrics: {port: 70000}", "agent.yaml:1: metrics.port: "],
     ["metrics: {host: 0.0.0.0, port: 9464}", "agent.yaml:1: metrics.host: is not a field"],
     ["dcgm: {url: file:///etc/passwd}", "agent.yaml:1: dcgm.url: is not an http"],
+    ["zone: us east", "agent.yaml:1: zone: is not a zone's name"],
+    ["spot: maybe", "agent.yaml:1: spot: is neither true nor false"],
+    ["accelerator: ''", "agent.yaml:1: accelerator: is not a GPU's name"],
+    ["price: -1", "agent.yaml:1: price: is less than nothing"],
+    ["price: cheap", "agent.yaml:1: price: is not a number of USD per hour"],
     ["a: [1", "agent.yaml:"],
     ["- list", "agent.yaml:1: "],
   ])("names file, line and field of %j", (text, message) => {

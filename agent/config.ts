@@ -1,5 +1,6 @@
 import { isNode, LineCounter, parseDocument, type Document } from "yaml";
 import { z } from "zod";
+import { kindNamePattern } from "../schema/protocol.ts";
 import { parseDuration } from "../schema/units.ts";
 import { executorsSchema, type ExecutorsConfig } from "./executors/config.ts";
 import { levels, type Level } from "./log.ts";
@@ -39,6 +40,11 @@ export interface Config {
   dcgmUrl: string | undefined;
   /** What may be run in besides processes, and what each replica may use at most. */
   executors: ExecutorsConfig;
+  /** What kind of host this is, where that is not to be found out (agent/kind.ts). */
+  zone?: string | undefined;
+  spot?: boolean | undefined;
+  accelerator?: string | undefined;
+  priceMicroUsd?: number | undefined;
   /** The edge may call this host at its gate, beside its data links. */
   direct?: GateConfig | undefined;
 }
@@ -99,6 +105,10 @@ const configSchema = z.strictObject({
   log: z.strictObject({ level: z.enum(levels).default("info") }).default({ level: "info" }),
   metrics: z.strictObject({ port: z.number().int().min(1).max(65_535) }).optional(),
   dcgm: z.strictObject({ url: z.url({ protocol: /^https?$/, error: "is not an http or https address" }) }).optional(),
+  zone: z.string().regex(kindNamePattern, "is not a zone's name: write it as the cloud does, us-east-1a").optional(),
+  spot: z.boolean("is neither true nor false").optional(),
+  accelerator: z.string().regex(kindNamePattern, "is not a GPU's name: write it as SkyPilot does, A100-80GB").optional(),
+  price: z.number("is not a number of USD per hour").nonnegative("is less than nothing").max(1_000_000, "is more than a host costs in an hour, in USD").optional(),
 });
 
 /**
@@ -110,7 +120,7 @@ const configSchema = z.strictObject({
  */
 export function parseConfig(text: string, file: string, stateDefault: string): Config {
   const { value, lineOf: line } = parseYaml(text, file, configSchema, "the agent's configuration");
-  const { state, trust, drain, kill_after, name, fleet_url, relays, templates, operator_keys, override, paths, reclaim, transport, log, metrics, dcgm, executors } = value;
+  const { state, trust, drain, kill_after, name, fleet_url, relays, templates, operator_keys, override, paths, reclaim, transport, log, metrics, dcgm, executors, zone, spot, accelerator, price } = value;
   const trustLine = line(["trust"]);
   return {
     state: state ?? stateDefault,
@@ -130,6 +140,8 @@ export function parseConfig(text: string, file: string, stateDefault: string): C
     metricsPort: metrics?.port,
     dcgmUrl: dcgm?.url,
     executors,
+    zone, spot, accelerator,
+    priceMicroUsd: price === undefined ? undefined : Math.round(price * 1_000_000),
     direct: transport === "relay" ? undefined : transport.direct,
   };
 }

@@ -34,6 +34,10 @@ A configuration, with what is there when a line is absent:
   relays: 2                    # data links; up to 4 on a large host
   transport: relay             # or {direct: {listen: "0.0.0.0:8443", url: "https://gpu7.example.com", tls: {cert: FILE, key: FILE}}}
   reclaim: {cloud: auto}       # whose spot notices are watched: aws, gcp, azure, alibaba, none
+  zone: us-east-1a             # what kind of host this is: the cloud's word, where it is known
+  spot: false                  # it may be taken back at any time
+  accelerator: A100-80GB       # as SkyPilot names it; by what nvidia-smi says
+  price: 3.67                  # USD per hour of the whole host; not known
   log: {level: info}           # debug, info, warn, error
   metrics: {port: 9464}        # the agent's own, on loopback; off when absent
   dcgm: {url: http://127.0.0.1:9400/metrics}   # in place of nvidia-smi

@@ -5,6 +5,7 @@ import { alibaba } from "./reclaim/alibaba.ts";
 import { aws } from "./reclaim/aws.ts";
 import { azure } from "./reclaim/azure.ts";
 import { gcp } from "./reclaim/gcp.ts";
+import { askKind, type CloudKind } from "./reclaim/kind.ts";
 import { planOf, soonest, timeOf, type Answer, type Cloud, type Notice, type Question, type Watch } from "./reclaim/notice.ts";
 import type { Cancel, Timers } from "./timers.ts";
 
@@ -19,6 +20,8 @@ export interface ReclaimOptions {
   baseUrl?: string | undefined;
   /** The notice in force, each time it changes; undefined: there is none any more. */
   onNotice: (notice: Notice | undefined) => void;
+  /** What the cloud says of this machine, once. */
+  onKind?: (kind: CloudKind) => void;
   clock: Clock;
   timers: Timers;
   log: Log;
@@ -39,7 +42,7 @@ const skewMsMin = 5_000;
 const bodyBytesMax = 256 * 1024;
 
 /** Watches what the cloud says of this host's end, until closed. */
-export function watchReclaim({ cloud, baseUrl, onNotice, clock, timers, log, ask = overHttp }: ReclaimOptions): { close(): void } {
+export function watchReclaim({ cloud, baseUrl, onNotice, onKind, clock, timers, log, ask = overHttp }: ReclaimOptions): { close(): void } {
   const closing = new AbortController();
   const notices = new Map<Watch, Notice>();
   let told: Notice | undefined;
@@ -98,6 +101,7 @@ export function watchReclaim({ cloud, baseUrl, onNotice, clock, timers, log, ask
   function begin(name: CloudName): void {
     log.info("spot notices are watched", { cloud: name });
     for (const watch of known[name].watches) follow(known[name], watch);
+    if (onKind !== undefined) void askKind(name, (question) => ask(baseUrl ?? known[name].base, question, closing.signal)).then((kind) => closing.signal.aborted || onKind(kind));
   }
 
   if (cloud === "auto") void detect(0);

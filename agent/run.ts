@@ -1,5 +1,6 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
+import { gpusOn } from "../schema/accelerator.ts";
 import { systemClock } from "../schema/clock.ts";
 import type { Readings } from "../schema/readings.ts";
 import type { Assign } from "../schema/protocol.ts";
@@ -8,6 +9,7 @@ import { readLoads } from "./engine.ts";
 import { hostExecutor } from "./executors/executors.ts";
 import { keepFacts } from "./facts.ts";
 import { heartbeat } from "./heartbeat.ts";
+import { keepKind } from "./kind.ts";
 import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
 import { openLink } from "./link.ts";
 import { serveMetrics } from "./metrics.ts";
@@ -64,7 +66,9 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
       for (const task of assign.tasks) if (task.sealedSecrets !== undefined) openSecrets(task).catch(() => undefined);
       const judged = await trust.judge(assign);
       generation = assign.generation;
-      replicas.apply(judged);
+      // how many GPUs a replica takes may depend on what they are; a template's owner has said how many
+      const tasks = judged.assign.tasks.map((task) => (task.template === undefined ? { ...task, gpus: gpusOn(task, kind.now.accelerator) } : task));
+      replicas.apply({ ...judged, assign: { ...judged.assign, tasks } });
       link.changed();
     } catch (error) {
       log.error("an assignment could not be judged, the one before stays", { problem: error instanceof Error ? error.message : String(error) });
@@ -100,10 +104,14 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     onChange: () => link.changed(),
     onPhase(replica) {
       link.report(replica);
-      if (replica.phase === "ready") loads.look();
+      if (replica.phase === "ready") {
+        kind.ready(replica.digest);
+        loads.look();
+      }
     },
   });
   const host = readHost({ state, dcgmUrl: config.dcgmUrl, clock, timers });
+  const kind = await keepKind({ state, config, gpus: () => host.latest()?.gpus ?? [], onChange: () => link.changed(), log });
   const steadyReadings = (): Readings | undefined => {
     const read = host.latest();
     return read && steady(read);
@@ -118,7 +126,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
   const link = openLink({
     url, host: identity.host, region: identity.region, agentVersion, sign: keys.prove, clock, timers, random, log,
     heartbeat: (epoch) => heartbeat({
-      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: facts.now, trust: config.trust,
+      epoch, generation, relays: relays.open, draining: draining || trust.stopped || reclaim.draining, reclaim: reclaim.notice, replicas: replicas.states(), facts: { ...facts.now, ...kind.now }, trust: config.trust,
       readings: steadyReadings(), ...(gate === undefined ? {} : { direct: { url: gate.url } }),
     }),
     relays: config.relays,
@@ -136,7 +144,7 @@ export async function runAgent(config: Config, log: Log, environment: Readonly<R
     log.error("the agent's metrics are not served", { problem: error.message });
     return undefined;
   });
-  const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onChange: () => link.changed(), clock, timers, log });
+  const reclaim = heedReclaim({ ...config.reclaim, drainMs: config.drainMs, killAfterMs: config.killAfterMs, replicas, onKind: (said) => kind.told(said), onChange: () => link.changed(), clock, timers, log });
   const freshness = keepKeysFresh({ state, clock, timers, random, log });
 
   return {

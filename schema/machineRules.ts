@@ -26,6 +26,7 @@ export function checkMachines(task: TaskYaml, strict: boolean, report: Report): 
     checkPlace(machine, at, strict, report);
     checkAccelerators(machine, at, strict, report);
   });
+  if (strict) refuseTextCounts(task.resources, report);
   const both = machines.findIndex(({ infra, cloud, region, zone }) => infra != null && (cloud ?? region ?? zone) != null);
   if (both !== -1) report("error", ["resources", "infra"], "cannot stand beside cloud, region and zone: it says all three, as in aws/us-east-1/us-east-1a");
 }
@@ -53,7 +54,6 @@ function checkAccelerators({ accelerators, gpus }: ResourceYaml, at: (string | n
   const field = accelerators == null ? "gpus" : "accelerators";
   const named = accelerators ?? gpus;
   if (strict && at.length > 1 && (Array.isArray(named) || entriesOf(named).length > 1)) report("error", [...at, field], "names several within an entry: SkyPilot takes one there");
-  if (strict && typeof named === "object" && named !== null && Object.values(named).some((many) => typeof many === "string") && !Array.isArray(named)) report("error", [...at, field], "must have numbers as counts");
   if (accelerators != null && gpus != null) report("error", [...at, "gpus"], "is another name of accelerators: give one of them");
   for (const entry of entriesOf(named)) {
     const count = entry.split(":").slice(1).at(-1);
@@ -61,11 +61,23 @@ function checkAccelerators({ accelerators, gpus }: ResourceYaml, at: (string | n
   }
 }
 
+/** Overridden or not, SkyPilot wants numbers. */
+function refuseTextCounts(resources: ResourcesYaml | null | undefined, report: Report): void {
+  const { any_of: anyOf, ordered, ...shared } = resources ?? {};
+  for (const { accelerators, gpus } of [shared, ...(anyOf ?? []), ...(ordered ?? [])]) {
+    const named = accelerators ?? gpus ?? {};
+    if (typeof named === "object" && !Array.isArray(named) && Object.values(named).some((many) => typeof many === "string")) report("error", ["resources", "accelerators"], "must have numbers as counts");
+  }
+}
+
 /** `resources:` itself and each entry of its lists, with where it stands. */
 function eachMachine(resources: ResourcesYaml | null | undefined, look: (machine: ResourceYaml, at: (string | number)[]) => void): void {
   if (resources == null) return;
   const { any_of: anyOf, ordered, ...shared } = resources;
-  look(shared, ["resources"]);
+  const entries = [...(anyOf ?? []), ...(ordered ?? [])];
+  // accelerators that every entry has others for are nobody's
+  const { accelerators: _accelerators, gpus: _gpus, ...rest } = shared;
+  look(entries.length > 0 && entries.every((entry) => (entry.accelerators ?? entry.gpus) != null) ? rest : shared, ["resources"]);
   (anyOf ?? []).forEach((machine, i) => look(machine, ["resources", "any_of", i]));
   (ordered ?? []).forEach((machine, i) => look(machine, ["resources", "ordered", i]));
 }

@@ -20,7 +20,7 @@ function warnService(service: ServiceYaml, warn: Warn): void {
   const strategy = service.routing?.strategy;
   if (balancing != null && strategy != null && balancing !== strategy) warn(["service", "load_balancing_policy"], `is ${balancing}, and routing.strategy, ${strategy}, is what counts`);
   if ((strategy ?? balancing) === "instance_aware_least_load") {
-    warn(strategy == null ? ["service", "load_balancing_policy"] : ["service", "routing", "strategy"], "instance_aware_least_load takes all replicas for alike: hosts do not say yet which accelerators they have");
+    warn(strategy == null ? ["service", "load_balancing_policy"] : ["service", "routing", "strategy"], "instance_aware_least_load takes all replicas for alike: routing does not weigh their accelerators yet");
   }
   const { ttft, idle } = service.routing?.timeouts ?? {};
   if (service.load_balancer?.stream_timeout_seconds != null && ttft != null && idle != null) warn(["service", "load_balancer", "stream_timeout_seconds"], "is not used: routing.timeouts says both ttft and idle");
@@ -67,7 +67,7 @@ function warnTask(task: TaskYaml, warn: Warn): void {
   const machines = alternatives(task.resources);
   const ignored = placing.filter((field) => machines.some((machine) => machine[field] != null));
   if (ignored.length > 0) warn(["resources"], `${ignored.join(", ")}: not acted on yet, a replica goes to any host of the fleet with enough GPUs`);
-  if (machines.some((machine) => machine.use_spot === true)) warn(["resources", "use_spot"], "takes spot machines among the hosts that have enrolled, as their agents say; none is rented by itself");
+  if (machines.some((machine) => machine.use_spot === true)) warn(["resources", "use_spot"], "takes those of the enrolled hosts whose agents say that they are spot machines, or any where none says so; none is rented by itself");
   const images = new Set(machines.map((machine) => imageOf(machine)));
   if (machines.some((machine) => machine.image_id != null && imageOf(machine) === undefined)) warn(["resources", "image_id"], "is not acted on: of images, those of containers are, as in docker:vllm/vllm-openai:latest");
   else if (images.size > 1) warn(["resources", "image_id"], `is not the same for all machines; ${[...images].find((image) => image !== undefined)} is used on each host`);

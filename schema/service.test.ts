@@ -283,7 +283,7 @@ describe("parseService() reads", () => {
 describe("parseService() warns of", () => {
   const cases: [string, string, string][] = [
     ["max above min without a target", withService("{replica_policy: {min_replicas: 1, max_replicas: 3}}"), "SkyServe refuses this"],
-    ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: takes spot machines among the hosts that have enrolled"],
+    ["spot", withService("{}", "resources: {use_spot: true}\nrun: a $PORT"), "resources.use_spot: takes those of the enrolled hosts whose agents say that they are spot machines"],
     ["files to mount", withService("{}", "file_mounts: {/a: /b}\nrun: a $PORT"), "file_mounts: is not acted on yet"],
     ["a balancer's timeout that counts for nothing", withService("{load_balancer: {stream_timeout_seconds: 60}, routing: {timeouts: {ttft: 1s, idle: 1s}}}"), "load_balancer.stream_timeout_seconds: is not used: routing.timeouts says both"],
     ["a limit on connecting", withService("{routing: {timeouts: {connect: 1s}}}"), "service.routing.timeouts.connect: is not acted on: the edge's platform opens connections"],

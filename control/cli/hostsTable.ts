@@ -55,10 +55,16 @@ function gpusOf(gpus: readonly GpuReading[] | undefined): string {
   }).join("; ");
 }
 
+/** `us-east-1a, spot, L4, $0.30/h`: what it says of these, in this order. */
+function kindOf({ zone, spot, accelerator, priceMicroUsd }: HostView["kind"] = {}): string {
+  const said = [zone, spot === undefined ? undefined : spot ? "spot" : "on demand", accelerator, priceMicroUsd === undefined ? undefined : `$${(priceMicroUsd / 1_000_000).toFixed(2)}/h`].filter((one) => one !== undefined);
+  return said.length === 0 ? unknown : said.join(", ");
+}
+
 /** Hosts with what they read of themselves, and below them why those that are not simply up are as they are. */
 export function hostsTable(hosts: readonly HostView[], now: Now): string {
-  const head = ["ID", "NAME", "REGION", "STATE", "TRUST", "HEARD", "RELAYS", "GPUS", "LOAD", "MEMORY", "DISK FREE", "AGENT", "PROTOCOL", "GENERATION"];
-  const rows = table(head, hosts.map(({ id, name, region, state, trust, heardAt, relays, readings, agentVersion, protocol, generation, appliedGeneration }) => {
+  const head = ["ID", "NAME", "REGION", "STATE", "TRUST", "HEARD", "RELAYS", "GPUS", "LOAD", "MEMORY", "DISK FREE", "AGENT", "PROTOCOL", "GENERATION", "KIND"];
+  const rows = table(head, hosts.map(({ id, name, region, state, trust, heardAt, relays, readings, agentVersion, protocol, generation, appliedGeneration, kind }) => {
     const host = readings?.host;
     return [
       id, name, region, coloured(state), trust ?? unknown, heardAt ? `${formatDuration(Math.max(0, now - heardAt))} ago` : unknown,
@@ -70,6 +76,7 @@ export function hostsTable(hosts: readonly HostView[], now: Now): string {
       agentVersion ?? unknown, protocol ?? unknown,
       // a host that has not taken over what it was told
       generation === undefined ? unknown : appliedGeneration === generation ? generation : `${appliedGeneration ?? unknown} of ${generation}`,
+      kindOf(kind),
     ];
   }));
   return [rows, ...hosts.flatMap(({ id, name, state, reason }) => (reason === undefined ? [] : [`${name} (${id}) is ${state}: ${reason}`]))].join("\n");

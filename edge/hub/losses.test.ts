@@ -48,6 +48,17 @@ describe("Losses", () => {
     expect(losses.sweep(all, now + 5_000)).toBe(false);
   });
 
+  test("the brake is held from when it was last pressed, whether anything was planned then or not", () => {
+    const losses = new Losses(0, undefined);
+    const gone = [1, 2, 3, 4].map((i) => ({ id: `gone${i}`, service: "chat", gone: true }));
+    expect(losses.press(rows({ id: "a", service: "chat" }, ...gone), now)).toBe(true);
+    // they come back a minute later, one last
+    expect(losses.sweep(rows({ id: "a", service: "chat" }, ...gone), now + 58_000)).toBe(true);
+    const all = new Map([...rows({ id: "a", service: "chat" }, ...gone.slice(0, 1), ...gone.slice(1).map((host) => ({ ...host, gone: false })))].map(([id, row]) => [id, { ...row, heardAt: now + 60_000 }]));
+    expect(losses.press(all, now + 60_000)).toBe(false);
+    expect(losses.brake).toMatchObject({ pressedAt: now + 58_000 });
+  });
+
   test("the brake outlives its Hub", () => {
     const before = { since: now - 20_000, pressedAt: now - 1_000, missing: 6, of: 10 };
     const losses = new Losses(now, before);

@@ -45,7 +45,11 @@ export class Losses {
   sweep(rows: Rows, now: number): boolean {
     if (Math.abs(now - this.#sweptAt) < sweepMs) return false;
     this.#sweptAt = now;
-    return this.#lost(rows, now) !== this.#planned || brake(this.#brake, [...rows.values()].map((row) => ({ missingSince: missing(row, now) })), now)?.since !== this.#brake?.since;
+    const next = brake(this.#brake, [...rows.values()].map((row) => ({ missingSince: missing(row, now) })), now);
+    if (next?.since !== this.#brake?.since) return true;
+    // how long it is held counts from when it was last pressed, not from the last plan
+    this.#brake = next;
+    return this.#lost(rows, now) !== this.#planned;
   }
 
   /**

@@ -32,7 +32,7 @@ describe("rows", () => {
     expect(heartbeat(first, beat({ facts }), now).kind).toBeUndefined();
   });
 
-  test.each([{ zone: "a zone" }, { spot: "yes" }, { accelerator: "" }, { priceMicroUsd: -1 }, { warm: Array.from({ length: 33 }, String) }])("a kind that cannot be understood is not known, and costs no heartbeat: %j", (wrong) => {
+  test.each([{ zone: "a zone" }, { spot: "yes" }, { accelerator: "" }, { priceMicroUsd: -1 }, { warm: Array.from({ length: 33 }, (_, i) => String(i)) }])("a kind that cannot be understood is not known, and costs no heartbeat: %j", (wrong) => {
     const parsed = heartbeatSchema.parse(beat({ facts: { gpus: 4, cpus: 1, memoryBytes: 1, ...(wrong as object) } }));
     expect(parsed.facts).toEqual({ gpus: 4, cpus: 1, memoryBytes: 1 });
   });

@@ -138,7 +138,7 @@ function assignService(facts: AssignFacts, { service, targets }: AssignService, 
     while (own.length < count) {
       const held = [...others, ...keptOld, ...kept.flat()];
       const misfits = possible.map((host) => ({ host, why: misfit(facts, task, host, held) }));
-      const host = preferred(misfits.filter(({ why }) => why === undefined).map((one) => one.host), task, held);
+      const host = preferred(misfits.filter(({ why }) => why === undefined).map((one) => one.host), task, held, (id) => hosts.get(id)?.zone);
       if (host === undefined) {
         const usable = misfits.find((one) => one.host.usable);
         reason = (usable ?? misfits[0])?.why ?? reason;

@@ -210,3 +210,37 @@ describe("assign(), whatever is wanted on whatever kinds", () => {
     }), { numRuns: 500 });
   });
 });
+
+describe("assign() by what a task names", () => {
+  const set = task("chat", "a", { gpus: 8, accelerators: [{ name: "L4", count: 8 }, { name: "A100", count: 1 }] });
+
+  test("GPUs that it names, as many of each as it says; hosts that say nothing by their number", () => {
+    const fleet = new Fleet().on(host("a100", { accelerator: "a100", gpus: 2 }), host("l4", { accelerator: "L4", gpus: 4 }), host("h100", { accelerator: "H100", gpus: 8 }), host("mute", { gpus: 8 })).want(set, 4);
+    expect(fleet.plan().unplaced).toEqual([{ service: "chat", count: 1, reason: "no host has 1 free GPU" }]);
+    expect(fleet.ids()).toEqual({ a100: ["chat.local.1", "chat.local.3"], l4: [], h100: [], mute: ["chat.local.2"] });
+  });
+
+  test("none of the GPUs that it names", () => {
+    expect(new Fleet().on(host("h100", { accelerator: "H100", gpus: 8 })).want(set, 1).plan().unplaced).toEqual([{ service: "chat", count: 1, reason: "no host has L4 or A100" }]);
+  });
+
+  test.each<[string, NonNullable<Parameters<typeof task>[2]>["places"], Parameters<typeof host>[1], string | undefined]>([
+    ["its zone", [{ zone: zone1 }], { zone: zone1 }, undefined],
+    ["another zone", [{ zone: zone1 }], { zone: zone2 }, "no host is in us-east-1a"],
+    ["its region", [{ region: "us-east-1" }], { zone: zone2 }, undefined],
+    ["another region", [{ cloud: "aws", region: "us-west-2" }, { region: "eu-west-1" }], { zone: zone2 }, "no host is in us-west-2 or eu-west-1"],
+    ["a zone that is not known", [{ zone: zone1 }], {}, undefined],
+    ["any zone of a cloud", [{ cloud: "aws" }], { zone: zone2 }, undefined],
+    ["a spot host where none is taken", [{ spot: false }], { spot: true }, "no host is on demand, and the service takes no spot hosts"],
+    ["an on-demand host where spot is wanted: the scaler counts those", [{ spot: true }], { spot: false }, undefined],
+  ])("a host in %s", (_, places, fields, reason) => {
+    const { unplaced } = new Fleet().on(host("h", fields)).want(task("chat", "a", places === undefined ? {} : { places }), 1).plan();
+    expect(unplaced).toEqual(reason === undefined ? [] : [{ service: "chat", count: 1, reason }]);
+  });
+
+  test("spread over zones before hosts", () => {
+    const fleet = new Fleet().on(onDemand("a1"), onDemand("a2"), onDemand("b1", zone2)).want(task("chat", "a"), 2);
+    fleet.plan();
+    expect(fleet.ids()).toEqual({ a1: ["chat.local.1"], a2: [], b1: ["chat.local.2"] });
+  });
+});

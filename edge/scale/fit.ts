@@ -1,3 +1,4 @@
+import { gpusOn, suits } from "../../schema/accelerator.ts";
 import type { AssignedReplica, ReplicaState } from "../../schema/protocol.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { HostKind, Target } from "../../schema/scale.ts";
@@ -47,22 +48,38 @@ export function kindInWords({ zone, spot }: Where): string {
   return `${spot === undefined ? "" : spot ? "spot " : "on-demand "}host${zone === undefined ? "" : ` in ${zone}`}`;
 }
 
-/** What a replica takes of its host: a fixed port, GPUs. */
-function takes(facts: FitFacts, replica: AssignedReplica): { port: number | undefined; gpus: number } {
-  const task = facts.tasks.get(replica.digest);
-  return { port: task?.fixedPort, gpus: task?.gpus ?? 0 };
+/** What replicas that go on take of their host: fixed ports, GPUs. */
+function taken(facts: FitFacts, host: AssignHost, held: readonly Held[]): { ports: Set<number | undefined>; gpus: number } {
+  const tasks = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending")).flatMap(({ digest }) => facts.tasks.get(digest) ?? []);
+  return { ports: new Set(tasks.map(({ fixedPort }) => fixedPort)), gpus: tasks.reduce((sum, task) => sum + gpusOn(task, host.accelerator), 0) };
+}
+
+/**
+ * Why a task may not run on a host, by what it names; undefined when it may. What a host does not say of itself rules nothing out. Of
+ * `spot` only its being forbidden everywhere counts: how many are on spot is the scaler's.
+ */
+function unsuited(task: AssignTask, host: AssignHost): string | undefined {
+  if (!suits(task, host.accelerator)) return `no host has ${(task.accelerators ?? []).map(({ name }) => name).join(" or ")}`;
+  const { places = [] } = task;
+  if (places.length === 0) return undefined;
+  const { zone } = host;
+  const isPlace = ({ region, zone: wanted }: (typeof places)[number]): boolean => zone === undefined || ((wanted === undefined || wanted === zone) && (region === undefined || zone.startsWith(region)));
+  if (!places.some(isPlace)) return `no host is in ${[...new Set(places.map((place) => place.zone ?? place.region ?? place.cloud ?? ""))].join(" or ")}`;
+  return host.spot === true && places.every(({ spot }) => spot === false) ? "no host is on demand, and the service takes no spot hosts" : undefined;
 }
 
 /** Why a task does not fit on a host now; undefined when it does. */
 export function misfit(facts: FitFacts, task: AssignTask, host: AssignHost, held: readonly Held[]): string | undefined {
   if (!host.usable) return host.leaving === true ? "the hosts that are connected are draining" : "no host is connected";
   if (task.image !== undefined && host.images === false) return "the agents of the hosts that are connected are too old for images: update them";
-  const there = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending"));
-  if (task.fixedPort !== undefined && there.some((one) => takes(facts, one).port === task.fixedPort)) {
+  const why = unsuited(task, host);
+  if (why !== undefined) return why;
+  const { ports, gpus: used } = taken(facts, host, held);
+  if (task.fixedPort !== undefined && ports.has(task.fixedPort)) {
     return `port ${task.fixedPort} is taken on every host: "run" names it; listen on $PORT to have several on one host`;
   }
-  const used = there.reduce((sum, one) => sum + takes(facts, one).gpus, 0);
-  if (task.gpus > 0 && used + task.gpus > host.gpus) return `no host has ${task.gpus} free GPU${task.gpus === 1 ? "" : "s"}`;
+  const gpus = gpusOn(task, host.accelerator);
+  if (gpus > 0 && used + gpus > host.gpus) return `no host has ${gpus} free GPU${gpus === 1 ? "" : "s"}`;
   return undefined;
 }
 
@@ -73,29 +90,33 @@ export const roomMax = 1000;
 export function room(facts: FitFacts, task: AssignTask, host: AssignHost, held: readonly Held[]): number {
   if (misfit(facts, task, host, held) !== undefined) return 0;
   if (task.fixedPort !== undefined) return 1;
-  if (task.gpus === 0) return roomMax;
-  const there = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending"));
-  return Math.min(roomMax, Math.floor((host.gpus - there.reduce((sum, one) => sum + takes(facts, one).gpus, 0)) / task.gpus));
+  const gpus = gpusOn(task, host.accelerator);
+  return gpus === 0 ? roomMax : Math.min(roomMax, Math.floor((host.gpus - taken(facts, host, held).gpus) / gpus));
 }
 
 /**
  * The host that a new replica had better have, of those on which it fits; the first of equals.
  *
  * Not all of a service on one host, then where its weights are near, then where fewer hosts were reclaimed, then what costs less
- * (what says no price is there anyway), then where least is.
+ * (what says no price is there anyway), then in the zone and on the host where least is.
  */
-export function preferred(fits: readonly AssignHost[], task: AssignTask, held: readonly Held[]): AssignHost | undefined {
+export function preferred(fits: readonly AssignHost[], task: AssignTask, held: readonly Held[], zoneOf: (host: string) => string | undefined = () => undefined): AssignHost | undefined {
   const all = new Map<string, number>();
   const mine = new Map<string, number>();
+  const zones = new Map<string, number>();
   for (const { host, service } of held) {
     all.set(host, (all.get(host) ?? 0) + 1);
-    if (service === task.service) mine.set(host, (mine.get(host) ?? 0) + 1);
+    if (service !== task.service) continue;
+    mine.set(host, (mine.get(host) ?? 0) + 1);
+    const zone = zoneOf(host);
+    if (zone !== undefined) zones.set(zone, (zones.get(zone) ?? 0) + 1);
   }
-  const merits = ({ id, warm, reclaims, priceMicroUsd, gpus }: AssignHost): number[] => [
+  const merits = ({ id, zone, warm, reclaims, priceMicroUsd, gpus }: AssignHost): number[] => [
     mine.size === 1 && mine.has(id) ? 1 : 0,
     warm?.has(task.digest) === true ? 0 : 1,
     reclaims ?? 0,
     (priceMicroUsd ?? 0) / Math.max(1, gpus),
+    zone === undefined ? 0 : (zones.get(zone) ?? 0),
     mine.get(id) ?? 0,
     all.get(id) ?? 0,
   ];

@@ -32,6 +32,9 @@ export interface Looked {
 
 const rolling = rolloutPolicySchema.parse({});
 
+/** Between two looks at most while replicas are wanted on spot hosts: as often as SkyServe decides (facts/routing-and-scaling.md §4). */
+const spotMs = 20_000;
+
 /** Between two looks while a Hub did not answer. */
 export const retryMs = 2_000;
 
@@ -76,7 +79,7 @@ export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonl
   const latest = next ?? kept.desire;
   const desire = latest !== undefined && isNews ? { ...latest, generation } : latest;
   const behind = regions.filter((region) => (facts.find((one) => one.region === region)?.generation ?? 0) < (desire?.generation ?? 0));
-  const waits = [isAtRest(policy, decided, signals) ? decided.state.bounds.until - now : decided.nextMs, rolled.nextMs, facts.length < regions.length ? retryMs : undefined].filter((ms): ms is number => ms !== undefined && Number.isFinite(ms));
+  const waits = [isAtRest(policy, decided, signals) ? decided.state.bounds.until - now : decided.nextMs, rolled.nextMs, policy.spot === undefined ? undefined : spotMs, facts.length < regions.length ? retryMs : undefined].filter((ms): ms is number => ms !== undefined && Number.isFinite(ms));
   return {
     kept: { memory, seen, decide: decided.state, rollout: rolled.state, place: placed.state, generation, ...(desire === undefined ? {} : { desire }) },
     behind,
@@ -85,8 +88,9 @@ export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonl
 }
 
 /** Nobody asks, nothing is on its way, and the number is the least: it changes when somebody asks, or by the clock of a schedule. */
-function isAtRest({ autoscaler, prestart }: ScalePolicy, { desired, state }: Pick<Decision, "desired" | "state">, { arrivals, concurrency, waiting, replicas }: Signals): boolean {
-  if (prestart) return false;
+function isAtRest({ autoscaler, prestart, spot }: ScalePolicy, { desired, state }: Pick<Decision, "desired" | "state">, { arrivals, concurrency, waiting, replicas }: Signals): boolean {
+  // a spot replica that is lost tells nobody
+  if (prestart || spot !== undefined) return false;
   if (autoscaler === "fixed") return true;
   const isQuiet = waiting === 0 && (concurrency.at(-1) ?? 0) === 0 && arrivals.every((count) => count === 0);
   return isQuiet && desired <= state.bounds.min && replicas.length <= desired;

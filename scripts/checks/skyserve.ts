@@ -43,7 +43,7 @@ const expected: [RegExp, string][] = [
   [/'(yes|no|on|off)' is not of type 'boolean'/i, "words of YAML 1.1 are taken in quotes too"],
   [/'\d+' is not of type 'integer'.*\$\.ports/, "a port as text is a port"],
   [/IndexError/, "an empty group of accelerators asks for none"],
-  [/Unknown load balancing policy: \w*[A-Z]/, "capitals do not matter: SkyServe's schema says so, and its code does not"],
+  [/Unknown load balancing policy: \w*[A-Z]|KeyError: '\w*[A-Z]/, "capitals do not matter: SkyServe's schema says so, and its code does not"],
   [/cannot be used with a pool of workers/, "SkyServe takes workers of a service for its replicas"],
   [/must be (at least 0|more than 0)/, "SkyServe takes counts and times below zero"],
 ];

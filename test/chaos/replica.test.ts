@@ -96,12 +96,12 @@ describe("a replica that goes wrong", () => {
     await world.apply("shrink", engineYaml("shrink", { replicas: 4, flags: "--ttft 20ms --itl 10ms" }));
     await world.ready("shrink", 4, 45_000);
     const wrong: string[] = [];
-    let [over, answers] = [false, 0];
+    const load = { over: false, answers: 0 };
     const ask = async (stream: boolean): Promise<void> => {
-      while (!over) {
+      while (!load.over) {
         const response = await world.chat("shrink", { stream, max_tokens: 150, ignore_eos: true });
         const text = await response.text().catch((error: unknown) => `broke off: ${String(error)}`);
-        answers++;
+        load.answers++;
         if (response.status !== 200 || text.includes('"error"') || !(stream ? text.endsWith("data: [DONE]\n\n") : text.includes('"completion_tokens":150'))) wrong.push(`${response.status} ${text.slice(-300)}`);
       }
     };
@@ -109,14 +109,14 @@ describe("a replica that goes wrong", () => {
     const before = await until("load on all of them", 15_000, async () => {
       const { body } = await world.control("GET", "/v1/status");
       const [service] = (body["services"] as { name: string; replicas: { inFlight: number }[] }[]).filter(({ name }) => name === "shrink");
-      return service?.replicas.every(({ inFlight }) => inFlight > 0) === true && answers;
+      return service?.replicas.every(({ inFlight }) => inFlight > 0) === true && load.answers;
     });
     await world.apply("shrink", engineYaml("shrink", { replicas: 1, flags: "--ttft 20ms --itl 10ms" }));
     await until("one replica", 30_000, async () => (await world.replicas("shrink")).length === 1);
-    over = true;
+    load.over = true;
     await Promise.all(clients);
     expect(wrong).toEqual([]);
-    expect(answers).toBeGreaterThan(before + clients.length);
+    expect(load.answers).toBeGreaterThan(before + clients.length);
     await world.control("DELETE", "/v1/services/shrink");
   });
 

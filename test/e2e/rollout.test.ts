@@ -20,11 +20,11 @@ async function service(): Promise<StatusAnswer["services"][number] | undefined> 
   const { body } = await world.control("GET", `/v1/status?services=${model}`);
   return (body as unknown as StatusAnswer).services.find(({ name }) => name === model);
 }
-/** Versions that answer, and the rollout's state. */
+/** All replicas are of one version, and its rollout is over. */
 const isAll = async (number: number): Promise<boolean> => {
   const seen = await service();
   const alive = seen?.replicas.filter(({ phase }) => phase !== "failed" && phase !== "stopped") ?? [];
-  return alive.length === 2 && alive.every((replica) => replica.version === number && replica.phase === "ready");
+  return seen?.rollout?.state !== "progressing" && alive.length === 2 && alive.every((replica) => replica.version === number && replica.phase === "ready");
 };
 
 test("a rolling update and a canary, one after the other under load: no request fails", { timeout: 90_000 }, async () => {

@@ -27,7 +27,7 @@ test("replicas go 0, 1, 4, 1, 0 with the load, and no request fails", { timeout:
   expect(await many.stop()).toMatchObject({ errors: 0 });
 
   // a level is told from chance by half a minute, and what is in service by a whole one
-  const few = load(world, 1, 150);
+  const few = load(world, 1, 180);
   await until("one replica again", 150_000, async () => (await alive()) === 1);
   expect(await few.stop()).toMatchObject({ errors: 0 });
 

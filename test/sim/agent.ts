@@ -3,21 +3,11 @@ import { reconcile } from "../../agent/reconcile.ts";
 import { reconnectMs } from "../../agent/reconnect.ts";
 import { newReplica, refusedReplica, step, type Effect, type Event, type Replica } from "../../agent/replica.ts";
 import { linkTimes, type Assign, type Heartbeat, type ReclaimNotice, type ReplicaState } from "../../schema/protocol.ts";
-import type { Region } from "../../schema/region.ts";
 import { isOver } from "../../schema/replica.ts";
-import type { HostKind } from "../../schema/scale.ts";
 import type { Task } from "../../schema/task.ts";
-import type { SimHub } from "./hub.ts";
 import { lognormalBetween } from "./draw.ts";
 import { SimEngine, type Job } from "./engine.ts";
-import type { World } from "./world.ts";
-
-/** A machine of the world. */
-export interface SimHost extends HostKind {
-  id: string;
-  region: Region;
-  gpus: number;
-}
+import type { HubPart, SimHost, World } from "./world.ts";
 
 /** One replica with its engine. */
 interface Kept {
@@ -50,7 +40,7 @@ const provisionShare = 0.6;
 export class SimAgent {
   readonly host: SimHost;
   readonly #world: World;
-  readonly #hub: SimHub;
+  readonly #hub: HubPart;
   readonly #kept = new Map<string, Kept>();
   /** Digests that were ready here: it remembers them through crashes. */
   readonly #warm = new Set<string>();
@@ -67,7 +57,7 @@ export class SimAgent {
   /** Of this life of the machine: what was to be done in an earlier one is not. */
   #life = 0;
 
-  constructor(world: World, hub: SimHub, host: SimHost) {
+  constructor(world: World, hub: HubPart, host: SimHost) {
     this.#world = world;
     this.#hub = hub;
     this.host = host;

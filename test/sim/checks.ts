@@ -2,9 +2,7 @@ import type { Reassigned } from "../../edge/hub/assignments.ts";
 import type { FleetService } from "../../schema/bundle.ts";
 import type { ScalePolicy } from "../../schema/policy.ts";
 import type { Desire } from "../../schema/scale.ts";
-import type { SimHub } from "./hub.ts";
-import type { SimScaler } from "./scaler.ts";
-import type { World } from "./world.ts";
+import type { HubPart, World } from "./world.ts";
 
 /** Something that must hold does not. */
 export class Violation extends Error {
@@ -51,13 +49,14 @@ export class Checks {
     if (total > max + surge + spotCover) throw new Violation(`the Scaler places ${total} of ${desire.service}: at most ${max} are allowed`);
   }
 
-  /** A Hub has changed lists: none is longer than the highest bound, and while the brake is on nothing that serves is taken away. */
-  placed(hub: SimHub, reassigned: readonly Reassigned[], now: number, world: World): void {
+  /** A Hub has changed lists: nothing is added beyond the highest bound, and while the brake is on nothing that serves is taken away. */
+  placed(hub: HubPart, reassigned: readonly Reassigned[], now: number, world: World): void {
     for (const { name } of world.services) {
       const { max, schedule, spot } = policyOf(world, name);
       const digest = taskOf(world, name)?.digest;
       const current = hub.assigned(name).filter((replica) => replica.digest === digest).length;
-      if (current > max && schedule.length === 0 && spot === undefined && world.hubs.length === 1) throw new Violation(`${hub.region} has assigned ${current} of ${name} at ${now}: at most ${max} are allowed`);
+      const isMore = reassigned.some(({ before, after }) => after.some((one) => one.service === name && one.digest === digest && before.every(({ id }) => id !== one.id)));
+      if (isMore && current > max && schedule.length === 0 && spot === undefined && world.hubs.length === 1) throw new Violation(`${hub.region} has assigned ${current} of ${name} at ${now}: at most ${max} are allowed`);
     }
     if (!hub.braked) return;
     for (const { before, after, host } of reassigned) {
@@ -67,7 +66,7 @@ export class Checks {
   }
 
   /** The world has come to rest: what is wanted is within bounds, has its place, and is ready. */
-  end(world: World, scalers: ReadonlyMap<string, SimScaler>, now: number): void {
+  end(world: World, scalers: ReadonlyMap<string, { desire: Desire | undefined }>, now: number): void {
     if (this.#restMs === undefined) return;
     if (now < this.#restMs + settleMs) throw new Error(`Cannot judge a world that rests from ${this.#restMs} ms on and ends at ${now}: it needs ${settleMs} ms`);
     for (const { name } of world.services) {

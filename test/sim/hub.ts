@@ -12,7 +12,7 @@ import type { Desire, RegionFacts, ServiceScale } from "../../schema/scale.ts";
 import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
 import { Store } from "./store.ts";
 import { Sums, type Told } from "./sums.ts";
-import type { World } from "./world.ts";
+import type { HubPart, World } from "./world.ts";
 
 /** What a Hub forgets when it is put away. */
 interface Waking {
@@ -34,7 +34,7 @@ interface Waking {
  * A region's Hub: the real roster, losses, assignments, desires and facts on a storage in memory, with links made up. What the Durable
  * Object does with them (`edge/hub/hub.ts`), in the same order.
  */
-export class SimHub {
+export class SimHub implements HubPart {
   readonly region: Region;
   readonly #world: World;
   readonly #store = new Store();

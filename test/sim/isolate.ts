@@ -8,9 +8,8 @@ import type { Region } from "../../schema/region.ts";
 import type { Snapshot } from "../../schema/snapshot.ts";
 import { lognormalBetween } from "./draw.ts";
 import type { Asked } from "./demand.ts";
-import type { SimHub } from "./hub.ts";
 import { Told } from "./sums.ts";
-import { hopMs, type SimService, type World } from "./world.ts";
+import { hopMs, type HubPart, type SimService, type World } from "./world.ts";
 
 /** As `edge/view.ts`: older than this, a view is refreshed behind the request; one that misses something may ask for news when it is so old. */
 const freshMs = 1_000;
@@ -39,7 +38,7 @@ interface Flight {
 export class Isolate {
   readonly #world: World;
   readonly #region: Region;
-  readonly #hub: SimHub;
+  readonly #hub: HubPart;
   readonly #name: string;
   /** By service, as `edge/forward/memory.ts`. */
   readonly #observed = new Map<string, Observed>();
@@ -55,7 +54,7 @@ export class Isolate {
   #looking = false;
   #wantedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(world: World, region: Region, hub: SimHub, name: string) {
+  constructor(world: World, region: Region, hub: HubPart, name: string) {
     this.#world = world;
     this.#region = region;
     this.#hub = hub;

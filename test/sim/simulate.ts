@@ -4,7 +4,7 @@ import { rolloutPolicySchema, scalePolicySchema } from "../../schema/policy.ts";
 import type { Region } from "../../schema/region.ts";
 import type { z } from "zod";
 import { Agenda } from "./agenda.ts";
-import { SimAgent, type SimHost } from "./agent.ts";
+import { SimAgent } from "./agent.ts";
 import { Channel, good, type Network } from "./channel.ts";
 import { Checks, Violation } from "./checks.ts";
 import type { Demand } from "./demand.ts";
@@ -13,7 +13,7 @@ import { SimHub } from "./hub.ts";
 import { Isolate } from "./isolate.ts";
 import { SimScaler, type Alarms } from "./scaler.ts";
 import { Tally, type Moment, type Outcomes } from "./tally.ts";
-import type { SimService, SimVersion, World } from "./world.ts";
+import type { SimHost, SimService, SimVersion, World } from "./world.ts";
 
 /** A service as a world is told of it. */
 export interface ServiceFacts {
@@ -63,6 +63,7 @@ export interface Report {
   seed: number;
   outcomes: Record<string, Outcomes>;
   moments: readonly Moment[];
+  desires: Tally["desires"];
   lines: readonly string[];
 }
 
@@ -156,6 +157,7 @@ export function simulate(facts: WorldFacts): Report {
     placed: (hub, reassigned, now) => checks.placed(hub, reassigned, now, world),
     desired: (desire, before, now) => {
       const last = desire.decisions.at(-1);
+      tally.desires.push({ at: now, desire });
       tally.say(now, `generation ${desire.generation} of ${desire.service}: ${before?.desired ?? 0} -> ${desire.desired}${last === undefined ? "" : `: ${last.reason}`}`);
       checks.desired(desire, before, now, world);
     },
@@ -178,7 +180,7 @@ export function simulate(facts: WorldFacts): Report {
         return { ...before, task: { ...before.task, version, digest: sameDigest ? before.task.digest : `${name}-${version}` }, previous: { task: before.task, sealedSecrets: {} } };
       }));
     }
-    for (const { atMs, policy } of changes) agenda.add(atMs, () => change(name, (before) => ({ ...before, policy: scalePolicySchema.parse(policy) })));
+    for (const { atMs, policy } of changes) agenda.add(atMs, () => change(name, (before) => ({ ...before, task: { ...before.task, version: before.task.version + 1 }, policy: scalePolicySchema.parse(policy) })));
     const demand = facts.demand[name]?.(sourceOf(seed, `demand ${name}`))[Symbol.iterator]();
     let turn = 0;
     const next = (): void => {
@@ -240,5 +242,5 @@ export function simulate(facts: WorldFacts): Report {
   } catch (error) {
     throw error instanceof Violation ? error.of(seed, tally.lines) : error;
   }
-  return { seed, outcomes: Object.fromEntries(services.map(({ name }) => [name, tally.of(name)])), moments: tally.moments, lines: tally.lines };
+  return { seed, outcomes: Object.fromEntries(services.map(({ name }) => [name, tally.of(name)])), moments: tally.moments, desires: tally.desires, lines: tally.lines };
 }

@@ -1,3 +1,5 @@
+import type { Desire } from "../../schema/scale.ts";
+
 /** What became of one service's requests. */
 export class Outcomes {
   asked = 0;
@@ -57,6 +59,8 @@ export interface Moment {
 
 /** All that is counted in a world. */
 export class Tally {
+  /** What Scalers wanted, and when. */
+  readonly desires: { at: number; desire: Desire }[] = [];
   readonly #byService = new Map<string, Outcomes>();
   readonly moments: Moment[] = [];
   /** What happened, newest last: for a person who replays a seed. */

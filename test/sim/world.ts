@@ -2,14 +2,14 @@ import type { Replica } from "../../agent/replica.ts";
 import type { Reassigned } from "../../edge/hub/assignments.ts";
 import type { Bundle, RouteService } from "../../schema/bundle.ts";
 import type { Random } from "../../schema/clock.ts";
+import type { Assign, AssignedReplica, Heartbeat, ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
-import type { Desire } from "../../schema/scale.ts";
+import type { Desire, HostKind, RegionFacts, ServiceScale } from "../../schema/scale.ts";
+import type { Snapshot } from "../../schema/snapshot.ts";
 import type { Agenda } from "./agenda.ts";
-import type { SimAgent, SimHost } from "./agent.ts";
 import type { Channel } from "./channel.ts";
-import type { EngineModel } from "./engine.ts";
-import type { SimHub } from "./hub.ts";
-import type { SimScaler } from "./scaler.ts";
+import type { EngineModel, Job } from "./engine.ts";
+import type { Told } from "./sums.ts";
 import type { Tally } from "./tally.ts";
 
 /** How one version of a service differs from the others. */
@@ -33,6 +33,43 @@ export interface SimService {
   versions?: Record<number, SimVersion>;
 }
 
+/** A machine of the world. */
+export interface SimHost extends HostKind {
+  id: string;
+  region: Region;
+  gpus: number;
+}
+
+/** A Hub, as hosts, isolates and Scalers have it. */
+export interface HubPart {
+  readonly region: Region;
+  readonly up: boolean;
+  hello(host: string, send: (assign: Assign) => void): number;
+  welcome(host: string): void;
+  hear(host: string, epoch: number, message: Heartbeat | { report: ReplicaState }, now: number): void;
+  cut(host: string): void;
+  snapshot(): Snapshot;
+  scales(): ServiceScale[];
+  record(isolate: string, told: ReadonlyMap<string, Told>, now: number): void;
+  wanted(service: string): void;
+  scaleFacts(service: string): RegionFacts;
+  desire(desire: Desire): void;
+  // for checks
+  readonly braked: boolean;
+  isReady(host: string, replica: string): boolean;
+  assigned(service: string): AssignedReplica[];
+  generation(service: string): number;
+}
+
+/** A host's agent, as Hubs and isolates have it. */
+export interface AgentPart {
+  readonly host: SimHost;
+  readonly up: boolean;
+  drop(): void;
+  carry(replica: string, job: Job, now: number): boolean;
+  isStopping(replica: string): boolean;
+}
+
 /** What the parts of a world have of each other. */
 export interface World {
   readonly agenda: Agenda;
@@ -40,12 +77,12 @@ export interface World {
   readonly channel: Channel;
   readonly services: readonly SimService[];
   readonly tally: Tally;
-  readonly hubs: readonly SimHub[];
+  readonly hubs: readonly HubPart[];
   /** What control published last. */
   readonly bundle: Bundle;
-  scaler(service: string): SimScaler;
+  scaler(service: string): { wake(): void };
   service(name: string): SimService;
-  agent(id: string): SimAgent;
+  agent(id: string): AgentPart;
   /** Nothing gets through between this host and its Hub. */
   isCut(host: string): boolean;
   /** A replica's phase has changed. */
@@ -53,7 +90,7 @@ export interface World {
   /** A replica held its GPUs for so long. */
   held(service: string, host: SimHost, ms: number): void;
   /** A Hub has changed what should be where. */
-  placed(hub: SimHub, reassigned: readonly Reassigned[], now: number): void;
+  placed(hub: HubPart, reassigned: readonly Reassigned[], now: number): void;
   /** A Scaler wants something else than before. */
   desired(desire: Desire, before: Desire | undefined, now: number): void;
 }
