@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { frameKinds, type Frame } from "../../schema/frames.ts";
+import { frameKinds, jsonFrame, type Frame } from "../../schema/frames.ts";
 import { answer, Cold, events, forget, vendor } from "../../test/worker/cold.ts";
 import { errorOf } from "../../test/worker/router.ts";
-import { soon } from "../../test/worker/world.ts";
+import { soon, world } from "../../test/worker/world.ts";
 import { remembered } from "../forward/memory.ts";
 import { waitingMax } from "../forward/room.ts";
 
@@ -81,6 +81,24 @@ describe("a request that finds no replica ready", () => {
     expect([response.status, await response.text()]).toEqual([200, "hello"]);
     await soon("its body", 3_000, () => (cold.relay.frames.filter(({ kind }) => kind === frameKinds.data).reduce((sum, { payload }) => sum + payload.byteLength, 0) === 1_000 ? true : undefined));
   });
+});
+
+test("a request that was sent to a replica which has just gone to zero waits for the next one", async () => {
+  const cold = await Cold.start("gone", { fromZero: { holdMs: 10_000, fallback: false } });
+  cold.answers(JSON.stringify(answer));
+  cold.ready();
+  expect((await cold.ask()).status).toBe(200);
+  cold.ready(false);
+  await soon("the Hub's knowing", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ service, phase }) => service === "gone" && phase === "starting") ? true : undefined));
+  cold.relay.onFrame = ({ kind, stream }) => void (kind === frameKinds.open && cold.relay.send(jsonFrame(frameKinds.reset, stream, { code: "draining", message: "the replica is draining" })));
+  // the isolate's view is older than what may be asked anew, and younger than what is refreshed behind a request
+  await scheduler.wait(300);
+  const asked = cold.ask();
+  await cold.holds(1);
+  cold.answers(JSON.stringify(answer));
+  cold.ready();
+  const response = await asked;
+  expect([response.status, response.headers.get("x-fairlead-attempts")]).toEqual([200, "2"]);
 });
 
 describe("requests that wait together", () => {

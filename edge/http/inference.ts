@@ -24,7 +24,7 @@ import type { Journey } from "../telemetry/journey.ts";
 import { gapsOf, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
 import { readBody } from "./body.ts";
-import { hold, waits } from "./hold.ts";
+import { sendOrHold } from "./hold.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** The largest body before the service is known (facts/failures.md §2: 20 MiB multimodal). */
@@ -64,9 +64,9 @@ export async function inference(c: RouterRequest): Promise<Response> {
     if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, client.gone, now, forwarded.error.code);
     else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
   };
-  const send = (): Promise<Forwarded | Unforwarded> => forward(
-    { env: c.env, request, waitUntil, service: chosen, pool: poolOf(view, chosen), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, view, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
-    seenLack(c, chosen, decision, seen, startedAt),
+  const send = (decided: Decided, by: View): Promise<Forwarded | Unforwarded> => forward(
+    { env: c.env, request, waitUntil, service: chosen, pool: poolOf(by, chosen), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, by, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
+    seenLack(c, chosen, (decision = decided), seen, startedAt),
     {
       requestId,
       method: "POST",
@@ -81,13 +81,9 @@ export async function inference(c: RouterRequest): Promise<Response> {
       client,
     },
   );
-  const answered = waits(chosen, decision)
-    ? hold(c, { view, service: chosen, decision, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts) }).then((held) => {
-        ({ view, decision } = held);
-        seen.held();
-        return send();
-      })
-    : send();
+  const answered = chosen.fromZero === undefined
+    ? send(decision, view)
+    : sendOrHold(c, { decision, view, service: chosen, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, whole: true, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts), send, waited: () => seen.held() });
   // what became of it is known anew: the later record is the one that is kept
   const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
     noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...end }));
@@ -230,11 +226,11 @@ function nothingLeft({ name }: RouteService, { filtered, saturated }: Decision, 
 }
 
 /** The candidates by a view as it is. */
-export function decideBy(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts, tried?: readonly string[]): Decision {
-  return routed(c, view, service, request, tried).decision;
+export function decideBy(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts): Decided {
+  return withLack(routed(c, view, service, request).decision, view, service);
 }
 
 /** The candidates by the latest news, for a request that `tried` has failed, if any. */
 export async function redecide(c: RouterRequest, view: View, service: RouteService, request?: RequestFacts, tried?: readonly string[]): Promise<Decision> {
-  return decideBy(c, await newsFor(c.env, c.req.raw, view), service, request, tried);
+  return routed(c, await newsFor(c.env, c.req.raw, view), service, request, tried).decision;
 }

@@ -2,11 +2,11 @@ import { errorResponse, FairleadError } from "../../schema/errors.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
 import { noteDecision, weighed } from "../decisions.ts";
 import { Client } from "../forward/attempt.ts";
-import { forward, type Decided } from "../forward/forward.ts";
+import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { journey } from "../telemetry/telemetry.ts";
-import { newsFor } from "../view.ts";
-import { hold, waits } from "./hold.ts";
+import { newsFor, type View } from "../view.ts";
+import { sendOrHold } from "./hold.ts";
 import { decide, decideBy, poolOf, redecide, seenLack, versionsOf } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
@@ -38,27 +38,20 @@ export async function service(c: RouterRequest): Promise<Response> {
   const routed = found;
   const seen = journey(routed, startedAt, versionsOf(view, routed));
   let decision = replicasOf(await decide(c, view, routed));
-  // its body has not been read, and comes when somebody is there to take it
-  if (waits(routed, decision)) {
-    const held = await hold(c, { view, service: routed, decision, startedAt, bytes: 0, covered: false, gone: () => request.signal.aborted, route: (news) => replicasOf(decideBy(c, news, routed)) });
-    view = held.view;
-    decision = held.decision;
-    seen.held();
-  }
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
-  const forwarded = await forward(
+  const send = (decided: Decided, by: View): Promise<Forwarded | Unforwarded> => forward(
     {
       env: c.env,
       request,
       waitUntil,
-      service: found,
-      pool: poolOf(view, found),
+      service: routed,
+      pool: poolOf(by, routed),
       inference: false,
       repeatable: idempotent.has(request.method) && request.body === null,
       random: Math.random,
-      again: async (tried) => replicasOf(await redecide(c, view, routed, undefined, tried)),
+      again: async (tried) => replicasOf(await redecide(c, by, routed, undefined, tried)),
     },
-    seenLack(c, routed, decision, seen, startedAt),
+    seenLack(c, routed, (decision = decided), seen, startedAt),
     {
       requestId: requestIdOf(c),
       method: request.method,
@@ -73,6 +66,8 @@ export async function service(c: RouterRequest): Promise<Response> {
       client: new Client(),
     },
   );
+  // a body that has not been read comes when somebody is there to take it
+  const forwarded = await sendOrHold(c, { decision, view, service: routed, startedAt, bytes: 0, covered: false, whole: request.body === null, gone: () => request.signal.aborted, route: (news) => replicasOf(decideBy(c, news, routed)), send, waited: () => seen.held() });
   const now = Date.now();
   if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, false, now, forwarded.error.code);
   else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: forwarded.candidate.fallback }, decision, false, now);

@@ -484,7 +484,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const reclaims = brake === undefined ? reclaimsAfter(this.#reclaims, this.#rows, now, this.#awakeSince) : this.#reclaims;
     if (reclaims !== this.#reclaims) this.ctx.storage.kv.put("reclaims", reclaims);
     // what stands in for a spot replica is to start now, and not at its Scaler's next look
-    if (reclaims.at(-1) !== this.#reclaims.at(-1)) for (const { task, policy } of bundle.fleet.services) if (policy?.spot !== undefined) this.#scaling.wake(task.service);
+    if (reclaims.at(-1) !== this.#reclaims.at(-1)) for (const { task, policy } of bundle.fleet.services) if (policy?.spot !== undefined) this.#wakeScaler(task.service);
     this.#reclaims = reclaims;
     return { region: this.#region, bundle, desires: this.#scaling.desires, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined, reclaims: reclaimsByZone(reclaims, now) };
   }

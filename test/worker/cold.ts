@@ -49,8 +49,8 @@ export class Cold {
     return new Cold(service, relay, key, beat);
   }
 
-  ready(): void {
-    this.#beat("ready");
+  ready(is = true): void {
+    this.#beat(is ? "ready" : "starting");
   }
 
   /** Its replica answers all that it is given. */
