@@ -94,7 +94,7 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#exchange = new Exchange({ regions: regionsOf(env).filter((region) => region !== name), ask: (region) => env.HUB.getByName(region).snapshot(), now: Date.now });
     this.#assignments = new Assignments(ctx.storage.kv);
     this.#takeovers = new Takeovers(ctx.storage.kv);
-    this.#scaling = new Scaling({ kv: ctx.storage.kv, wake: (service) => env.SCALER.getByName(service).wake(), waitUntil: (work) => ctx.waitUntil(work) });
+    this.#scaling = new Scaling({ kv: ctx.storage.kv, wake: (service) => this.#wakeScaler(service) });
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
@@ -265,6 +265,10 @@ export class Hub extends DurableObject<FleetEnv> {
       demand: this.#traffic.demand(service, own, now), versions: this.#traffic.versions(service),
       generation: this.#scaling.desires.of(service)?.generation ?? 0, unplaced: this.#unplaced, braked: this.#losses.brake !== undefined,
     }, now);
+  }
+
+  #wakeScaler(service: string): void {
+    this.ctx.waitUntil(this.env.SCALER.getByName(service).wake().catch((error: unknown) => console.warn(JSON.stringify({ message: "a scaler was not woken", service, error: String(error) }))));
   }
 
   /** What a Scaler wants now. One that is late or repeated changes nothing. */
@@ -480,7 +484,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const reclaims = brake === undefined ? reclaimsAfter(this.#reclaims, this.#rows, now, this.#awakeSince) : this.#reclaims;
     if (reclaims !== this.#reclaims) this.ctx.storage.kv.put("reclaims", reclaims);
     // what stands in for a spot replica is to start now, and not at its Scaler's next look
-    if (reclaims.at(-1) !== this.#reclaims.at(-1)) for (const { task, policy } of bundle.fleet.services) if (policy?.spot !== undefined) this.#scaling.wake(task.service);
+    if (reclaims.at(-1) !== this.#reclaims.at(-1)) for (const { task, policy } of bundle.fleet.services) if (policy?.spot !== undefined) this.#wakeScaler(task.service);
     this.#reclaims = reclaims;
     return { region: this.#region, bundle, desires: this.#scaling.desires, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined, reclaims: reclaimsByZone(reclaims, now) };
   }

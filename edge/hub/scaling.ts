@@ -11,9 +11,8 @@ const changedMs = 500;
 
 export interface ScalingOptions {
   kv: DurableObjectStorage["kv"];
-  /** Have a service's Scaler look. */
-  wake: (service: string) => Promise<void>;
-  waitUntil: (work: Promise<unknown>) => void;
+  /** Have a service's Scaler look. Nobody waits for what comes of it: what was missed is seen at the next look. */
+  wake: (service: string) => void;
 }
 
 /** A Hub's part in scaling: what Scalers want, and who has to be woken. */
@@ -31,7 +30,7 @@ export class Scaling {
   /** A bundle was taken over: services that are gone are forgotten, and Scalers hear of what is new to them. */
   published(bundle: Bundle): void {
     this.desires.keepOnly(new Set(bundle.fleet.services.map(({ task }) => task.service)));
-    for (const service of unseen(bundle, this.desires)) this.wake(service);
+    for (const service of unseen(bundle, this.desires)) this.#options.wake(service);
   }
 
   /** A Scaler asks. */
@@ -46,19 +45,13 @@ export class Scaling {
     return this.desires.take(desire) ? desire.decisions.filter(({ at }) => at > told) : undefined;
   }
 
-  /** A Hub need not know what comes of it: what was missed is seen at the next look. */
-  wake(service: string): void {
-    const { wake, waitUntil } = this.#options;
-    waitUntil(wake(service).catch((error: unknown) => console.warn(JSON.stringify({ message: "a scaler was not woken", service, error: String(error) }))));
-  }
-
   /** Requests come to services whose Scalers sleep. */
   wakeFor(services: Iterable<string>, bundle: Bundle | undefined, now: number): void {
     for (const service of services) {
       const policy = bundle?.fleet.services.find(({ task }) => task.service === service)?.policy;
       if (policy === undefined || policy.autoscaler === "fixed" || now - (this.#asked.get(service) ?? 0) < asleepMs) continue;
       this.#asked.set(service, now);
-      this.wake(service);
+      this.#options.wake(service);
     }
   }
 
@@ -67,13 +60,13 @@ export class Scaling {
     for (const { service, rollout } of this.desires.all()) {
       if (rollout?.state !== "progressing" || now - (this.#asked.get(service) ?? 0) < changedMs) continue;
       this.#asked.set(service, now);
-      this.wake(service);
+      this.#options.wake(service);
     }
   }
 
   /** A request finds no replica ready: its service's Scaler looks now. */
   wanted(service: string, bundle: Bundle | undefined): void {
-    if (bundle?.fleet.services.some(({ task, policy }) => task.service === service && policy !== undefined) === true) this.wake(service);
+    if (bundle?.fleet.services.some(({ task, policy }) => task.service === service && policy !== undefined) === true) this.#options.wake(service);
   }
 
   /** For isolates. */

@@ -15,10 +15,11 @@ export const coldStartMsDefault = 90_000;
 const downMs = { min: 60_000, max: 300_000 };
 /** The last replica stays so long after the last request (Kubernetes' stabilisation window). */
 const idleMs = 300_000;
-/** What was needed from a time on. */
+/** What was needed, and what was enough, from a time on. */
 interface Said {
   at: Now;
   needed: number;
+  enough: number;
 }
 
 export interface AdaptiveState {
@@ -56,15 +57,16 @@ export function adaptive(question: Question<AdaptiveState>): Opinion<AdaptiveSta
   const { habit, ...wanted } = need(question, state?.habit, capacity, coldStartMs);
   const isIdle = askedAt === undefined || now - askedAt >= Math.max(policy.downscaleDelayMs ?? idleMs, tickMs);
   const needed = isIdle ? 0 : Math.max(1, wanted.needed);
+  const enough = isIdle ? 0 : Math.max(1, wanted.enough);
 
   const upMs = policy.upscaleDelayMs ?? 0;
   const keepMs = policy.downscaleDelayMs ?? Math.min(downMs.max, Math.max(downMs.min, coldStartMs));
-  const said = remember(state?.said ?? [{ at: now - 1, needed: before }], needed, now, Math.max(upMs, keepMs));
-  const over = (ms: number): number[] => said.filter((_, i) => (said[i + 1]?.at ?? Infinity) > now - ms).map((one) => one.needed);
-  const [ceiling, floor] = [Math.max(...over(keepMs)), Math.min(...over(upMs))];
+  const said = remember(state?.said ?? [{ at: now - 1, needed: before, enough: before }], { at: now, needed, enough }, Math.max(upMs, keepMs));
+  const over = (ms: number): Said[] => said.filter((_, i) => (said[i + 1]?.at ?? Infinity) > now - ms);
+  const [ceiling, floor] = [Math.max(...over(keepMs).map((one) => one.enough)), Math.min(...over(upMs).map((one) => one.needed))];
   // from zero, and while nobody asks, there is nothing to wait for
   const settled = isIdle ? 0 : before === 0 ? needed : Math.min(Math.max(before, floor), Math.max(ceiling, bounds.min));
-  const reason = isIdle ? (askedAt === undefined ? "nobody asks" : `nobody has asked for ${figure((now - askedAt) / 1000)} s`) : settled > needed && settled <= before ? `${wanted.why}: ${needed}, and ${ceiling} within ${figure(keepMs / 1000)} s` : wanted.why;
+  const reason = isIdle ? (askedAt === undefined ? "nobody asks" : `nobody has asked for ${figure((now - askedAt) / 1000)} s`) : settled > enough ? `${wanted.why}: ${enough}, and ${ceiling} within ${figure(keepMs / 1000)} s` : wanted.why;
   return { needed: settled, reason, state: { learned, stretch, habit, said, ...(askedAt === undefined ? {} : { askedAt }) }, nextMs: tickMs };
 }
 
@@ -75,7 +77,8 @@ function stretchOf({ policy, signals, state, now }: Question<AdaptiveState>, lea
 }
 
 /** The latest numbers with one more; those that held before the window are forgotten. */
-function remember(said: readonly Said[], needed: number, now: Now, windowMs: number): Said[] {
-  const next = said.at(-1)?.needed === needed ? [...said] : [...said.filter(({ at }) => at < now), { at: now, needed }];
-  return next.filter((_, i) => (next[i + 1]?.at ?? Infinity) > now - windowMs);
+function remember(said: readonly Said[], one: Said, windowMs: number): Said[] {
+  const last = said.at(-1);
+  const next = last?.needed === one.needed && last.enough === one.enough ? [...said] : [...said.filter(({ at }) => at < one.at), one];
+  return next.filter((_, i) => (next[i + 1]?.at ?? Infinity) > one.at - windowMs);
 }

@@ -11,7 +11,7 @@ const levelBlocksMin = 2;
 const clumps = 6;
 /** A surge counts for what is left of it after so many standard deviations: of a bursty service's surges hardly anything is. */
 const doubt = 1;
-/** A slope counts for what is beyond so many of its standard errors. */
+/** A slope counts that is beyond so many of its standard errors. */
 const slopeErrors = 3;
 /** Windows in which a surge may show, in seconds. */
 const surgeWindowsS = [3, 6, 15, 30] as const;
@@ -26,22 +26,24 @@ export function blocks(arrivals: readonly number[]): number[] {
 /**
  * The index of dispersion of counts, variance over mean, 1 at least (Poisson's). By differences of neighbouring blocks, without the largest
  * of each twenty, so that a change of level is not taken for burstiness.
+ *
+ * @param least what is known of it: ten minutes may hold no burst
  */
-export function dispersion(counts: readonly number[]): number {
+export function dispersion(counts: readonly number[], least = 1): number {
   const squares = counts.slice(1).map((count, i) => (count - (counts[i] ?? 0)) ** 2).sort((a, b) => a - b);
   const kept = squares.slice(0, squares.length - Math.floor(squares.length / trimmedOf));
   const mean = sumOf(counts) / Math.max(1, counts.length);
-  return kept.length === 0 || mean === 0 ? 1 : Math.max(1, sumOf(kept) / kept.length / 2 / mean);
+  return kept.length === 0 || mean === 0 ? least : Math.max(least, sumOf(kept) / kept.length / 2 / mean);
 }
 
 /**
  * How many of the newest blocks are of the level that holds now. They are split where what came after tells most clearly from what came
  * before, and what came after again, until no split is beyond chance (binary segmentation, of which only the newest part is followed).
  */
-export function levelBlocks(counts: readonly number[]): number {
+export function levelBlocks(counts: readonly number[], least = 1): number {
   let level = counts;
   for (;;) {
-    const newest = newestOf(level);
+    const newest = newestOf(level, least);
     if (newest === level.length) return newest;
     level = level.slice(-newest);
   }
@@ -57,9 +59,9 @@ function line(counts: readonly number[]): { slope: number; spreadX: number; expl
 }
 
 /** How many blocks came after the clearest split; all, where none is beyond chance, or where a steady rise or fall explains more. */
-function newestOf(counts: readonly number[]): number {
+function newestOf(counts: readonly number[], least: number): number {
   const all = counts.length;
-  const spreadOf = dispersion(counts);
+  const spreadOf = dispersion(counts, least);
   const total = sumOf(counts);
   let newer = 0;
   let clearest = { deviation: surprise, blocks: all, explains: 0 };
@@ -74,12 +76,12 @@ function newestOf(counts: readonly number[]): number {
   return line(counts).explains >= clearest.explains ? all : clearest.blocks;
 }
 
-/** The most that came in so many seconds on end. */
-function mostIn(arrivals: readonly number[], windowS: number): number {
-  let sum = sumOf(arrivals.slice(0, windowS));
-  let most = sum;
-  for (let i = windowS; i < arrivals.length; i++) {
-    sum += (arrivals[i] ?? 0) - (arrivals[i - windowS] ?? 0);
+/** The most that came in so many seconds on end, before a second. */
+function mostIn(arrivals: readonly number[], windowS: number, before: number): number {
+  let sum = 0;
+  let most = 0;
+  for (let i = 0; i < before; i++) {
+    sum += (arrivals[i] ?? 0) - (i < windowS ? 0 : (arrivals[i - windowS] ?? 0));
     most = Math.max(most, sum);
   }
   return most;
@@ -89,17 +91,19 @@ function mostIn(arrivals: readonly number[], windowS: number): number {
  * Requests/s of a surge that is under way, by what is sure of it: more came in the last seconds than chance explains, as far as the time
  * before shows what chance does, and more than ever came in as many; undefined: none is.
  */
-export function surge(arrivals: readonly number[]): number | undefined {
+export function surge(arrivals: readonly number[], least = 1): number | undefined {
+  const longest = surgeWindowsS.at(-1) ?? 0;
+  const before = arrivals.slice(0, -longest);
+  // of the first half minute everything is new
+  const isKnown = before.length >= 2 * blockS;
+  const spreadOf = isKnown ? dispersion(blocks(before), least) : 1;
   let most: number | undefined;
   for (const windowS of surgeWindowsS) {
-    const past = arrivals.slice(0, -windowS);
-    // of the first half minute everything is new
-    const isKnown = past.length >= 2 * blockS;
     if (arrivals.length < windowS) continue;
-    const spreadOf = isKnown ? dispersion(blocks(past)) : 1;
-    const expected = isKnown ? (sumOf(past) / past.length) * windowS : 0;
+    const past = arrivals.length - windowS;
     const came = sumOf(arrivals, windowS);
-    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) + clumps * spreadOf || (isKnown && came <= mostIn(past, windowS))) continue;
+    const expected = isKnown ? ((sumOf(arrivals) - came) / past) * windowS : 0;
+    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) + clumps * spreadOf || (isKnown && came <= mostIn(arrivals, windowS, past))) continue;
     const sure = (came - doubt * Math.sqrt(spreadOf * came)) / windowS;
     if (sure > (most ?? 0)) most = sure;
   }
@@ -107,14 +111,14 @@ export function surge(arrivals: readonly number[]): number | undefined {
 }
 
 /** How demand changes: requests/s at the newest second, by how much that may be chance (a standard error), and how many more each second; 0 where that may be chance. */
-export function trend(counts: readonly number[]): { perS: number; error: number; slope: number } {
+export function trend(counts: readonly number[], least = 1): { perS: number; error: number; slope: number } {
   const n = counts.length;
   const mean = sumOf(counts) / Math.max(1, n);
-  const spreadOf = dispersion(counts);
+  const spreadOf = dispersion(counts, least);
   const level = { perS: mean / blockS, error: Math.sqrt((spreadOf * mean) / Math.max(1, n)) / blockS, slope: 0 };
   if (n < 8) return level;
   const { slope, spreadX } = line(counts);
   const error = Math.sqrt((spreadOf * Math.max(1, mean)) / spreadX);
-  const sure = Math.sign(slope) * Math.max(0, Math.abs(slope) - slopeErrors * error);
-  return { ...level, perS: Math.max(0, mean + (sure * n) / 2) / blockS, slope: sure / blockS / blockS };
+  if (Math.abs(slope) <= slopeErrors * error) return level;
+  return { perS: Math.max(0, mean + (slope * n) / 2) / blockS, error: 0, slope: slope / blockS / blockS };
 }

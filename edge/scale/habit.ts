@@ -11,6 +11,8 @@ export interface Habit {
   at: Now;
   /** Requests/s. */
   perS: number;
+  /** Its arrivals' index of dispersion. */
+  dispersion: number;
   /** How many replicas more than its mean rate needs, its bursts have needed. */
   spare: number;
 }
@@ -26,7 +28,7 @@ export function usualRate(before: Habit | undefined, { perS, error, isChanging }
   return before.perS + weightOf(before, now) * (perS - before.perS);
 }
 
-/** What bursts usually need, with one more look at it. */
-export function usualSpare(before: Habit | undefined, spare: number, now: Now): number {
-  return before === undefined ? spare : before.spare + weightOf(before, now) * (spare - before.spare);
+/** What is usual of burstiness, or of what bursts need, with one more look at it. */
+export function usual(before: Habit | undefined, of: "dispersion" | "spare", value: number, now: Now): number {
+  return before === undefined ? value : before[of] + weightOf(before, now) * (value - before[of]);
 }

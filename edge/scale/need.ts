@@ -1,17 +1,26 @@
-import { blocks, blockS, levelBlocks, surge, trend } from "./burst.ts";
-import { usualRate, usualSpare, type Habit } from "./habit.ts";
+import { blocks, blockS, dispersion, levelBlocks, surge, trend } from "./burst.ts";
+import { usual, usualRate, type Habit } from "./habit.ts";
 import { figure, type Question } from "./opinion.ts";
 import { fewest, type Asked, type Capacity } from "./replay.ts";
 import { meanOf, sumOf } from "./series.ts";
 
 /** Without an SLO: one more replica is worth it while it spares so many requests waiting at any time, in the mean. Fewer buys replicas for bursts; more spares them. */
-const worth = 4;
+const worth = 4.5;
+/** What is in service is averaged over Knative's stable window, in seconds (facts/routing-and-scaling.md §4). */
+const serviceS = 60;
 /** A request waits for as much of its TTFT; the rest is reading its prompt. */
 const waitShare = 0.5;
 
+/** What may be chance is so many standard errors; by the second half of them more are enough than are needed, so that chance changes neither way. */
+const chanceErrors = { enough: 1, needed: 2 };
+const spareDoubt = 0.1;
+
 /** How many replicas are needed now, and why. */
 export interface Need {
+  /** With fewer there are too few. */
   needed: number;
+  /** With more there are too many. */
+  enough: number;
   why: string;
   habit: Habit;
 }
@@ -20,13 +29,14 @@ export interface Need {
 export function need({ policy, signals, bounds, now }: Pick<Question<never>, "policy" | "signals" | "bounds" | "now">, before: Habit | undefined, capacity: Capacity, coldStartMs: number): Need {
   const { arrivals, waiting, refused, spilled } = signals;
   const counts = blocks(arrivals);
-  const level = levelBlocks(counts);
+  const bursty = usual(before, "dispersion", dispersion(counts), now);
+  const level = levelBlocks(counts, bursty);
   // until there is a block, by what there is
   const seconds = level === 0 ? arrivals.length : level * blockS;
-  const now60 = level === 0 ? { perS: meanOf(arrivals), error: 0, slope: 0 } : trend(counts.slice(-level));
-  const { error, slope } = now60;
+  const seen = level === 0 ? { perS: meanOf(arrivals), error: 0, slope: 0 } : trend(counts.slice(-level), bursty);
+  const { error, slope } = seen;
   const isChanging = slope !== 0 || level < counts.length;
-  const perS = usualRate(before, { ...now60, isChanging }, now);
+  const perS = usualRate(before, { ...seen, isChanging }, now);
   const ahead = Math.max(0, perS + Math.max(0, slope) * (coldStartMs / 1000));
   // as if they had come at the rate that is to be
   const scaled = arrivals.slice(-seconds).map((count, i) => (slope === 0 ? count : count * Math.min(4, ahead / Math.max(1e-6, perS - slope * (seconds - i)))));
@@ -34,19 +44,24 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   if (policy.slo?.ttftMs !== undefined) asked.slo = { waitS: (waitShare * policy.slo.ttftMs) / 1000, share: 1 - policy.slo.percentile };
 
   // what may be chance is not rounded up
-  const steady = Math.ceil(Math.max(0, ahead - error) / capacity.wellPerS);
-  const spare = usualSpare(before, Math.max(0, fewest(scaled, capacity, asked) - steady), now);
-  const surging = surge(arrivals);
+  const steady = (errors: number): number => Math.ceil(Math.max(0, ahead - errors * error) / capacity.wellPerS);
+  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now);
+  const surging = surge(arrivals, bursty);
   const overS = Math.max(coldStartMs / 1000, 30);
-  const inService = Math.max(0, meanOf(signals.concurrency, 60) - waiting);
+  const inService = Math.max(0, meanOf(signals.concurrency, serviceS) - waiting);
+
+  // what may be chance of a minute's mean: as many as its requests' times in service, which overlap
+  const chance = Math.sqrt((bursty * inService * Math.min(1, capacity.slots / capacity.perS / serviceS)));
 
   const each = `${figure(capacity.wellPerS)}/s and ${figure(capacity.slots)} at once each`;
-  const measures = [
-    { needed: steady + Math.round(spare), why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}${spare >= 0.5 ? `, ${Math.round(spare)} more for bursts` : ""}, ${each}` },
-    ...(surging === undefined ? [] : [{ needed: Math.ceil(surging / capacity.wellPerS), why: `a surge of ${figure(surging)} requests/s, ${each}` }]),
-    ...(policy.targetConcurrency === undefined ? [] : [{ needed: Math.ceil(inService / capacity.slots), why: `${figure(inService)} in service, ${each}` }]),
-    ...(waiting + refused + spilled === 0 ? [] : [{ needed: Math.ceil((Math.max(0, perS - error) * overS + waiting) / (capacity.perS * overS)), why: `${waiting} wait, ${figure(refused)} were refused and ${figure(spilled)} sent on, ${each}` }]),
-  ];
-  const most = measures.reduce((a, b) => (b.needed > a.needed ? b : a));
-  return { ...most, habit: { since: before?.since ?? now, at: now, perS, spare } };
+  const all: Omit<Need, "habit">[] = [{
+    needed: steady(chanceErrors.needed) + Math.round(spare - spareDoubt), enough: steady(chanceErrors.enough) + Math.round(spare + spareDoubt),
+    why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}${spare >= 0.5 ? `, ${Math.round(spare)} more for bursts` : ""}, ${each}`,
+  }];
+  const also = (replicas: number, why: string, enough = replicas): void => void all.push({ needed: Math.ceil(replicas), enough: Math.ceil(enough), why: `${why}, ${each}` });
+  if (surging !== undefined) also(surging / capacity.wellPerS, `a surge of ${figure(surging)} requests/s`);
+  if (policy.targetConcurrency !== undefined) also(Math.max(0, inService - chanceErrors.needed * chance) / capacity.slots, `${figure(inService)} in service`, inService / capacity.slots);
+  if (waiting + refused + spilled > 0) also((Math.max(0, perS - chanceErrors.needed * error) * overS + waiting) / (capacity.perS * overS), `${figure(waiting)} wait, ${figure(refused)} were refused and ${figure(spilled)} sent on`);
+  const most = all.reduce((a, b) => (b.needed > a.needed ? b : a));
+  return { ...most, enough: Math.max(...all.map(({ enough }) => enough)), habit: { since: before?.since ?? now, at: now, perS, dispersion: bursty, spare } };
 }

@@ -38,16 +38,16 @@ export interface Replayed {
 export function replay(arrivals: readonly number[], replicas: number, { perS, slots, beginsPerS }: Capacity, waitS: number, from: number): Replayed {
   const room = replicas * slots;
   const begins = replicas * beginsPerS;
-  const leaves = 1 - Math.exp(-perS / slots);
+  const leaves = perS / slots;
   let held = 0;
   let queue = 0;
   const seen = { requests: 0, late: 0, waiting: 0 };
   for (let second = 0; second < arrivals.length; second++) {
     const came = arrivals[second] ?? 0;
-    // half of what leaves in this second makes room for what begins in it
+    // what leaves in this second makes room for what begins in it
     const left = held * leaves;
     const begun = Math.min(queue + came, begins, Math.max(0, room - held + left));
-    held += begun - left;
+    held = Math.max(0, held + begun - left);
     queue += came - begun;
     if (second < from) continue;
     const soon = Math.min(begins * waitS, Math.max(0, room - held) + replicas * perS * waitS);

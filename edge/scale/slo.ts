@@ -9,6 +9,9 @@ const tickMs = 5_000;
 const lowShare = 0.8;
 /** What was answered before a step says nothing about it: the digests' minute must have passed. */
 const settleMs = 60_000;
+/** What was too few is tried again when demand is so much less, or after so long: requests may be others by then. */
+const shortShare = 0.8;
+const shortMs = 21_600_000;
 /** Kubernetes' default stabilisation window of scaling down (HorizontalPodAutoscaler, `behavior.scaleDown`). */
 const downMs = 300_000;
 
@@ -17,6 +20,8 @@ export interface SloState {
   changedAt: Now;
   /** Since when fewer would be enough. */
   lowSince?: Now;
+  /** So many were too few, at so many requests/s. */
+  short?: { replicas: number; perS: number; at: Now };
 }
 
 /** A percentile of TTFT or TPOT against its target: one more beyond it, one less where that many fewer would still keep it. */
@@ -26,9 +31,12 @@ export function slo(question: Question<SloState>): Opinion<SloState> {
   const worst = worstOf(question);
   const { ready, starting } = census(signals.replicas);
   const changedAt = state?.changedAt ?? -Infinity;
-  const say = (needed: number, reason: string, lowSince?: Now): Opinion<SloState> => ({
-    needed, reason, nextMs: tickMs, state: { changedAt: needed === target ? Math.max(changedAt, 0) : now, ...(lowSince === undefined ? {} : { lowSince }) },
-  });
+  const perS = meanOf(signals.arrivals, 60);
+  const known = state?.short !== undefined && perS > shortShare * state.short.perS && now - state.short.at < shortMs ? state.short : undefined;
+  const say = (needed: number, reason: string, lowSince?: Now): Opinion<SloState> => {
+    const short = needed > target && target > 0 ? { replicas: target, perS, at: now } : known;
+    return { needed, reason, nextMs: tickMs, state: { changedAt: needed === target ? Math.max(changedAt, 0) : now, ...(lowSince === undefined ? {} : { lowSince }), ...(short === undefined ? {} : { short }) } };
+  };
 
   const isAsked = isAskedFor(signals);
   if (target === 0) return say(isAsked ? 1 : 0, isAsked ? `${signals.waiting} wait and none is needed yet` : "nobody asks");
@@ -42,6 +50,7 @@ export function slo(question: Question<SloState>): Opinion<SloState> {
   // with one less each of the others takes its part
   const projected = target > 1 ? (worst?.ratio ?? 0) * (target / (target - 1)) : isAsked || meanOf(signals.arrivals, downMs / 1000) > 0 ? Infinity : 0;
   if (projected >= lowShare || starting.length > 0 || ready.length < target) return say(target, why);
+  if (known !== undefined && target - 1 <= known.replicas) return say(target, `${why}; ${known.replicas} were too few at ${figure(known.perS)} requests/s`);
   const lowSince = state?.lowSince ?? now;
   const waitMs = policy.downscaleDelayMs ?? downMs;
   if (now - Math.max(lowSince, changedAt) < waitMs) return say(target, `${why}; one less after ${figure(waitMs / 1000)} s of it`, lowSince);

@@ -58,9 +58,9 @@ export const zeroSection: Section = ({ seeds }) => {
   }
   const figures: Slice[] = [...slices].sort(([a], [b]) => a - b).map(([slice, { provided, ttfts }]) => ({ atS: (slice * sliceMs) / 1000, requests: ttfts.length, provided: provided / ttfts.length, ttftP95Ms: quantile(ttfts, 0.95) }));
   const addedMs = quantile(cold, 0.95) - provider.ttftMs.p95;
-  // from the slice in which replicas first answer to the one from which on they answer nearly all
+  // from the slice in which replicas first answer to the one in which they answer three of four
   const from = figures.findIndex((slice) => slice.provided < 1);
-  const until = figures.findIndex((slice, i) => i >= from && slice.provided < 0.05);
+  const until = figures.findIndex((slice, i) => i >= from && slice.provided < 0.25);
   const overS = from < 0 || until < 0 ? Number.NaN : ((until - from) * sliceMs) / 1000;
   return {
     text: `from zero: ${perS}/s at once, a cold start of ${coldStartMs.p50 / 1000} s, a provider as cover; the first replica was ready after ${figure(last / 1000, 0)} s\n${table(["after s", "requests", "by the provider", "TTFT p95 ms"], figures.slice(0, 24).map(({ atS, requests, provided, ttftP95Ms }) => [String(atS), String(requests), figure(provided * 100, 0, { unit: " %" }), figure(ttftP95Ms, 0)]))}`,
@@ -68,7 +68,7 @@ export const zeroSection: Section = ({ seeds }) => {
       { text: "no request fails, from zero", measured: failed, unit: "", met: failed === 0 },
       { text: "p95 of added TTFT while cold <= 300 ms", measured: addedMs, unit: " ms", met: addedMs <= 300 },
       { text: "p95 of TTFT while moving over <= 2 s", measured: quantile(moving, 0.95), unit: " ms", met: quantile(moving, 0.95) <= 2_000 },
-      { text: "the move-over is gradual: from the first answers of replicas to nearly all of them >= 30 s", measured: overS, unit: " s", met: overS >= 30 },
+      { text: "the move-over is gradual: from the first answers of replicas to three of four >= 30 s", measured: overS, unit: " s", met: overS >= 30 },
     ],
     figures,
   };

@@ -4,10 +4,11 @@ import { Argument, Command, InvalidArgumentError } from "commander";
 import { demandSection } from "./scale-demand.ts";
 import type { Section } from "./scale-section.ts";
 import { zeroSection } from "./scale-zero.ts";
+import { spotSection } from "./spot-section.ts";
 import { targetLine } from "./targets.ts";
 
 /** By name, in the order in which they run. */
-const sections: Record<string, Section> = { demand: demandSection, zero: zeroSection };
+const sections: Record<string, Section> = { demand: demandSection, zero: zeroSection, spot: spotSection };
 
 function whole(text: string): number {
   const value = Number(text);

@@ -21,6 +21,11 @@ export function hasTraces(folder: string): boolean {
   return setNames.every((name) => existsSync(`${folder}/${name}`));
 }
 
+/** What is said in place of figures. */
+export function noTraces(folder: string): string {
+  return `Spot placement is not measured: there are no traces in ${folder}.`;
+}
+
 /** One set, its zones of equal length. @throws when a file is not a trace */
 export function readSet(folder: string, name: SetName): Capacity {
   const zones = readdirSync(`${folder}/${name}`).filter((file) => file.endsWith(".json")).sort().map((file) => traceSchema.parse(JSON.parse(readFileSync(`${folder}/${name}/${file}`, "utf8"))));

@@ -57,16 +57,13 @@ export class SimHub implements HubPart {
       rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: now, relays: row.relays } : row.gone, readings: undefined });
       if (row.linkUp) unheard.add(row.id);
     }
-    const wake = (service: string): Promise<void> => {
-      this.#world.channel.call(() => this.#world.scaler(service).wake());
-      return Promise.resolve();
-    };
+    const wake = (service: string): void => this.#world.channel.call(() => this.#world.scaler(service).wake());
     const reclaims: readonly Reclaimed[] | undefined = kv.get("reclaims");
     return {
       since: now, stamp: `${this.region} ${++this.#wakings}`, rows, unheard, links: new Map(),
       losses: new Losses(now, kv.get("brake")),
       assignments: new Assignments(kv),
-      scaling: new Scaling({ kv, wake, waitUntil: () => undefined }),
+      scaling: new Scaling({ kv, wake }),
       reclaims: reclaims ?? [],
       sums: new Map(), unplaced: [],
     };

@@ -13,7 +13,7 @@ function hostsOf(random: Random): SimHost[] {
   const regions: Region[] = random() < 0.3 ? ["weur", "enam"] : ["weur"];
   return regions.flatMap((region) => {
     const count = whole(random, 3, 6);
-    return Array.from({ length: count }, (_, i) => ({ id: `${region}-${i}`, region, zone: `${region}-${i % 2 === 0 ? "a" : "b"}`, spot: false, gpus: whole(random, 1, 2), priceMicroUsd: 700_000 }));
+    return Array.from({ length: count }, (_, i) => ({ id: `${region}-${i}`, region, zone: `${region}-${i % 2 === 0 ? "a" : "b"}`, spot: i % 3 > 0, gpus: whole(random, 1, 2), priceMicroUsd: 700_000 }));
   });
 }
 
@@ -22,7 +22,7 @@ function policyOf(random: Random, room: number): ServiceFacts["policy"] {
   const min = whole(random, 0, Math.min(2, max));
   const delays = { upscaleDelayMs: between(random, 0, 60_000), downscaleDelayMs: between(random, 30_000, 120_000) };
   const autoscaler = oneOf(random, ["adaptive", "request_rate", "concurrency", "slo", "fixed"]);
-  return { autoscaler, min, max, targetQps: 1.25, targetConcurrency: 20, slo: { ttftMs: 2_000 }, ...(autoscaler === "request_rate" || random() < 0.3 ? delays : {}) };
+  return { autoscaler, min, max, targetQps: 1.25, targetConcurrency: 20, slo: { ttftMs: 2_000 }, ...(autoscaler === "request_rate" || random() < 0.3 ? delays : {}), ...(random() < 0.3 ? { spot: { baseOnDemand: whole(random, 0, 1), dynamicOnDemand: true, placer: oneOf(random, ["default", "spothedge"]) } } : {}) };
 }
 
 function faultOf(random: Random, hosts: readonly SimHost[]): Fault {
@@ -56,7 +56,7 @@ export function worldOf(seed: number): WorldFacts {
   const updates = random() < 0.3 ? [{ atMs: between(random, 60_000, 300_000), sameDigest: random() < 0.3 }] : [];
   return {
     seed, hosts,
-    services: [{ name: "chat", policy, coldStartMs: { p50: 10_000, p95: 25_000 }, drainMs: 60_000, updates, ...(random() < 0.3 ? { provider: { ttftMs: { p50: 400, p95: 900 }, tpotMs: 20 } } : {}) }],
+    services: [{ name: "chat", policy, coldStartMs: { p50: 10_000, p95: 25_000 }, drainMs: 600_000, updates, ...(random() < 0.3 ? { provider: { ttftMs: { p50: 400, p95: 900 }, tpotMs: 20 } } : {}) }],
     demand: { chat: (own) => arrivals({ rate: (at) => Math.min(3, rate(at)), cv, untilMs: busyMs, random: own }) },
     faults: Array.from({ length: whole(random, 1, 5) }, () => faultOf(random, hosts)),
     restMs: busyMs,
