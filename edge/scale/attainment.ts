@@ -34,7 +34,8 @@ export function slowerThan(bounds: readonly number[], counts: readonly number[],
 
 /**
  * Corrects what a replica is taken to do by how the SLO is kept: less where more answers were slow than may be, a little more where next to
- * none was. Only while replicas are busy and none starts: otherwise slow answers tell of what is missing, and fast ones of idleness.
+ * none was. Not while one starts: slow answers tell of what is missing then. Beyond what people say only while replicas are busy: fast
+ * answers tell of idleness otherwise.
  */
 export function stretched(before: Stretch | undefined, { slo }: ScalePolicy, signals: Signals, { isBusy, isSteady }: { isBusy: boolean; isSteady: boolean }, now: Now): Stretch {
   if (before === undefined || slo === undefined) return before ?? { at: now, by: 1 };
@@ -44,6 +45,6 @@ export function stretched(before: Stretch | undefined, { slo }: ScalePolicy, sig
   const known = measures.filter((measure) => measure !== undefined && measure.of >= answersMin);
   if (known.length === 0 || !isSteady) return { ...before, at: now };
   const slow = Math.max(...known.map((measure) => measure?.share ?? 0));
-  const step = slow > allowed ? -Math.min(down, (down * (slow - allowed)) / allowed) : slow < allowed / 4 && isBusy ? up : 0;
+  const step = slow > allowed ? -Math.min(down, (down * (slow - allowed)) / allowed) : slow < allowed / 4 && (isBusy || before.by < 1) ? up : 0;
   return { at: now, by: Math.min(stretchMax, Math.max(stretchMin, before.by * (1 + step))) };
 }

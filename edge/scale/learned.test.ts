@@ -63,6 +63,13 @@ describe("what is corrected by the SLO", () => {
     expect(slowerThan([100, 200], [5, 10, 5], 150)).toEqual({ share: 0.5, of: 20 });
   });
 
+  test("what was taken off is given back when answers are fast, to idle ones too", () => {
+    let stretch: Stretch | undefined = { at: 0, by: 0.5 };
+    for (let second = 2; second <= 3600; second += 2) stretch = stretched(stretch, scaling, signals({ ttft: answers(100, 0) }), { isBusy: false, isSteady: true }, second * 1000);
+    expect(stretch?.by).toBeGreaterThanOrEqual(1);
+    expect(stretch?.by).toBeLessThan(1.03);
+  });
+
   test.each([
     { name: "less where more were slow than may be", ttft: answers(80, 20), minutes: 2, below: 0.8, above: 0.6 },
     { name: "never less than half", ttft: answers(0, 100), minutes: 60, below: 0.5001, above: 0.4999 },
