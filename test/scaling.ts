@@ -28,6 +28,12 @@ export function facts(given: Partial<Omit<RegionFacts, "demand">> & { demand?: P
   };
 }
 
+/** What is decided by a policy that is new: it holds at once. */
+export function decideAnew(scaling: ScalePolicy, given: Signals, now = 0): Decision {
+  const { state } = decide({ ...scaling, overprovision: scaling.overprovision + 1 }, signals({ replicas: given.replicas }), undefined, now - 1);
+  return decide(scaling, given, state, now);
+}
+
 /** A change of what is wanted. */
 export interface Change {
   /** In seconds after the beginning. */

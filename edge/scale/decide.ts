@@ -53,14 +53,14 @@ export interface Decision {
 export function decide(policy: ScalePolicy, signals: Signals, state: DecideState | undefined, now: Now): Decision {
   const at = Math.max(now, state?.at ?? now);
   const text = JSON.stringify(policy);
-  const isNew = state?.policy !== text;
-  const bounds = isNew || state.bounds.until <= at ? boundsAt(policy, at) : state.bounds;
+  const isNew = state !== undefined && state.policy !== text;
+  const bounds = state === undefined || isNew || state.bounds.until <= at ? boundsAt(policy, at) : state.bounds;
   const { ready, starting, failing } = census(signals.replicas);
   // of a state that was lost, what there is tells what was wanted
   const before = state?.needed ?? within(ready.length + starting.length - policy.overprovision, bounds);
 
   const isWoken = before === 0 && isAskedFor(signals) && policy.autoscaler !== "request_rate" && policy.autoscaler !== "instance_aware";
-  const asked = isNew || at >= state.nextAt || isWoken ? ask(policy, { signals, bounds, before, isNew, now: at }, isNew ? ownOf(policy, state) : state.own) : undefined;
+  const asked = state === undefined || isNew || at >= state.nextAt || isWoken ? ask(policy, { signals, bounds, before, isNew, now: at }, ownOf(policy, state)) : undefined;
   const said = asked?.opinion.needed ?? state?.said ?? before;
   const why = asked?.opinion.reason ?? state?.reason ?? "";
 

@@ -1,7 +1,7 @@
 import type { Now } from "../../schema/clock.ts";
 
 /** Habits are followed slowly: bursts are over before a replica that is started for them is there. */
-const followMs = 1_200_000;
+const followS = 1_200;
 /** A rate within so many standard errors of the one that is known is no news. */
 const newsErrors = 2;
 
@@ -18,17 +18,17 @@ export interface Habit {
 }
 
 /** A part of the way from what was to what is: a mean of all there is at first, and of the last while later. */
-function weightOf({ since, at }: Habit, now: Now): number {
-  return now <= at ? 0 : (now - at) / Math.min(followMs, now - since);
+function weightOf({ since, at }: Habit, now: Now, overS = followS): number {
+  return now <= at ? 0 : Math.min(1, (now - at) / Math.min(overS * 1000, now - since));
 }
 
 /** The rate that is usual, with one more look at it: what may be chance moves it little, and what is none at once. */
-export function usualRate(before: Habit | undefined, { perS, error, isChanging }: { perS: number; error: number; isChanging: boolean }, now: Now): number {
+export function usualRate(before: Habit | undefined, { perS, error, isChanging }: { perS: number; error: number; isChanging: boolean }, now: Now, overS?: number): number {
   if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors * error) return perS;
-  return before.perS + weightOf(before, now) * (perS - before.perS);
+  return before.perS + weightOf(before, now, overS) * (perS - before.perS);
 }
 
 /** What is usual of burstiness, or of what bursts need, with one more look at it. */
-export function usual(before: Habit | undefined, of: "dispersion" | "spare", value: number, now: Now): number {
-  return before === undefined ? value : before[of] + weightOf(before, now) * (value - before[of]);
+export function usual(before: Habit | undefined, of: "dispersion" | "spare", value: number, now: Now, overS?: number): number {
+  return before === undefined ? value : before[of] + weightOf(before, now, overS) * (value - before[of]);
 }

@@ -19,6 +19,9 @@ const waitShare = 0.5;
 const chanceErrors = { enough: 1, needed: 2 };
 const spareDoubt = 0.1;
 
+/** The shortest past that tells something, in seconds: Knative's stable window. */
+const pastSMin = 60;
+
 /** How many replicas are needed now, and why. */
 export interface Need {
   /** With fewer there are too few. */
@@ -31,16 +34,19 @@ export interface Need {
 
 /** What is needed by each measure (`adaptive` lists them); the most of them. */
 export function need({ policy, signals, bounds, now }: Pick<Question<never>, "policy" | "signals" | "bounds" | "now">, before: Habit | undefined, capacity: Capacity, coldStartMs: number): Need {
-  const { arrivals, waiting, refused, spilled } = signals;
+  const { waiting, refused, spilled } = signals;
+  // who says how long fewer must have been needed says how much of the past counts
+  const pastS = policy.downscaleDelayMs === undefined ? undefined : Math.max(pastSMin, policy.downscaleDelayMs / 1000);
+  const arrivals = pastS === undefined ? signals.arrivals : signals.arrivals.slice(-pastS);
   const counts = blocks(arrivals);
-  const bursty = usual(before, "dispersion", dispersion(counts), now);
+  const bursty = usual(before, "dispersion", dispersion(counts), now, pastS);
   const level = levelBlocks(counts, bursty);
   // until there is a block, by what there is
   const seconds = level === 0 ? arrivals.length : level * blockS;
   const seen = level === 0 ? { perS: meanOf(arrivals), error: 0, slope: 0 } : trend(counts.slice(-level), bursty);
   const { error, slope } = seen;
   const isChanging = slope !== 0 || level < counts.length;
-  const perS = usualRate(before, { ...seen, isChanging }, now);
+  const perS = usualRate(before, { ...seen, isChanging }, now, pastS);
   const ahead = Math.max(0, perS + Math.max(0, slope) * (coldStartMs / 1000));
   // as if they had come at the rate that is to be
   const scaled = arrivals.slice(-seconds).map((count, i) => (slope === 0 ? count : count * Math.min(4, ahead / Math.max(1e-6, perS - slope * (seconds - i)))));
@@ -49,7 +55,7 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
 
   // what may be chance is not rounded up
   const steady = (errors: number): number => Math.ceil(Math.max(0, ahead - errors * error) / capacity.wellPerS);
-  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now);
+  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, pastS);
   const surging = surge(arrivals, bursty);
   const overS = Math.max(coldStartMs / 1000, 30);
   const inService = Math.max(0, meanOf(signals.concurrency, serviceS) - waiting);

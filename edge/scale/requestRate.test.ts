@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ScalePolicy } from "../../schema/policy.ts";
-import { live, policy, replicas, signals } from "../../test/scaling.ts";
+import { decideAnew, live, policy, replicas, signals } from "../../test/scaling.ts";
 import { decide } from "./decide.ts";
 
 const skyServe = (given: Partial<ScalePolicy> = {}): ScalePolicy => policy({ autoscaler: "request_rate", min: 1, max: 10, targetQps: 10, ...given });
@@ -12,14 +12,14 @@ describe("SkyServe's request rate", () => {
   test.each([
     { qps: 0, target: 1 }, { qps: 10, target: 1 }, { qps: 10.1, target: 2 }, { qps: 25, target: 3 }, { qps: 1000, target: 10 },
   ])("of $qps requests/s it computes $target", ({ qps, target }) => {
-    const decision = decide(skyServe(), signals({ arrivals: times(60, qps) }), undefined, 0);
+    const decision = decideAnew(skyServe(), signals({ arrivals: times(60, qps) }));
     expect(decision.needed).toBe(target);
   });
 
   test("the rate is all requests of a minute over a minute, and older ones do not count", () => {
     const arrivals = [...times(300, 1000), ...times(59, 0), 900];
-    expect(decide(skyServe(), signals({ arrivals }), undefined, 0)).toMatchObject({ needed: 2, reason: expect.stringContaining("15 requests/s in a minute, 10 each") as string });
-    expect(decide(skyServe(), signals({ arrivals: [600] }), undefined, 0)).toMatchObject({ needed: 1 });
+    expect(decideAnew(skyServe(), signals({ arrivals }))).toMatchObject({ needed: 2, reason: expect.stringContaining("15 requests/s in a minute, 10 each") as string });
+    expect(decideAnew(skyServe(), signals({ arrivals: [600] }))).toMatchObject({ needed: 1 });
   });
 
   test("up: 15 decisions, 280 s from the first to the last", () => {
@@ -45,7 +45,7 @@ describe("SkyServe's request rate", () => {
     { name: "one equal reading after 59 below begins the count anew", qps: [...times(59, 5), 20, ...times(60, 5)], taken: 119, to: 1 },
     { name: "one reading above after 59 below begins the count anew", qps: [...times(59, 5), 25, ...times(60, 5)], taken: 119, to: 1 },
   ])("of two replicas: $name", ({ qps, taken, to }) => {
-    let { state } = decide(skyServe(), signals({ arrivals: times(60, 20) }), undefined, 0);
+    let { state } = decideAnew(skyServe(), signals({ arrivals: times(60, 20) }));
     expect(state.desired).toBe(2);
     const desired = qps.map((perS, i) => {
       const decision = decide(skyServe(), signals({ arrivals: times(60, perS) }), state, (i + 1) * 20_000);
@@ -72,13 +72,13 @@ describe("SkyServe's request rate", () => {
   });
 
   test("with overprovision it looks every 20 s, and at zero wants those to spare", () => {
-    const decision = decide(skyServe({ min: 0, overprovision: 1 }), signals(), undefined, 0);
+    const decision = decideAnew(skyServe({ min: 0, overprovision: 1 }), signals());
     expect(decision).toMatchObject({ needed: 0, desired: 1, nextMs: 20_000 });
   });
 
   test("a new policy holds at once: its target is computed with its own figures", () => {
     const arrivals = times(600, 20);
-    const before = decide(skyServe({ targetQps: 10 }), signals({ arrivals }), undefined, 0);
+    const before = decideAnew(skyServe({ targetQps: 10 }), signals({ arrivals }));
     expect(before.needed).toBe(2);
     const after = decide(skyServe({ targetQps: 4 }), signals({ arrivals }), before.state, 1000);
     expect(after).toMatchObject({ needed: 5, action: "up" });
@@ -86,7 +86,7 @@ describe("SkyServe's request rate", () => {
 
   test("requests that were refused count", () => {
     const arrivals = times(60, 50);
-    expect(decide(skyServe(), signals({ arrivals, refused: 500, replicas: replicas(1) }), undefined, 0).needed).toBe(5);
+    expect(decideAnew(skyServe(), signals({ arrivals, refused: 500, replicas: replicas(1) })).needed).toBe(5);
   });
 
   test("without a target for each it stays with what there is, and says so", () => {
