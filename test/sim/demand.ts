@@ -18,7 +18,7 @@ export type Rate = (atMs: number) => number;
 
 export const steady = (perS: number): Rate => () => perS;
 
-/** Half as much at night as the mean and half as much again at noon, from trough to trough. */
+/** Least at midnight, most at noon: the mean less or more this share of it. */
 export const day = (meanPerS: number, swing = 0.8, lengthMs = 86_400_000): Rate => (at) => meanPerS * (1 - swing * Math.cos((2 * Math.PI * at) / lengthMs));
 
 /** So many times as much between two times. */
