@@ -28,6 +28,8 @@ export interface AdaptiveState {
   habit: Habit;
   /** The latest numbers, each until the next. */
   said: Said[];
+  /** When there were last fewer. */
+  downAt?: Now;
   /** When it was last asked for. */
   askedAt?: Now;
 }
@@ -65,9 +67,13 @@ export function adaptive(question: Question<AdaptiveState>): Opinion<AdaptiveSta
   const over = (ms: number): Said[] => said.filter((_, i) => (said[i + 1]?.at ?? Infinity) > now - ms);
   const [ceiling, floor] = [Math.max(...over(keepMs).map((one) => one.enough)), Math.min(...over(upMs).map((one) => one.needed))];
   // from zero, and while nobody asks, there is nothing to wait for
-  const settled = isIdle ? 0 : before === 0 ? needed : Math.min(Math.max(before, floor), Math.max(ceiling, bounds.min));
+  const agreed = isIdle ? 0 : before === 0 ? needed : Math.min(Math.max(before, floor), Math.max(ceiling, bounds.min));
+  // one more so soon after one less is chance
+  const isChance = agreed === before + 1 && before > 0 && state?.downAt !== undefined && now - state.downAt < keepMs;
+  const settled = isChance ? before : agreed;
+  const downAt = settled < before ? now : state?.downAt;
   const reason = isIdle ? (askedAt === undefined ? "nobody asks" : `nobody has asked for ${figure((now - askedAt) / 1000)} s`) : settled > enough ? `${wanted.why}: ${enough}, and ${ceiling} within ${figure(keepMs / 1000)} s` : wanted.why;
-  return { needed: settled, reason, state: { learned, stretch, habit, said, ...(askedAt === undefined ? {} : { askedAt }) }, nextMs: tickMs };
+  return { needed: settled, reason, state: { learned, stretch, habit, said, ...(downAt === undefined ? {} : { downAt }), ...(askedAt === undefined ? {} : { askedAt }) }, nextMs: tickMs };
 }
 
 function stretchOf({ policy, signals, state, now }: Question<AdaptiveState>, learned: Learned, ready: number, starting: number): Stretch {
