@@ -1,7 +1,7 @@
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
-const processes = { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 2 } as const;
+const processes = { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 } as const;
 
 export default defineConfig({
   test: {
