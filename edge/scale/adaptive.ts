@@ -48,12 +48,14 @@ export interface AdaptiveState {
 export function adaptive(question: Question<AdaptiveState>): Opinion<AdaptiveState> {
   const { policy, signals, bounds, before, state, now } = question;
   const learned = learn(state?.learned, signals, now);
-  const { ready, starting } = census(signals.replicas);
+  const { ready, starting, failing } = census(signals.replicas);
   const stretch = stretchOf(question, learned, ready.length, starting.length);
   const capacity = capacityOf(policy, learned, stretch.by);
   const coldStartMs = signals.coldStartMs ?? coldStartMsDefault;
 
-  const isAsked = isAskedFor(signals);
+  // the first one was asked for, and is not taken back before it could serve: whoever was refused comes again
+  const isComing = before > 0 && ready.length === 0 && starting.length > failing;
+  const isAsked = isAskedFor(signals) || isComing;
   // what runs when nothing is remembered was asked for
   const askedAt = isAsked || (state === undefined && before > 0) ? now : state?.askedAt;
   const { habit, ...wanted } = need(question, state?.habit, capacity, coldStartMs);

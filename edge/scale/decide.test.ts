@@ -16,6 +16,18 @@ describe("decide()", () => {
     expect(decideAnew(policy(given), signals({ arrivals: times(60, 9) }))).toMatchObject(expected);
   });
 
+  test("the first replica is not taken back while it starts, though whoever asked was refused and has gone", () => {
+    const quick = policy({ autoscaler: "adaptive", downscaleDelayMs: 3_000 });
+    const first = (phase: "starting" | "unhealthy" | "ready") => replicas(1, { phase, wasReady: false });
+    const woken = decide(quick, signals({ waiting: 1, concurrency: [1] }), decide(quick, signals(), undefined, 0).state, 1);
+    const after = (phase: "starting" | "unhealthy" | "ready"): number => {
+      let { state, needed } = woken;
+      for (let now = 2_000; now <= 20_000; now += 2_000) ({ state, needed } = decide(quick, signals({ arrivals: [0], concurrency: [0], replicas: first(phase) }), state, now));
+      return needed;
+    };
+    expect([after("starting"), after("ready")]).toEqual([1, 0]);
+  });
+
   test("says up or down from what it wanted before, with the figures", () => {
     const rate = policy({ autoscaler: "request_rate", targetQps: 8, upscaleDelayMs: 0, min: 1 });
     const { state } = decideAnew(rate, signals({ arrivals: times(60, 10) }));
