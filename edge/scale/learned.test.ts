@@ -84,3 +84,9 @@ describe("what is corrected by the SLO", () => {
     expect(after(minutes, ttft, busy)).toBeGreaterThan(above);
   });
 });
+
+test("capacityOf() of replicas that were full for minutes and ended nothing is a figure all the same", () => {
+  const stuck = { at: 0, inService: 6, endedPerS: 0, inFlight: 6, slots: 2, full: { ended: 0, replicaS: 600 } };
+  const { perS, wellPerS } = capacityOf(none, stuck, 1);
+  expect([perS > 0, wellPerS > 0]).toEqual([true, true]);
+});

@@ -19,6 +19,9 @@ const replicaSMin = 60;
 /** People give what a replica does well, which is so much of what it can do for a while; and of what was seen at most, so much is done well. */
 const wellShare = 0.8;
 
+/** A replica is taken to end a request in a quarter of an hour at least: of full ones that end none nothing is learned, and nothing is divided by nothing. */
+const perSMin = 1e-3;
+
 /** What was seen of a service's replicas; JSON-able. */
 export interface Learned {
   at: Now;
@@ -68,7 +71,7 @@ export function lastsS({ inService, endedPerS }: Learned): number | undefined {
 
 /** What one full replica serves in a second; undefined: they were not full for long enough to tell. */
 function fullPerS({ full: { ended, replicaS } }: Learned): number | undefined {
-  return replicaS >= replicaSMin ? ended / replicaS : undefined;
+  return replicaS >= replicaSMin && ended > 0 ? ended / replicaS : undefined;
 }
 
 /**
@@ -80,7 +83,8 @@ export function capacityOf(policy: ScalePolicy, learned: Learned, stretch: numbe
   const takesS = Math.max(0.05, lastsS(learned) ?? 1);
   const given = typeof policy.targetQps === "object" ? Math.min(...Object.values(policy.targetQps)) : policy.targetQps;
   const slotsGiven = policy.targetConcurrency ?? learned.slots;
-  const perS = (given === undefined ? undefined : given / wellShare) ?? (policy.targetConcurrency === undefined ? fullPerS(learned) : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
+  const rate = (given === undefined ? undefined : given / wellShare) ?? (policy.targetConcurrency === undefined ? fullPerS(learned) : undefined) ?? (slotsGiven ?? slotsDefault) / takesS;
+  const perS = Math.max(perSMin, rate);
   // of a rate alone: at that rate so many are in service; bursts find as much room again
   const slots = Math.max(1, slotsGiven ?? (given === undefined ? slotsDefault : beginFactor * perS * takesS));
   return { wellPerS: wellShare * perS * stretch, perS: perS * stretch, slots: slots * stretch, beginsPerS: beginFactor * perS * stretch };
