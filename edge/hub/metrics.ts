@@ -100,7 +100,7 @@ function traffic(registry: Registry, regions: readonly { region: string; counted
   const itl = new Digested("fairlead_itl_seconds", "Gaps between the pieces of a stream, of one stream in eight", "itl", registry);
   const breaker = new Gauge({ name: "fairlead_breaker_state", help: "Isolates whose breaker of an upstream is in this state; none of an upstream is closed everywhere", labelNames: ["service", "replica", "upstream", "region", "status"], registers });
   const qps = new Gauge({ name: "fairlead_replica_qps", help: "Requests per second that a replica was given lately, as its agent counts", labelNames: ["service", "replica", "region"], registers });
-  const decisions = counter("autoscaler_decisions", "Placing decisions", ["action"]);
+  const decisions = counter("autoscaler_decisions", "Decisions of Scalers, and of placing", ["action"]);
   const inFlight = registry.getSingleMetric("fairlead_requests_in_flight") as Gauge;
 
   for (const { region, counted } of regions) {
