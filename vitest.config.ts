@@ -25,6 +25,8 @@ export default defineConfig({
           include: ["{agent,control,scripts}/**/*.test.ts", "test/tidy/**/*.test.ts", "test/tidy.test.ts", "test/docker/standIn.test.ts"],
           testTimeout: 20_000,
           maxWorkers: 3,
+          // after the pure ones, which fill the machine by themselves
+          sequence: { groupOrder: 1 },
         },
       },
       {
