@@ -47,4 +47,6 @@ test("what it says is what a Hub understands", async () => {
   kind.ready("0".repeat(64));
   const said = { type: "heartbeat", epoch: 1, generation: 0, relays: [], draining: false, replicas: [], facts: { gpus: 1, cpus: 1, memoryBytes: 1, ...kind.now } };
   expect(heartbeatSchema.parse(said)).toEqual(said);
+  // it is written down meanwhile, and the folder goes after that
+  await vi.waitFor(() => readFile(join(state, "warm.json")));
 });
