@@ -1,10 +1,24 @@
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const processes = { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 } as const;
 
+/** Files that take longest, by which a suite ends: where no timings are kept, as on a fresh clone, Vitest would begin with the largest files. */
+const longest = ["test/e2e/scale.test.ts", "control/cli/cli.test.ts", "agent/agent.test.ts", "agent/maliciousHub.test.ts", "test/chaos/carriage.test.ts", "test/chaos/forward.test.ts", "test/chaos/hosts.test.ts", "test/chaos/resume.test.ts"];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => longest.findLastIndex((name) => moduleId.endsWith(`/${name}`));
+    const isLong = (file: TestSpecification): boolean => rank(file) >= 0;
+    const sorted = await super.sort(files);
+    return [...sorted.filter(isLong).sort((a, b) => rank(a) - rank(b)), ...sorted.filter((file) => !isLong(file))];
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     teardownTimeout: 60_000,
     projects: [
       {
