@@ -33,12 +33,13 @@ export default defineConfig({
         },
       },
       {
-        // single parts with processes and servers of their own, which mostly wait for each other
+        // single parts with processes and servers of their own
         test: {
           name: "unit-parts",
           include: ["{agent,control,scripts}/**/*.test.ts", "test/tidy/**/*.test.ts", "test/tidy.test.ts", "test/docker/standIn.test.ts"],
           testTimeout: 20_000,
-          maxWorkers: 3,
+          // some of them are bound in time: no more at once than there are cores
+          maxWorkers: 2,
           // after the pure ones, which fill the machine by themselves
           sequence: { groupOrder: 1 },
         },
