@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import { bundleBytesMax, bundleSchema, type Bundle } from "../../schema/bundle.ts";
 import type { DecisionRecord, Recalled } from "../../schema/decision.ts";
 import { gateKeyOf } from "../../schema/gate.ts";
-import { agentMessageSchema, closeCodes, linkBytesMax, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Challenge, type Hello, type HubMessage } from "../../schema/protocol.ts";
+import { closeCodes, linkTimes, ping, pong, protocol, protocolMin, type AgentMessage, type Challenge, type Hello, type HubMessage } from "../../schema/protocol.ts";
 import { quarantinesSchema, type Quarantine } from "../../schema/quarantine.ts";
 import { isRegion, type Region } from "../../schema/region.ts";
 import type { Desire, RegionFacts } from "../../schema/scale.ts";
@@ -11,9 +11,8 @@ import { toBase64 } from "../../schema/seal.ts";
 import { toldSchema, type Told } from "../../schema/telemetry.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
-import { brakeReason, nextLook, type Brake } from "../scale/brake.ts";
+import { brakeReason, nextLook } from "../scale/brake.ts";
 import { regionsOf } from "../regions.ts";
-import { Assignments, type PlanFacts } from "./assignments.ts";
 import { Changes } from "./changes.ts";
 import { owned } from "./claims.ts";
 import type { Clone } from "./clones.ts";
@@ -21,11 +20,11 @@ import { Decisions } from "./decisions.ts";
 import { Exchange } from "./exchange.ts";
 import { enrolledIn, hostsOf } from "./hosts.ts";
 import { changesOf, Journal, type After, type JournalEntry } from "./journal.ts";
-import { Losses } from "./losses.ts";
+import { isReadable, Links, readMessage, send, type LinkState } from "./links.ts";
 import { fleetMetrics, type RegionFigures } from "./metrics.ts";
+import { Placing } from "./placing.ts";
 import { checkHello } from "./proof.ts";
 import { added, lasting } from "./quarantines.ts";
-import { reclaimsAfter, reclaimsByZone, type Reclaimed } from "./reclaims.ts";
 import { heartbeat, newRow, replanSpacingMs, report, returned, snapshot, status, substance, type HostRow } from "./roster.ts";
 import { scaleFacts } from "./scaleFacts.ts";
 import { Scaling } from "./scaling.ts";
@@ -39,32 +38,20 @@ import { Unchanged } from "./unchanged.ts";
 const relaysPerHost = 2;
 const relaysPerHostMax = 4;
 
-/** What a control link's socket keeps through hibernation. */
-interface LinkState {
-  challenge?: Challenge;
-  host?: string;
-  epoch?: number;
-  /** Which run of the agent it is. */
-  instance?: string;
-}
-
 /**
  * One per region: agents' control links, the roster, and the region's snapshot.
  *
  * Storage (synchronous key-value on SQLite): `bundle` the last good one as JSON; `host:<id>` a `HostRow`, written when its
- * substance changes; `epoch:<id>` the last session of a host; `quarantined` the requests that are refused; `reclaims`; `brake`; and what
- * `Assignments` and `Takeovers` keep. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
+ * substance changes; `epoch:<id>` the last session of a host; `quarantined` the requests that are refused; and what
+ * `Placing`, `Scaling` and `Takeovers` keep. When a host was last heard is not kept, so a heartbeat writes nothing: a Hub that
  * wakes counts from its waking for those whose sockets are open.
  */
 export class Hub extends DurableObject<FleetEnv> {
   readonly #region: Region;
   readonly #awakeSince = Date.now();
   readonly #rows = new Map<string, HostRow>();
-  /** The sessions' sockets, by host. */
-  readonly #sockets = new Map<string, WebSocket>();
-  /** What sockets' attachments say, read once: a heartbeat must not cost a deserialisation. */
-  readonly #links = new WeakMap<WebSocket, LinkState>();
-  readonly #assignments: Assignments;
+  readonly #links = new Links();
+  readonly #placing: Placing;
   readonly #takeovers: Takeovers;
   readonly #scaling: Scaling;
   readonly #unchanged = new Unchanged();
@@ -78,9 +65,6 @@ export class Hub extends DurableObject<FleetEnv> {
   readonly #exchange: Exchange;
   #bundle: Bundle | undefined;
   #quarantined: Quarantine[] = [];
-  #unplaced: RegionStatus["unplaced"] = [];
-  readonly #losses: Losses;
-  #reclaims: readonly Reclaimed[] = [];
   /** In memory only: they are told once, cost no write, and a restart may forget them. */
   readonly #decisions = new Decisions();
   readonly #traffic = new Traffic();
@@ -92,28 +76,29 @@ export class Hub extends DurableObject<FleetEnv> {
     if (!isRegion(name)) throw new Error(`Cannot start a Hub named "${name}": it is no region`);
     this.#region = name;
     this.#exchange = new Exchange({ regions: regionsOf(env).filter((region) => region !== name), ask: (region) => env.HUB.getByName(region).snapshot(), now: Date.now });
-    this.#assignments = new Assignments(ctx.storage.kv);
     this.#takeovers = new Takeovers(ctx.storage.kv);
     this.#scaling = new Scaling({ kv: ctx.storage.kv, wake: (service) => this.#wakeScaler(service) });
+    this.#placing = new Placing({
+      region: name, awakeSince: this.#awakeSince, kv: ctx.storage.kv, scaling: this.#scaling,
+      onBrake: (brake) => console.warn(JSON.stringify({ message: brake === undefined ? "the brake is off" : "the brake is on", region: name, ...brake })),
+    });
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
     const stored = ctx.storage.kv.get<string>("bundle");
     if (stored !== undefined) this.#bundle = JSON.parse(stored) as Bundle;
     this.#quarantined = ctx.storage.kv.get<Quarantine[]>("quarantined") ?? [];
-    this.#reclaims = ctx.storage.kv.get<Reclaimed[]>("reclaims") ?? [];
     for (const [, row] of ctx.storage.kv.list<HostRow>({ prefix: "host:" })) {
       this.#rows.set(row.id, { ...row, linkUp: false, gone: row.linkUp ? { since: this.#awakeSince, relays: row.relays } : row.gone, readings: undefined });
       if (row.linkUp) this.#unheard.add(row.id);
     }
     for (const socket of ctx.getWebSockets()) {
-      const { host, epoch } = this.#link(socket);
+      const { host, epoch } = this.#links.of(socket);
       const row = host === undefined ? undefined : this.#rows.get(host);
       if (row === undefined || row.epoch !== epoch) continue;
       this.#rows.set(row.id, { ...row, linkUp: true, gone: undefined, heardAt: this.#awakeSince });
-      this.#sockets.set(row.id, socket);
+      this.#links.sessions.set(row.id, socket);
       this.#unheard.delete(row.id);
     }
-    this.#losses = new Losses(this.#awakeSince, ctx.storage.kv.get<Brake | null>("brake") ?? undefined);
-    this.#press(this.#awakeSince);
+    this.#placing.press(this.#rows, this.#awakeSince);
     // whoever does not come back within a lease of this waking is lost
     if ([...this.#rows.values()].some((row) => !row.linkUp)) void this.#wakeAt(this.#awakeSince + linkTimes.leaseMs);
   }
@@ -157,7 +142,7 @@ export class Hub extends DurableObject<FleetEnv> {
 
   /** For an isolate that has a version of this waking's; undefined when it needs the whole. */
   #changesSince(known: RosterVersion | undefined): SnapshotChange | undefined {
-    if (known?.stamp !== this.#stamp || this.#losses.brake !== undefined) return undefined;
+    if (known?.stamp !== this.#stamp || this.#placing.losses.brake !== undefined) return undefined;
     const change = this.#changes.since(known.number, this.#rows);
     if (change === undefined) return undefined;
     const now = Date.now();
@@ -171,20 +156,20 @@ export class Hub extends DurableObject<FleetEnv> {
     const quarantined = this.#quarantined.length === 0 ? [] : lasting(this.#quarantined, now);
     const unheard = now - this.#awakeSince > linkTimes.leaseMs || this.#unheard.size === 0 ? undefined : { hosts: this.#unheard, since: this.#awakeSince };
     // what is told of hosts that were not heard yet, or while the brake is on, ends by time, which is no change of theirs
-    const version = unheard === undefined && this.#losses.brake === undefined ? { version: { stamp: this.#stamp, number: this.#changes.number } } : {};
+    const version = unheard === undefined && this.#placing.losses.brake === undefined ? { version: { stamp: this.#stamp, number: this.#changes.number } } : {};
     const known = snapshot(this.#rows.values(), this.#region, now, unheard);
-    return { ...this.#losses.table(known, this.#rows, now), ...version, ...(quarantined.length === 0 ? {} : { quarantined }) };
+    return { ...this.#placing.losses.table(known, this.#rows, now), ...version, ...(quarantined.length === 0 ? {} : { quarantined }) };
   }
 
   status(): RegionStatus {
     const generations = new Map<string, number>();
-    for (const id of this.#rows.keys()) generations.set(id, this.#assignments.of(id).generation);
+    for (const id of this.#rows.keys()) generations.set(id, this.#placing.assignments.of(id).generation);
     const now = Date.now();
     const seen = status(
-      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#unplaced, awakeSince: this.#awakeSince, clones: this.#takeovers.clones(this.#bundle === undefined ? undefined : hostsOf(this.#bundle)) },
+      { rows: this.#rows, hosts: this.#bundle?.fleet.hosts ?? [], generations, region: this.#region, bundleVersion: this.#bundle?.route.version ?? 0, unplaced: this.#placing.unplaced, awakeSince: this.#awakeSince, clones: this.#takeovers.clones(this.#bundle === undefined ? undefined : hostsOf(this.#bundle)) },
       now,
     );
-    const { brake } = this.#losses;
+    const { brake } = this.#placing.losses;
     return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), scales: this.#scaling.status(), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
   }
 
@@ -256,14 +241,13 @@ export class Hub extends DurableObject<FleetEnv> {
     const now = Date.now();
     this.#scaling.asked(service, now);
     const bundle = this.#bundle;
-    const task = bundle?.fleet.services.find((one) => one.task.service === service)?.task;
     const own = bundle?.route.services.find(({ name }) => name === service)?.replicas.name ?? "";
     return scaleFacts(service, {
       region: this.#region, stamp: this.#stamp, bundle, rows: this.#rows, awakeSince: this.#awakeSince,
-      assigned: (host) => this.#assignments.of(host).replicas,
-      hosts: bundle === undefined || task === undefined ? [] : this.#assignments.hostsFor(task, this.#planFacts(bundle, now), now),
+      assigned: (host) => this.#placing.assignments.of(host).replicas,
+      hosts: this.#placing.hostsFor(service, bundle, this.#rows, now),
       demand: this.#traffic.demand(service, own, now), versions: this.#traffic.versions(service),
-      generation: this.#scaling.desires.of(service)?.generation ?? 0, unplaced: this.#unplaced, braked: this.#losses.brake !== undefined,
+      generation: this.#scaling.desires.of(service)?.generation ?? 0, unplaced: this.#placing.unplaced, braked: this.#placing.losses.brake !== undefined,
     }, now);
   }
 
@@ -290,38 +274,27 @@ export class Hub extends DurableObject<FleetEnv> {
     const { 0: client, 1: server } = new WebSocketPair();
     const challenge: Challenge = { type: "challenge", nonce: toBase64(crypto.getRandomValues(new Uint8Array(32))), protocol, protocolMin, region: this.#region };
     this.ctx.acceptWebSocket(server);
-    this.#attach(server, { challenge });
+    this.#links.attach(server, { challenge });
     server.send(JSON.stringify(challenge satisfies HubMessage));
     // a socket that does not prove itself in time is closed
     setTimeout(() => {
-      if (this.#link(server).host === undefined) closeQuietly(server, closeCodes.policy, "no hello in time");
+      if (this.#links.of(server).host === undefined) closeQuietly(server, closeCodes.policy, "no hello in time");
     }, linkTimes.authMs);
     return new Response(null, { status: 101, webSocket: client });
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    const link = this.#link(socket);
-    const limit = link.host === undefined ? linkBytesMax.beforeHello : linkBytesMax.afterHello;
-    if (typeof message !== "string" || message.length > limit) return closeQuietly(socket, closeCodes.policy, "not a text message, or too long");
+    const link = this.#links.of(socket);
+    if (!isReadable(link, message)) return closeQuietly(socket, closeCodes.policy, "not a text message, or too long");
     if (this.#heardSame(link, message)) return;
-    let json: unknown;
-    try {
-      json = JSON.parse(message);
-    } catch {
-      return closeQuietly(socket, closeCodes.policy, "not JSON");
-    }
-    const parsed = agentMessageSchema.safeParse(json);
-    if (!parsed.success) {
-      // a newer agent may say what this Hub does not know; a known message that is malformed ends the link
-      const type = typeof json === "object" && json !== null && "type" in json ? json.type : undefined;
-      if (link.host !== undefined && typeof type === "string" && !knownTypes.has(type)) return;
-      return closeQuietly(socket, closeCodes.policy, "malformed message");
-    }
+    const said = readMessage(link, message);
+    if (said === undefined) return;
+    if ("refused" in said) return closeQuietly(socket, closeCodes.policy, said.refused);
     if (link.host === undefined) {
-      if (parsed.data.type !== "hello" || link.challenge === undefined) return closeQuietly(socket, closeCodes.policy, "hello expected");
-      return this.#hello(socket, link.challenge, parsed.data);
+      if (said.type !== "hello" || link.challenge === undefined) return closeQuietly(socket, closeCodes.policy, "hello expected");
+      return this.#hello(socket, link.challenge, said);
     }
-    await this.#heard(socket, link, parsed.data, message);
+    await this.#heard(socket, link, said, message);
   }
 
   /** The heartbeat that changed nothing the last time changes nothing now: it was checked then, and its row is as it left it. */
@@ -332,7 +305,7 @@ export class Hub extends DurableObject<FleetEnv> {
     this.#changes.put(row, heard);
     this.#rows.set(row.id, heard);
     this.#unchanged.took(row.id, message, heard);
-    if (this.#losses.sweep(this.#rows, heard.heardAt)) this.#replanSoon();
+    if (this.#placing.losses.sweep(this.#rows, heard.heardAt)) this.#replanSoon();
     return true;
   }
 
@@ -354,8 +327,8 @@ export class Hub extends DurableObject<FleetEnv> {
       // an agent that does not know the code would be back at once
       return closeQuietly(socket, hello.protocol >= 3 ? closeCodes.quarantined : closeCodes.unauthorized, clone.reason);
     }
-    this.#attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
-    this.#sockets.set(hello.host, socket);
+    this.#links.attach(socket, { host: hello.host, epoch, ...(hello.instance === undefined ? {} : { instance: hello.instance }) });
+    this.#links.sessions.set(hello.host, socket);
     // The roster keeps what was known until the first heartbeat says what is: nothing flaps while an agent reconnects.
     const row = known === undefined ? newRow(hello.host, epoch, now) : { ...returned(known, epoch, now, this.#unheard.delete(known.id)), gone: undefined };
     this.#put({ ...row, agentVersion: hello.agentVersion, protocol: Math.min(protocol, hello.protocol), readings: undefined, relaysWanted: hello.relays });
@@ -364,17 +337,17 @@ export class Hub extends DurableObject<FleetEnv> {
     if (current?.epoch === epoch) this.#put({ ...current, gateKey });
     send(socket, { type: "welcome", protocol: Math.min(protocol, hello.protocol), epoch, heartbeatMs: linkTimes.heartbeatMs, leaseMs: linkTimes.leaseMs, relays, spreadMs: spreadMs(enrolledIn(this.#bundle, this.#region)), gate: { key: gateKey, now: Date.now() } });
     this.#replanSoon();
-    send(socket, this.#assignments.message(hello.host, this.#bundle));
+    send(socket, this.#placing.assignments.message(hello.host, this.#bundle));
   }
 
   /** Ends a host's other connection. Undefined, or that its identity is in two places: then this one is to go as well. */
   #takeOver({ host, instance }: Hello, epoch: number, releases: number, now: number): Clone | undefined {
-    const other = this.#sockets.get(host);
-    const went = other === undefined ? undefined : this.#link(other).instance;
+    const other = this.#links.sessions.get(host);
+    const went = other === undefined ? undefined : this.#links.of(other).instance;
     const took = other === undefined ? undefined : { ...(instance === undefined ? {} : { came: instance }), ...(went === undefined ? {} : { went }) };
     const clone = this.#takeovers.judge(host, releases, took, now);
     if (other !== undefined) {
-      this.#sockets.delete(host);
+      this.#links.sessions.delete(host);
       if (clone === undefined) closeQuietly(other, closeCodes.superseded, "a newer connection has taken over");
       else closeQuietly(other, closeCodes.quarantined, clone.reason);
     }
@@ -393,15 +366,15 @@ export class Hub extends DurableObject<FleetEnv> {
     const now = Date.now();
     switch (message.type) {
       case "heartbeat": {
-        const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#assignments.of(row.id).replicas) }, now);
+        const next = heartbeat(row, { ...message, replicas: owned(message.replicas, this.#placing.assignments.of(row.id).replicas) }, now);
         this.#unchanged.took(row.id, text, next);
-        if (!this.#put(next)) return this.#losses.sweep(this.#rows, now) ? this.#replanSoon() : undefined;
+        if (!this.#put(next)) return this.#placing.losses.sweep(this.#rows, now) ? this.#replanSoon() : undefined;
         // one that missed an assignment is told again
-        if (message.generation < this.#assignments.of(row.id).generation) send(socket, this.#assignments.message(row.id, this.#bundle));
+        if (message.generation < this.#placing.assignments.of(row.id).generation) send(socket, this.#placing.assignments.message(row.id, this.#bundle));
         return this.#replanSoon();
       }
       case "report":
-        for (const replica of owned([message.replica], this.#assignments.of(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
+        for (const replica of owned([message.replica], this.#placing.assignments.of(row.id).replicas)) if (this.#put(report(row, replica, now))) this.#replanSoon();
         return;
       case "tickets":
         return send(socket, { type: "relays", relays: await this.#tickets(row.id, row.epoch, row.relaysWanted) });
@@ -413,14 +386,14 @@ export class Hub extends DurableObject<FleetEnv> {
   }
 
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
-    const { host, epoch } = this.#link(socket);
+    const { host, epoch } = this.#links.of(socket);
     const row = host === undefined ? undefined : this.#rows.get(host);
     closeQuietly(socket, code, "");
-    if (host !== undefined && this.#sockets.get(host) === socket) this.#sockets.delete(host);
+    if (host !== undefined && this.#links.sessions.get(host) === socket) this.#links.sessions.delete(host);
     if (row === undefined || row.epoch !== epoch || !row.linkUp) return;
     // Out of routing at once; its places are kept for it until its lease is over.
     this.#put({ ...row, linkUp: false, relays: [], gone: { since: Date.now(), relays: row.relays } });
-    this.#press(Date.now());
+    this.#placing.press(this.#rows, Date.now());
     await this.#wakeAt(row.heardAt + linkTimes.leaseMs);
   }
 
@@ -433,13 +406,6 @@ export class Hub extends DurableObject<FleetEnv> {
   }
 
   // ——— placing ———
-
-  #press(now: number): void {
-    if (!this.#losses.press(this.#rows, now)) return;
-    const { brake } = this.#losses;
-    this.ctx.storage.kv.put("brake", brake ?? null);
-    console.warn(JSON.stringify({ message: brake === undefined ? "the brake is off" : "the brake is on", region: this.#region, ...brake }));
-  }
 
   /** Placing looks at the whole fleet: where that is large and much happens at once, as when all agents come back, it is done for many changes together. */
   #replanSoon(): void {
@@ -458,14 +424,10 @@ export class Hub extends DurableObject<FleetEnv> {
     if (bundle === undefined) return;
     const now = Date.now();
     this.#plannedAt = now;
-    this.#losses.plan(this.#rows, now);
-    this.#press(now);
-    const { brake } = this.#losses;
+    const reassigned = this.#placing.plan(bundle, this.#rows, now);
+    const { brake } = this.#placing.losses;
     if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
-    const { reassigned, unplaced } = this.#assignments.plan(this.#planFacts(bundle, now), now);
-    this.#unplaced = unplaced;
-    this.#scaling.changed(now);
-    for (const service of this.#journal.unplaced(unplaced, now)) this.#traffic.decided(service, "unplaced");
+    for (const service of this.#journal.unplaced(this.#placing.unplaced, now)) this.#traffic.decided(service, "unplaced");
     for (const { host, name, before, after } of reassigned) {
       for (const change of changesOf(before, after, name, now)) {
         this.#journal.add(change);
@@ -473,36 +435,25 @@ export class Hub extends DurableObject<FleetEnv> {
       }
       // what it says of its replicas is held against another list now
       this.#unchanged.forget(host);
-      const socket = this.#sockets.get(host);
-      if (socket !== undefined) send(socket, this.#assignments.message(host, bundle));
+      const socket = this.#links.sessions.get(host);
+      if (socket !== undefined) send(socket, this.#placing.assignments.message(host, bundle));
     }
-  }
-
-  /** What a plan is made of; what is lost while the brake is on was reclaimed by nobody. */
-  #planFacts(bundle: Bundle, now: number): PlanFacts {
-    const { brake } = this.#losses;
-    const reclaims = brake === undefined ? reclaimsAfter(this.#reclaims, this.#rows, now, this.#awakeSince) : this.#reclaims;
-    if (reclaims !== this.#reclaims) this.ctx.storage.kv.put("reclaims", reclaims);
-    // what stands in for a spot replica is to start now, and not at its Scaler's next look
-    if (reclaims.at(-1) !== this.#reclaims.at(-1)) for (const { task, policy } of bundle.fleet.services) if (policy?.spot !== undefined) this.#wakeScaler(task.service);
-    this.#reclaims = reclaims;
-    return { region: this.#region, bundle, desires: this.#scaling.desires, rows: this.#rows, awakeSince: this.#awakeSince, braked: brake !== undefined, reclaims: reclaimsByZone(reclaims, now) };
   }
 
   /** A revoked host's links are closed at once, data links too. */
   #dropRevoked(): void {
     const good = new Set(this.#bundle?.fleet.hosts.filter(({ revoked }) => !revoked).map(({ id }) => id));
     for (const socket of this.ctx.getWebSockets()) {
-      const { host } = this.#link(socket);
+      const { host } = this.#links.of(socket);
       if (host !== undefined && !good.has(host)) closeQuietly(socket, closeCodes.unauthorized, "the host is revoked");
     }
     for (const row of this.#rows.values()) {
       if (good.has(row.id)) continue;
       for (let index = 0; index < relaysPerHostMax; index++) this.ctx.waitUntil(this.env.RELAY.getByName(`${row.id}/${index}`).drop());
       this.#rows.delete(row.id);
-      this.#sockets.delete(row.id);
+      this.#links.sessions.delete(row.id);
       this.#unheard.delete(row.id);
-      this.#assignments.forget(row.id);
+      this.#placing.assignments.forget(row.id);
       this.#takeovers.forget(row.id);
       this.#unchanged.forget(row.id);
       this.#changes.remove(row.id);
@@ -511,20 +462,6 @@ export class Hub extends DurableObject<FleetEnv> {
   }
 
   // ——— small parts ———
-
-  #link(socket: WebSocket): LinkState {
-    let link = this.#links.get(socket);
-    if (link === undefined) {
-      link = (socket.deserializeAttachment() as LinkState | null) ?? {};
-      this.#links.set(socket, link);
-    }
-    return link;
-  }
-
-  #attach(socket: WebSocket, link: LinkState): void {
-    socket.serializeAttachment(link);
-    this.#links.set(socket, link);
-  }
 
   /** Put a row in the roster. True when its substance has changed; only then is it written. */
   #put(row: HostRow): boolean {
@@ -546,15 +483,5 @@ export class Hub extends DurableObject<FleetEnv> {
     const due = Math.max(at, Date.now()) + 100;
     const set = await this.ctx.storage.getAlarm();
     if (set === null || set > due) await this.ctx.storage.setAlarm(due);
-  }
-}
-
-const knownTypes: ReadonlySet<string> = new Set(agentMessageSchema.options.map((option) => option.shape.type.value));
-
-function send(socket: WebSocket, message: HubMessage): void {
-  try {
-    socket.send(JSON.stringify(message));
-  } catch {
-    // the socket is closing: its close event does what is needed
   }
 }

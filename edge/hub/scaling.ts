@@ -64,6 +64,11 @@ export class Scaling {
     }
   }
 
+  /** A host was taken back: what stands in for its spot replicas is to start now, and not at a Scaler's next look. */
+  reclaimed(bundle: Bundle): void {
+    for (const { task, policy } of bundle.fleet.services) if (policy?.spot !== undefined) this.#options.wake(task.service);
+  }
+
   /** A request finds no replica ready: its service's Scaler looks now. */
   wanted(service: string, bundle: Bundle | undefined): void {
     if (bundle?.fleet.services.some(({ task, policy }) => task.service === service && policy !== undefined) === true) this.#options.wake(service);

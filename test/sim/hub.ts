@@ -1,7 +1,5 @@
-import { Assignments, type PlanFacts } from "../../edge/hub/assignments.ts";
 import { owned } from "../../edge/hub/claims.ts";
-import { Losses } from "../../edge/hub/losses.ts";
-import { reclaimsAfter, reclaimsByZone, type Reclaimed } from "../../edge/hub/reclaims.ts";
+import { Placing } from "../../edge/hub/placing.ts";
 import { heartbeat, isLost, leavingReason, newRow, report, returned, snapshot, substance, type HostRow } from "../../edge/hub/roster.ts";
 import { scaleFacts } from "../../edge/hub/scaleFacts.ts";
 import { Scaling } from "../../edge/hub/scaling.ts";
@@ -9,7 +7,7 @@ import { nextLook } from "../../edge/scale/brake.ts";
 import { linkTimes, protocol, type Assign, type AssignedReplica, type Heartbeat, type ReplicaState } from "../../schema/protocol.ts";
 import type { Region } from "../../schema/region.ts";
 import type { Desire, RegionFacts, ServiceScale } from "../../schema/scale.ts";
-import type { RegionStatus, Snapshot } from "../../schema/snapshot.ts";
+import type { Snapshot } from "../../schema/snapshot.ts";
 import { Store } from "./store.ts";
 import { Sums, type Told } from "./sums.ts";
 import type { HubPart, World } from "./world.ts";
@@ -22,16 +20,13 @@ interface Waking {
   links: Map<string, (assign: Assign) => void>;
   /** Hosts that were connected before, and have not come back. */
   unheard: Set<string>;
-  losses: Losses;
-  assignments: Assignments;
+  placing: Placing;
   scaling: Scaling;
-  reclaims: readonly Reclaimed[];
   sums: Map<string, Sums>;
-  unplaced: RegionStatus["unplaced"];
 }
 
 /**
- * A region's Hub: the real roster, losses, assignments, desires and facts on a storage in memory, with links made up. What the Durable
+ * A region's Hub: the real roster, placing, scaling and facts on a storage in memory, with links made up. What the Durable
  * Object does with them (`edge/hub/hub.ts`), in the same order.
  */
 export class SimHub implements HubPart {
@@ -58,14 +53,10 @@ export class SimHub implements HubPart {
       if (row.linkUp) unheard.add(row.id);
     }
     const wake = (service: string): void => this.#world.channel.call(() => this.#world.scaler(service).wake());
-    const reclaims: readonly Reclaimed[] | undefined = kv.get("reclaims");
+    const scaling = new Scaling({ kv, wake });
     return {
       since: now, stamp: `${this.region} ${++this.#wakings}`, rows, unheard, links: new Map(),
-      losses: new Losses(now, kv.get("brake")),
-      assignments: new Assignments(kv),
-      scaling: new Scaling({ kv, wake }),
-      reclaims: reclaims ?? [],
-      sums: new Map(), unplaced: [],
+      scaling, placing: new Placing({ region: this.region, awakeSince: now, kv, scaling }), sums: new Map(),
     };
   }
 
@@ -114,7 +105,7 @@ export class SimHub implements HubPart {
 
   hear(host: string, epoch: number, message: Heartbeat | { report: ReplicaState }, now: number): void {
     if (!this.up) return;
-    const { rows, assignments, losses } = this.#waking;
+    const { rows, placing: { assignments, losses } } = this.#waking;
     const row = rows.get(host);
     if (row === undefined || row.epoch !== epoch) return;
     const { generation, replicas } = assignments.of(host);
@@ -144,7 +135,7 @@ export class SimHub implements HubPart {
   }
 
   #tell(host: string): void {
-    this.#waking.links.get(host)?.(this.#waking.assignments.message(host, this.#world.bundle));
+    this.#waking.links.get(host)?.(this.#waking.placing.assignments.message(host, this.#world.bundle));
   }
 
   #put(row: HostRow): boolean {
@@ -159,8 +150,7 @@ export class SimHub implements HubPart {
   // ——— placing ———
 
   #press(now: number): void {
-    const { losses, rows } = this.#waking;
-    if (losses.press(rows, now)) this.#store.put("brake", losses.brake);
+    this.#waking.placing.press(this.#waking.rows, now);
   }
 
   /** Its alarm, a little late, so that a lease is over when it rings. */
@@ -174,29 +164,18 @@ export class SimHub implements HubPart {
   #replan(): void {
     if (!this.up) return;
     const { now } = this.#world.agenda;
-    const { losses, rows, assignments } = this.#waking;
-    losses.plan(rows, now);
-    this.#press(now);
-    if (losses.brake !== undefined) this.#wakeAt(nextLook(losses.brake));
-    const { reassigned, unplaced } = assignments.plan(this.#planFacts(now), now);
-    this.#waking.unplaced = unplaced;
+    const { placing, rows } = this.#waking;
+    const reassigned = placing.plan(this.#world.bundle, rows, now);
+    if (placing.losses.brake !== undefined) this.#wakeAt(nextLook(placing.losses.brake));
     for (const { host } of reassigned) this.#tell(host);
     if (reassigned.length > 0) this.#world.placed(this, reassigned, now);
-  }
-
-  #planFacts(now: number): PlanFacts {
-    const { since: awakeSince, rows, losses: { brake }, scaling } = this.#waking;
-    const reclaims = brake === undefined ? reclaimsAfter(this.#waking.reclaims, rows, now, awakeSince) : this.#waking.reclaims;
-    if (reclaims !== this.#waking.reclaims) this.#store.put("reclaims", reclaims);
-    this.#waking.reclaims = reclaims;
-    return { region: this.region, bundle: this.#world.bundle, desires: scaling.desires, rows, awakeSince, braked: brake !== undefined, reclaims: reclaimsByZone(reclaims, now) };
   }
 
   // ——— what isolates ask and tell ———
 
   snapshot(): Snapshot {
     const { now } = this.#world.agenda;
-    const { since, unheard, losses, rows } = this.#waking;
+    const { since, unheard, placing: { losses }, rows } = this.#waking;
     const silent = now - since > linkTimes.leaseMs || unheard.size === 0 ? undefined : { hosts: unheard, since };
     return losses.table(snapshot(rows.values(), this.region, now, silent), rows, now);
   }
@@ -227,15 +206,15 @@ export class SimHub implements HubPart {
 
   scaleFacts(service: string): RegionFacts {
     const { now } = this.#world.agenda;
-    const { since, stamp, rows, assignments, scaling, losses, unplaced } = this.#waking;
+    const { since, stamp, rows, placing, scaling } = this.#waking;
+    const { assignments, losses, unplaced } = placing;
     const { bundle } = this.#world;
     scaling.asked(service, now);
     const sums = this.#sumsOf(service);
-    const task = bundle.fleet.services.find((one) => one.task.service === service)?.task;
     return scaleFacts(service, {
       region: this.region, stamp, bundle, rows, awakeSince: since,
       assigned: (host) => assignments.of(host).replicas,
-      hosts: task === undefined ? [] : assignments.hostsFor(task, this.#planFacts(now), now),
+      hosts: placing.hostsFor(service, bundle, rows, now),
       demand: sums.demand(), versions: sums.versions(),
       generation: scaling.desires.of(service)?.generation ?? 0, unplaced, braked: losses.brake !== undefined,
     }, now);
@@ -248,7 +227,7 @@ export class SimHub implements HubPart {
   // ——— for checks ———
 
   get braked(): boolean {
-    return this.#waking.losses.brake !== undefined;
+    return this.#waking.placing.losses.brake !== undefined;
   }
 
   /** By its host's last word. */
@@ -259,7 +238,7 @@ export class SimHub implements HubPart {
   /** What hosts that are not lost or leaving are assigned of a service. */
   assigned(service: string): AssignedReplica[] {
     const { now } = this.#world.agenda;
-    const { rows, assignments, since } = this.#waking;
+    const { rows, placing: { assignments }, since } = this.#waking;
     return this.#world.bundle.fleet.hosts.flatMap(({ id, region }) => {
       const row = rows.get(id);
       const counts = region === this.region && leavingReason(row, undefined) === undefined && !isLost(row, now, since);
