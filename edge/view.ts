@@ -4,6 +4,7 @@ import type { Snapshot, SnapshotHost, SnapshotReplica, ViewUpdate } from "../sch
 import { snapshotsAfter } from "./changed.ts";
 import type { RouterEnv } from "./env.ts";
 import { regionsOf } from "./regions.ts";
+import { within } from "./within.ts";
 
 /** Younger than this, a view is used as it is; older, it is used and refreshed behind the request. */
 const freshMs = 1_000;
@@ -137,21 +138,15 @@ async function refreshBehind(env: RouterEnv, request: Request): Promise<void> {
   }
 }
 
-/** A wait with an end. True when the work came first. */
-async function within(work: Promise<void>, ms: number): Promise<boolean> {
-  const late = Promise.withResolvers<false>();
-  const timer = setTimeout(() => late.resolve(false), ms);
-  try {
-    return await Promise.race([work.then(() => true, () => false), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** Whether work came to its end in time; why it did not is nobody's to know here. */
+function came(work: Promise<void>): Promise<boolean> {
+  return within(work, hubWaitMs).then(() => true, () => false);
 }
 
 /** Wait for a refresh; a cold isolate takes the copy in KV when no Hub answers. */
 async function refreshNow(env: RouterEnv, request: Request): Promise<void> {
-  if (await within(askHub(env, request), hubWaitMs)) return;
-  if (current === undefined) await within(askKv(env), hubWaitMs);
+  if (await came(askHub(env, request))) return;
+  if (current === undefined) await came(askKv(env));
 }
 
 /**

@@ -1,7 +1,8 @@
+import type { Signals } from "../edge/scale/opinion.ts";
+import { historyS } from "../edge/scale/series.ts";
 import { decide, type Decision, type DecideState } from "../edge/scale/decide.ts";
 import { scalePolicySchema, type ScalePolicy } from "../schema/policy.ts";
 import type { RegionFacts, ScaleReplica } from "../schema/scale.ts";
-import { historyS, type Signals } from "../schema/signals.ts";
 
 /** A service of whom nothing is known but what a test says. */
 export function signals(given: Partial<Signals> = {}): Signals {

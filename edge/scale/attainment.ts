@@ -1,7 +1,7 @@
 import type { Now } from "../../schema/clock.ts";
 import type { ScalePolicy } from "../../schema/policy.ts";
-import type { Signals } from "../../schema/signals.ts";
 import { digestBoundsMs } from "../../schema/telemetry.ts";
+import type { Signals } from "./opinion.ts";
 
 /** The digests' window is a minute: it is looked at twice in each. */
 const stepMs = 30_000;

@@ -1,5 +1,5 @@
 import type { ScaleReplica } from "../../schema/scale.ts";
-import { recentS, type Signals } from "../../schema/signals.ts";
+import { recentS, type Signals } from "./opinion.ts";
 import { meanOf } from "./series.ts";
 
 /** A service's replicas by what may be expected of them. */

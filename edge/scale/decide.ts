@@ -1,13 +1,12 @@
 import type { Now } from "../../schema/clock.ts";
 import type { ScalePolicy } from "../../schema/policy.ts";
-import type { Signals } from "../../schema/signals.ts";
 import { adaptive, coldStartMsDefault, type AdaptiveState } from "./adaptive.ts";
 import { boundsAt, type Held } from "./bounds.ts";
 import { census, isAskedFor } from "./census.ts";
 import { concurrency, type Panic } from "./concurrency.ts";
 import type { Hysteresis } from "./hysteresis.ts";
 import { instanceAware } from "./instanceAware.ts";
-import { cut, within, type Opinion, type Question } from "./opinion.ts";
+import { askedFor, cut, within, type Opinion, type Question, type Signals } from "./opinion.ts";
 import { counted, expected, type Popularity } from "./popularity.ts";
 import { queueLength } from "./queueLength.ts";
 import { requestRate } from "./requestRate.ts";
@@ -91,7 +90,7 @@ function ask(policy: ScalePolicy, about: Omit<Question<never>, "policy" | "state
   };
   switch (policy.autoscaler) {
     case "fixed":
-      return { opinion: { needed: about.bounds.min, reason: `${about.bounds.min} are asked for`, state: undefined, nextMs: 60_000 }, own: {} };
+      return { opinion: { needed: about.bounds.min, reason: askedFor(about.bounds.min), state: undefined, nextMs: 60_000 }, own: {} };
     case "adaptive":
       return put("adaptive", adaptive);
     case "request_rate":

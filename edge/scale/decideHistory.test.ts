@@ -2,9 +2,9 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { seeded, type Random } from "../../schema/clock.ts";
 import { autoscalers, type Autoscaler, type ScalePolicy } from "../../schema/policy.ts";
-import type { Signals } from "../../schema/signals.ts";
 import { live, policy, replicas, signals } from "../../test/scaling.ts";
 import { decide, type DecideState } from "./decide.ts";
+import type { Signals } from "./opinion.ts";
 
 // ——— any policy, any history; fast-check prints the seed of what fails ———
 

@@ -1,9 +1,9 @@
 import type { Now } from "../../schema/clock.ts";
 import type { ScalePolicy } from "../../schema/policy.ts";
-import { recentS, type Signals } from "../../schema/signals.ts";
 import { census } from "./census.ts";
 import type { Capacity } from "./replay.ts";
 import { sumOf } from "./series.ts";
+import { recentS, type Signals } from "./opinion.ts";
 
 /** How fast what is learned follows: two minutes hold some hundred answers of a busy service. */
 const followMs = 120_000;

@@ -2,13 +2,13 @@ import type { Now, Random } from "../../schema/clock.ts";
 import { rolloutPolicySchema, type ScalePolicy } from "../../schema/policy.ts";
 import type { Region } from "../../schema/region.ts";
 import type { Desire, RegionFacts, ScaleDecision, ScaleHost } from "../../schema/scale.ts";
-import type { Signals } from "../../schema/signals.ts";
 import { decide, type Decision, type DecideState } from "./decide.ts";
 import { place, type PlaceState } from "./place.ts";
 import { plan } from "./plan.ts";
 import { rollout, type Rollout, type RolloutState } from "./rollout.ts";
 import { observe, type SignalMemory } from "./signals.ts";
 import { addSeen, type SeenMemory } from "./versions.ts";
+import type { Signals } from "./opinion.ts";
 
 /** What is kept of one service between two looks: JSON, whole. */
 export interface Kept {

@@ -1,6 +1,33 @@
 import type { Now } from "../../schema/clock.ts";
 import type { ScalePolicy } from "../../schema/policy.ts";
-import type { Signals } from "../../schema/signals.ts";
+import type { ScaleReplica } from "../../schema/scale.ts";
+
+/** What "just now" means of single events, in seconds: longer than any tick, so that each is seen by a decision. */
+export const recentS = 10;
+
+/** What a service's scaling decisions rest on: plain values, the same in production and in the simulator. */
+export interface Signals {
+  /** Requests by second, the newest whole second last, whatever became of them; at most `historyS`, fewer while little is known. */
+  arrivals: readonly number[];
+  /** Requests in flight by second, the present one last: on replicas, held, and at providers for lack of capacity; at most `historyS`. */
+  concurrency: readonly number[];
+  /** Now: requests that wait, held or queued by engines. They are among those in flight. */
+  waiting: number;
+  /** In the last `recentS`: refused, or sent to providers, for lack of capacity. They are among the arrivals. */
+  refused: number;
+  spilled: number;
+  /** Of the last minute, counts by bucket (`digestBoundsMs`), of what replicas answered. */
+  ttft: readonly number[];
+  itl: readonly number[];
+  /** From assignment to readiness in ms, as last seen of this service; undefined: never. */
+  coldStartMs: number | undefined;
+  /** Of all regions that were heard, ended ones left out. */
+  replicas: readonly ScaleReplica[];
+  /** Many hosts were lost at once. */
+  braked: boolean;
+  /** Some region's Hub was not heard: what is missing may be there. */
+  partial: boolean;
+}
 
 /** How many replicas may be needed at this time. */
 export interface Bounds {
@@ -38,10 +65,15 @@ export function within(count: number, { min, max }: Bounds): number {
   return Math.min(Math.max(count, min), max);
 }
 
+/** What people ask for, in words. */
+export function askedFor(count: number): string {
+  return `${count} ${count === 1 ? "is" : "are"} asked for`;
+}
+
 /** Why a count is cut off, in words; undefined: it is not. */
 export function cut(count: number, { min, max }: Bounds): string | undefined {
   if (count > max) return `no more than ${max} are allowed`;
-  return count < min ? `at least ${min} are asked for` : undefined;
+  return count < min ? `at least ${askedFor(min)}` : undefined;
 }
 
 /** A figure for people: three digits at most. */

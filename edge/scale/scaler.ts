@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { RegionFacts } from "../../schema/scale.ts";
 import type { FleetEnv } from "../env.ts";
 import { regionsOf } from "../regions.ts";
+import { within } from "../within.ts";
 import { look, retryMs, type Kept } from "./look.ts";
 
 /** A look that went wrong is repeated after so long. */
@@ -78,16 +79,5 @@ export class Scaler extends DurableObject<FleetEnv> {
       console.error(JSON.stringify({ message: "a look at a service failed", service: this.#service, error: String(error) }));
       await this.ctx.storage.setAlarm(now + againMs);
     }
-  }
-}
-
-/** @throws when it takes longer */
-async function within<T>(work: Promise<T>, ms: number): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ms} ms`)), ms);
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,5 +1,7 @@
 import type { Now } from "../../schema/clock.ts";
-import { historyS } from "../../schema/signals.ts";
+
+/** How much of the past is kept, in seconds (KubeAI averages over ten minutes; facts/routing-and-scaling.md §4). */
+export const historyS = 600;
 
 /** Values by second; JSON-able. */
 export interface Series {

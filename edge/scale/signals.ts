@@ -2,8 +2,8 @@ import type { Now } from "../../schema/clock.ts";
 import type { Region } from "../../schema/region.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { RegionFacts, ScaleReplica } from "../../schema/scale.ts";
-import { historyS, recentS, type Signals } from "../../schema/signals.ts";
-import { before, note, secondOf, spread, sumOf, type Series } from "./series.ts";
+import { recentS, type Signals } from "./opinion.ts";
+import { before, historyS, note, secondOf, spread, sumOf, type Series } from "./series.ts";
 
 /** The digests' minute is kept in parts of so many seconds: what is forgotten is forgotten by part. */
 const partS = 10;
