@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const root = join(import.meta.dirname, "../..");
@@ -30,7 +30,10 @@ function newest(folder: string): number {
   return latest;
 }
 
-/** Bundle one Worker as Wrangler would for a deploy; again only when a source is newer than the bundle. */
+/**
+ * Bundle one Worker as Wrangler would for a deploy; again only when a source is newer than the bundle. Several worlds may bundle into one
+ * folder at a time: each has its own beneath it, and what is whole is put in place at once.
+ */
 async function build(name: WorkerName, into: string): Promise<BuiltWorker> {
   const settings = join(into, `${name}.json`);
   const sources = Math.max(newest(join(root, "edge")), newest(join(root, "schema")), statSync(join(root, configs[name])).mtimeMs, statSync(join(root, "package-lock.json")).mtimeMs);
@@ -38,8 +41,30 @@ async function build(name: WorkerName, into: string): Promise<BuiltWorker> {
 
   const { unstable_readConfig: readConfig } = await import("wrangler");
   const config = readConfig({ config: join(root, configs[name]) }, { hideWarnings: true });
-  const out = join(into, name);
-  const child = spawn(process.execPath, [join(root, "node_modules/wrangler/bin/wrangler.js"), "deploy", "--dry-run", "--outdir", out, "-c", configs[name]], {
+  const own = mkdtempSync(join(into, `${name}-`));
+  try {
+    await bundle(name, own);
+    const built: BuiltWorker = {
+      script: join(into, `${name}.js`),
+      compatibilityDate: config.compatibility_date ?? "",
+      compatibilityFlags: config.compatibility_flags,
+      objects: config.durable_objects.bindings.map(({ name: binding, class_name, script_name }: { name: string; class_name: string; script_name?: string }) => ({ binding, className: class_name, scriptName: script_name })),
+      kv: config.kv_namespaces.map(({ binding }: { binding: string }) => binding),
+      vars: Object.fromEntries(Object.entries(config.vars).map(([key, value]) => [key, String(value)])),
+      secrets: config.secrets?.required ?? [],
+    };
+    writeFileSync(join(own, "settings.json"), JSON.stringify(built, null, 2));
+    renameSync(join(own, `${name}.js`), built.script);
+    renameSync(join(own, "settings.json"), settings);
+    return built;
+  } finally {
+    rmSync(own, { recursive: true, force: true });
+  }
+}
+
+/** @throws Error with all that Wrangler said, when it fails */
+async function bundle(name: WorkerName, into: string): Promise<void> {
+  const child = spawn(process.execPath, [join(root, "node_modules/wrangler/bin/wrangler.js"), "deploy", "--dry-run", "--outdir", into, "-c", configs[name]], {
     cwd: root,
     env: { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "1" },
     stdio: ["ignore", "pipe", "pipe"],
@@ -49,17 +74,6 @@ async function build(name: WorkerName, into: string): Promise<BuiltWorker> {
   child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
   const [code] = (await once(child, "exit")) as [number | null];
   if (code !== 0) throw new Error(`Cannot bundle the ${name} Worker: wrangler exited with ${code}\n${said}`);
-  const built: BuiltWorker = {
-    script: join(out, `${name}.js`),
-    compatibilityDate: config.compatibility_date ?? "",
-    compatibilityFlags: config.compatibility_flags,
-    objects: config.durable_objects.bindings.map(({ name: binding, class_name, script_name }: { name: string; class_name: string; script_name?: string }) => ({ binding, className: class_name, scriptName: script_name })),
-    kv: config.kv_namespaces.map(({ binding }: { binding: string }) => binding),
-    vars: Object.fromEntries(Object.entries(config.vars).map(([key, value]) => [key, String(value)])),
-    secrets: config.secrets?.required ?? [],
-  };
-  writeFileSync(settings, JSON.stringify(built, null, 2));
-  return built;
 }
 
 /** Both Workers, bundled into a folder. */
