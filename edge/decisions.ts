@@ -33,11 +33,11 @@ export function weighed({ strategy, saturated, candidates, filtered, scores }: D
  * Remember what became of a request, for `fairlead explain`. It costs the request nothing: what has come together is sent to the
  * nearest Hub behind some answer, and is lost when that fails.
  *
- * @example noteDecision(env, request, waitUntil, () => ({ requestId, at, service, model, account, ...weighed(decision), attempts, status, upstream, ms }))
+ * @example noteDecision(env, request, waitUntil, now, () => ({ requestId, at, service, model, account, ...weighed(decision), attempts, status, upstream, ms }))
  */
-export function noteDecision(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void, record: () => DecisionRecord): void {
+export function noteDecision(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void, now: number, record: () => DecisionRecord): void {
   if (pending.length < pendingMax) pending.push(record());
-  tellSoon(env, request, waitUntil, Date.now());
+  tellSoon(env, request, waitUntil, now);
 }
 
 /** What this isolate has counted and decided is to be told to its Hub, with what comes within a second. */

@@ -41,18 +41,24 @@ async function verify(env: RouterEnv, view: View, id: string, key: string): Prom
  *
  * @throws FairleadError `invalid_api_key`, or `permission_denied` for a right the key lacks
  */
-export async function authenticate(env: RouterEnv, request: Request, view: View, right: RouteKey["rights"][number]): Promise<RouteKey> {
+export function authenticate(env: RouterEnv, request: Request, view: View, right: RouteKey["rights"][number]): RouteKey | Promise<RouteKey> {
   const key = shownKey(request.headers);
   if (key === undefined) throw refused();
-  let record = view.routes.verified.get(key);
-  if (record === undefined) {
-    const id = keyId(key, "fl");
-    if (id === undefined) throw refused();
-    record = await verify(env, view, id, key);
-    // a key that was made a moment ago may not have reached this isolate
-    if (record === undefined && !view.routes.keys.has(id)) record = await verify(env, await newsFor(env, request, view), id, key);
-    if (record === undefined) throw refused();
-  }
+  const record = view.routes.verified.get(key);
+  return record === undefined ? lookedUp(env, request, view, key).then((found) => withRight(found, right)) : withRight(record, right);
+}
+
+async function lookedUp(env: RouterEnv, request: Request, view: View, key: string): Promise<RouteKey> {
+  const id = keyId(key, "fl");
+  if (id === undefined) throw refused();
+  let record = await verify(env, view, id, key);
+  // a key that was made a moment ago may not have reached this isolate
+  if (record === undefined && !view.routes.keys.has(id)) record = await verify(env, await newsFor(env, request, view), id, key);
+  if (record === undefined) throw refused();
+  return record;
+}
+
+function withRight(record: RouteKey, right: RouteKey["rights"][number]): RouteKey {
   if (record.expiresAt !== undefined && record.expiresAt <= Date.now()) throw refused();
   if (!record.rights.includes(right)) throw new FairleadError("permission_denied", `Cannot use this key for ${right}: it has not got that right`);
   return record;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { inferenceAnswerHeaders, inferenceRequestHeaders, serviceAnswerHeaders, serviceRequestHeaders } from "./headers.ts";
+import { inferenceRequestHeaders, serviceAnswerHeaders, serviceRequestHeaders } from "./headers.ts";
 
 /** What a client, or a proxy before us, may send and nobody behind us may see. */
 const never = {
@@ -19,18 +19,22 @@ describe("inferenceRequestHeaders()", () => {
     });
   });
 
+  test("a trace's state goes with its trace only", () => {
+    expect(inferenceRequestHeaders(new Headers({ tracestate: "t" }), false)).not.toHaveProperty("tracestate");
+  });
+
+  test("what nobody may change is one object for all that send nothing more", () => {
+    const headers = inferenceRequestHeaders(new Headers({ cookie: "a=b" }), false);
+    expect(headers).toBe(inferenceRequestHeaders(new Headers(), true));
+    expect(Object.isFrozen(headers)).toBe(true);
+  });
+
   test("a simulator's order passes in a world on one machine only", () => {
     const headers = new Headers({ "x-sim-fail": "status:500" });
     expect(inferenceRequestHeaders(headers, false)).not.toHaveProperty("x-sim-fail");
     expect(inferenceRequestHeaders(headers, true)).toHaveProperty("x-sim-fail", "status:500");
     expect(inferenceRequestHeaders(new Headers(), true)).toEqual({ "content-type": "application/json", "user-agent": "fairlead" });
   });
-});
-
-test("inferenceAnswerHeaders() lets through the content type and when to retry, and no upstream's name, cookie or id", () => {
-  const headers = new Headers({ ...never, "content-type": "application/json", "retry-after": "3", "retry-after-ms": "2500", server: "uvicorn", "set-cookie": "a=b", "x-request-id": "theirs", "openai-organization": "org", date: "today" });
-  expect(inferenceAnswerHeaders({ headers, status: 429 })).toEqual({ "content-type": "application/json", "retry-after": "3", "retry-after-ms": "2500" });
-  expect(inferenceAnswerHeaders({ headers, status: 200 })).toEqual({ "content-type": "application/json" });
 });
 
 describe("serviceRequestHeaders()", () => {

@@ -2,11 +2,9 @@
  * Header allow-lists, both ways (facts/openai-wire.md §9). What is not named here does not cross: credentials, cookies, proxies'
  * notes and our own control headers stay on their side.
  *
- * The inference lists ask for names instead of walking all headers, and answer with plain objects: every header that crosses
- * between the runtime and JavaScript is paid for on every request.
+ * The inference list is asked for by name instead of walking all headers: every header that crosses between the runtime and JavaScript is
+ * paid for on every request.
  */
-const inferenceRequest = ["openai-beta", "idempotency-key", "traceparent", "tracestate"];
-const refusedAnswer = ["retry-after", "retry-after-ms"];
 
 /** Hop-by-hop (RFC 9110 §7.6.1) and what a proxy adds; never crosses, in either direction. */
 const hopByHop = new Set([
@@ -21,31 +19,26 @@ const simulatorHeader = "x-sim-fail";
 
 export type HeaderObject = Record<string, string>;
 
-function named(from: Headers, names: readonly string[]): HeaderObject {
-  const headers: HeaderObject = {};
-  for (const name of names) {
-    const value = from.get(name);
-    if (value !== null) headers[name] = value;
-  }
-  return headers;
-}
+/** Most clients send nothing more: one object, which whoever works on it may remember. The body has been read as JSON, whatever its sender called it. */
+const plain: HeaderObject = Object.freeze({ "content-type": "application/json", "user-agent": "fairlead" });
 
+/** @param local a world on one machine: what a test tells the engine simulator passes */
 export function inferenceRequestHeaders(from: Headers, local: boolean): HeaderObject {
-  const headers = named(from, inferenceRequest);
-  if (local) {
-    const order = from.get(simulatorHeader);
-    if (order !== null) headers[simulatorHeader] = order;
+  const beta = from.get("openai-beta");
+  const key = from.get("idempotency-key");
+  const trace = from.get("traceparent");
+  const order = local ? from.get(simulatorHeader) : null;
+  if (beta === null && key === null && trace === null && order === null) return plain;
+  const headers = { ...plain };
+  if (beta !== null) headers["openai-beta"] = beta;
+  if (key !== null) headers["idempotency-key"] = key;
+  if (trace !== null) {
+    headers["traceparent"] = trace;
+    // says nothing without the other (W3C Trace Context §3.3)
+    const state = from.get("tracestate");
+    if (state !== null) headers["tracestate"] = state;
   }
-  // the body has been read as JSON, whatever its sender called it
-  headers["content-type"] = "application/json";
-  headers["user-agent"] = "fairlead";
-  return headers;
-}
-
-export function inferenceAnswerHeaders({ headers: from, status }: Pick<Response, "headers" | "status">): HeaderObject {
-  const headers = status < 400 ? {} : named(from, refusedAnswer);
-  const type = from.get("content-type");
-  if (type !== null) headers["content-type"] = type;
+  if (order !== null) headers[simulatorHeader] = order;
   return headers;
 }
 

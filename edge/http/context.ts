@@ -17,10 +17,13 @@ export interface RouterRequest {
   set(name: "requestId", value: string): void;
 }
 
-/** The isolate's view. @throws FairleadError `not_ready` when no Hub and no copy in KV has ever answered */
-export async function viewOf(c: RouterRequest): Promise<View> {
+/** The isolate's view; a promise of it in a cold one. @throws FairleadError `not_ready` when no Hub and no copy in KV has ever answered */
+export function viewOf(c: RouterRequest): View | Promise<View> {
   const view = getView(c.env, c.req.raw, (work) => c.executionCtx.waitUntil(work));
-  const known = view instanceof Promise ? await view : view;
+  return view instanceof Promise ? view.then(there) : view;
+}
+
+function there(known: View | undefined): View {
   if (known === undefined) throw new FairleadError("not_ready", "Cannot serve the request: the configuration has not reached this place yet", { retryAfterMs: 1_000 });
   return known;
 }
@@ -43,11 +46,10 @@ export function requestIdOf(c: RouterRequest): string {
   return id;
 }
 
-/** Notes on who served it, for the caller. Never an address. */
-export function servedBy(headers: Record<string, string>, requestId: string, upstream: string, model: string | undefined, attempts: number, fallback: boolean): void {
+/** Notes on who served a request to a service that is no LLM, for the caller. Never an address. */
+export function servedBy(headers: Record<string, string>, requestId: string, upstream: string, attempts: number, fallback: boolean): void {
   headers["x-request-id"] = requestId;
   headers["x-fairlead-upstream"] = upstream;
   headers["x-fairlead-attempts"] = String(attempts);
   headers["x-fairlead-fallback"] = String(fallback);
-  if (model !== undefined) headers["x-fairlead-model"] = model;
 }

@@ -7,7 +7,7 @@ import { lateMs, type Tried } from "../forward/attempts.ts";
 import { endOf } from "../forward/deadline.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { handThrough } from "../forward/handThrough.ts";
-import { inferenceAnswerHeaders, inferenceRequestHeaders } from "../forward/headers.ts";
+import { inferenceRequestHeaders } from "../forward/headers.ts";
 import { remembered } from "../forward/memory.ts";
 import { waitMsMax } from "../forward/retryAfter.ts";
 import { orSilence } from "../forward/silence.ts";
@@ -23,9 +23,10 @@ import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
 import { gapsOf, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
+import { answerHeaders } from "./answerHeaders.ts";
 import { readBody } from "./body.ts";
 import { sendOrHold } from "./hold.ts";
-import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
+import { requestIdOf, viewOf, type RouterRequest } from "./context.ts";
 
 /** The largest body before the service is known (facts/failures.md §2: 20 MiB multimodal). */
 const bodyBytesMax = 20 * 1024 * 1024;
@@ -37,8 +38,11 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const requestId = requestIdOf(c);
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
 
-  let view = await viewOf(c);
-  const key = await authenticate(c.env, request, view, "inference");
+  // nothing is waited for that is here: a turn of the event loop costs more than what is done in it
+  const here = viewOf(c);
+  let view = here instanceof Promise ? await here : here;
+  const known = authenticate(c.env, request, view, "inference");
+  const key = known instanceof Promise ? await known : known;
   const bytes = await readBody(request, bodyBytesMax);
   const { model, stream, body } = readInference(bytes);
 
@@ -58,11 +62,15 @@ export async function inference(c: RouterRequest): Promise<Response> {
   let decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
   const client = new Client();
   const note = (forwarded: Forwarded | Unforwarded): void => {
-    const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
+    const { attempts } = forwarded;
+    const status = "error" in forwarded ? forwarded.error.status : forwarded.answer.response.status;
     const now = Date.now();
-    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...reached }));
-    if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, client.gone, now, forwarded.error.code);
-    else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
+    noteDecision(c.env, request, waitUntil, now, () => ({
+      requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts, ms: now - startedAt, status,
+      ...("error" in forwarded ? { reason: forwarded.error.message } : { upstream: forwarded.candidate.id }),
+    }));
+    if ("error" in forwarded) seen.refused(attempts, status, client.gone, now, forwarded.error.code);
+    else seen.began({ attempts, by: forwarded.candidate, status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
   };
   const send = (decided: Decided, by: View): Promise<Forwarded | Unforwarded> => forward(
     { env: c.env, request, waitUntil, service: chosen, pool: poolOf(by, chosen), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, by, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
@@ -86,7 +94,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
     : sendOrHold(c, { decision, view, service: chosen, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, whole: true, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts), send, waited: () => seen.held() });
   // what became of it is known anew: the later record is the one that is kept
   const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
-    noteDecision(c.env, request, waitUntil, () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...end }));
+    noteDecision(c.env, request, waitUntil, Date.now(), () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...end }));
   let streaming: Begun | undefined;
   /** The end of a stream is known when nothing of its work is left. */
   const untilOver = (work: Promise<unknown>): void =>
@@ -99,22 +107,28 @@ export async function inference(c: RouterRequest): Promise<Response> {
     over: (failure) => (seen.over(failure, Date.now()), over(failure)),
     failed: ({ message }) => (seen.failed(Date.now()), noteEnd(attempts, { reason: message })),
   });
+  const bodyOf = (forwarded: Forwarded): ReadableStream | ArrayBuffer | Uint8Array | null => {
+    const { answer, endsAt, over } = forwarded;
+    const { events: begun, whole, native = null } = answer;
+    if (begun !== undefined) return events(sourceOf(forwarded, begun), untilOver);
+    if (whole === undefined && native !== null) return handThrough(native, { answer, endsAt, over: (failure) => (seen.over(failure, Date.now()), seen.close(), over(failure)), waitUntil });
+    void over();
+    seen.close({ whole });
+    return whole ?? null;
+  };
   const finish = (forwarded: Forwarded | Unforwarded): Response => {
     note(forwarded);
     if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
-    const { answer, candidate, attempts, endsAt, over } = forwarded;
-    const { response, events: begun, whole, native = null } = answer;
-    const headers = inferenceAnswerHeaders(response);
-    const answeredModel = candidate.kind === "provider" ? (candidate.provider.model ?? model) : model;
-    servedBy(headers, requestId, candidate.kind === "replica" ? "replica" : candidate.id, answeredModel, attempts.length, isFallback(chosen, decision, candidate));
-    if (begun !== undefined) {
-      headers["cache-control"] = "no-cache";
-      return new Response(events(sourceOf(forwarded, begun), untilOver), { status: response.status, headers });
-    }
-    if (whole === undefined && native !== null) return new Response(handThrough(native, { answer, endsAt, over: (failure) => (seen.over(failure, Date.now()), seen.close(), over(failure)), waitUntil }), { status: response.status, headers });
-    void over();
-    seen.close({ whole });
-    return new Response(whole ?? null, { status: response.status, headers });
+    const { answer: { response: from, events: begun }, candidate, attempts } = forwarded;
+    const response = new Response(bodyOf(forwarded), {
+      status: from.status,
+      headers: answerHeaders({
+        type: from.headers.get("content-type"), streamed: begun !== undefined, attempts: attempts.length, fallback: isFallback(chosen, decision, candidate),
+        upstream: candidate.kind === "replica" ? "replica" : candidate.id, model: candidate.kind === "provider" ? (candidate.provider.model ?? model) : model,
+      }),
+    });
+    response.headers.set("x-request-id", requestId);
+    return response;
   };
   if (!stream) return finish(await answered);
   const heard = await orSilence(answered);

@@ -73,7 +73,7 @@ export async function service(c: RouterRequest): Promise<Response> {
   else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: forwarded.candidate.fallback }, decision, false, now);
   // its body is a stream that passes untouched: its end is nobody's to see here
   seen.close();
-  noteDecision(c.env, request, waitUntil, () => {
+  noteDecision(c.env, request, waitUntil, now, () => {
     const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
     return { requestId: requestIdOf(c), at: startedAt, service: routed.name, model: named, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...reached };
   });
@@ -84,7 +84,7 @@ export async function service(c: RouterRequest): Promise<Response> {
   if (response.webSocket) return response;
   const headers = serviceAnswerHeaders(response.headers);
   const notes: Record<string, string> = {};
-  servedBy(notes, requestIdOf(c), "replica", undefined, attempts.length, candidate.fallback);
+  servedBy(notes, requestIdOf(c), "replica", attempts.length, candidate.fallback);
   for (const [note, value] of Object.entries(notes)) headers.set(note, value);
   return new Response(response.body, { status: response.status, headers, encodeBody: response.headers.has("content-encoding") ? "manual" : "automatic" });
 }

@@ -68,7 +68,7 @@ describe("noteDecision()", () => {
     const works: Promise<unknown>[] = [];
     const getByName = vi.spyOn(world.HUB, "getByName");
     const records = Array.from({ length: 60 }, () => record());
-    for (const one of records) noteDecision(world, request, (work) => works.push(work), () => one);
+    for (const one of records) noteDecision(world, request, (work) => works.push(work), Date.now(), () => one);
     expect(getByName).not.toHaveBeenCalled();
     await Promise.all(works);
     expect([works.length, getByName.mock.calls.length]).toEqual([1, 1]);
@@ -78,7 +78,7 @@ describe("noteDecision()", () => {
   test("keeps so many and no more until they are sent: the first of them", async () => {
     const works: Promise<unknown>[] = [];
     const records = Array.from({ length: 201 }, () => record());
-    for (const one of records) noteDecision(world, request, (work) => works.push(work), () => one);
+    for (const one of records) noteDecision(world, request, (work) => works.push(work), Date.now(), () => one);
     await Promise.all(works);
     expect((await hub().explain(records[199]?.requestId ?? "")).decision).toBeDefined();
     expect((await hub().explain(records[200]?.requestId ?? "")).decision).toBeUndefined();
@@ -90,11 +90,11 @@ describe("noteDecision()", () => {
       throw new Error("away");
     });
     const works: Promise<unknown>[] = [];
-    noteDecision(world, request, (work) => works.push(work), record);
+    noteDecision(world, request, (work) => works.push(work), Date.now(), record);
     await Promise.all(works);
     broken.mockRestore();
     const later = record();
-    noteDecision(world, request, (work) => works.push(work), () => later);
+    noteDecision(world, request, (work) => works.push(work), Date.now(), () => later);
     await Promise.all(works);
     expect((await hub().explain(later.requestId)).decision).toEqual(later);
   });

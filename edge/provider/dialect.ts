@@ -5,6 +5,7 @@ export interface Sending {
   /** Path from the service's root, e.g. `/v1/chat/completions`. */
   path: string;
   method: string;
+  /** One that is frozen may be remembered. */
   headers: Record<string, string>;
   body: ArrayBuffer | Uint8Array | ReadableStream | null;
   /** What `body` says, when it was read as a JSON object. */
@@ -13,7 +14,7 @@ export interface Sending {
 
 export interface ProviderRequest {
   url: string;
-  headers: Record<string, string>;
+  headers: Record<string, string> | Headers;
   body: Sending["body"];
 }
 

@@ -42,31 +42,47 @@ function bodyFor({ model }: Provider, vendor: Vendor, { path, body, parsed }: Se
 /** Paths remembered per provider at most; a bundle's providers are objects of their own and go with it. */
 const pathsMax = 16;
 
-/** What an endpoint comes to is the same for every request: parsing it each time was a tenth of the router's own cost. */
-const known = new WeakMap<Provider, { vendor: Vendor; urls: Map<string, string> }>();
+/** What is the same for every request to a provider. */
+interface Known {
+  vendor: Vendor;
+  urls: Map<string, string>;
+  /** What comes of headers that stay as they are: `fetch` copies them, at the cost of one. */
+  headers?: { apiKey: string | undefined; from: Sending["headers"]; made: Headers };
+}
 
-function urlOf(provider: Provider, path: string): { vendor: Vendor; url: string } {
+/** Parsing an endpoint for each request was a tenth of the router's own cost. */
+const known = new WeakMap<Provider, Known>();
+
+function knownOf(provider: Provider): Known {
   let entry = known.get(provider);
   if (entry === undefined) {
     entry = { vendor: vendorOf(new URL(provider.endpoint).hostname), urls: new Map() };
     known.set(provider, entry);
   }
-  const { vendor, urls } = entry;
+  return entry;
+}
+
+function urlOf({ endpoint }: Provider, { vendor, urls }: Known, path: string): string {
   let url = urls.get(path);
   if (url === undefined) {
-    url = callUrl(provider.endpoint, vendor.base, path).href;
+    url = callUrl(endpoint, vendor.base, path).href;
     if (urls.size < pathsMax) urls.set(path, url);
   }
-  return { vendor, url };
+  return url;
+}
+
+function headersOf(provider: Provider, entry: Known, apiKey: string | undefined, from: Sending["headers"]): ProviderRequest["headers"] {
+  if (entry.headers?.from === from && entry.headers.apiKey === apiKey) return entry.headers.made;
+  const headers = headersFor(provider, entry.vendor, apiKey, from);
+  if (!Object.isFrozen(from)) return headers;
+  const made = new Headers(headers);
+  entry.headers = { apiKey, from, made };
+  return made;
 }
 
 function request(provider: Provider, apiKey: string | undefined, sending: Sending): ProviderRequest {
-  const { vendor, url } = urlOf(provider, sending.path);
-  return {
-    url,
-    headers: headersFor(provider, vendor, apiKey, sending.headers),
-    body: bodyFor(provider, vendor, sending),
-  };
+  const entry = knownOf(provider);
+  return { url: urlOf(provider, entry, sending.path), headers: headersOf(provider, entry, apiKey, sending.headers), body: bodyFor(provider, entry.vendor, sending) };
 }
 
 /** `[DONE]` for chat and completions; for `/v1/responses` one of three named events (facts/openai-wire.md sections 4 and 10). */

@@ -58,10 +58,21 @@ describe("providerRequest()", () => {
     expect(headers).toEqual({ accept: "text/event-stream", "openai-beta": "x" });
   });
 
+  test("of headers that nobody changes what is made is remembered, for one key of one provider", () => {
+    const headers = Object.freeze({ "content-type": "application/json" });
+    const [one, other] = [provider(), provider()];
+    const { headers: first } = providerRequest(one, "k", sending({}, { headers }));
+    expect(Object.fromEntries(first as Headers)).toEqual({ "content-type": "application/json", authorization: "Bearer k" });
+    expect(providerRequest(one, "k", sending({}, { headers })).headers).toBe(first);
+    expect(providerRequest(other, "k", sending({}, { headers })).headers).not.toBe(first);
+    expect((providerRequest(one, "l", sending({}, { headers })).headers as Headers).get("authorization")).toBe("Bearer l");
+    expect(providerRequest(one, "l", sending({}, { headers: { ...headers, "openai-beta": "x" } })).headers).toHaveProperty("openai-beta", "x");
+  });
+
   test("adds the provider's headers, which cannot set the credential, the host or the connection's", () => {
     const own = { "OpenAI-Organization": "org", "Modal-Key": "wk", Authorization: "Bearer stolen", HOST: "evil.example", Connection: "close", "transfer-encoding": "chunked", "Content-Length": "0", Upgrade: "x", TE: "x", "bad name": "x", "x-bad": "a\r\nb: c" };
     expect(providerRequest(provider({ headers: own }), "k", sending({})).headers).toEqual({ "content-type": "application/json", "openai-organization": "org", "modal-key": "wk", authorization: "Bearer k" });
-    expect(providerRequest(provider({ endpoint: "https://r.openai.azure.com", headers: { "Api-Key": "stolen" } }), "k", sending({})).headers["api-key"]).toBe("k");
+    expect(providerRequest(provider({ endpoint: "https://r.openai.azure.com", headers: { "Api-Key": "stolen" } }), "k", sending({})).headers).toHaveProperty("api-key", "k");
     expect(providerRequest(provider({ headers: own }), undefined, sending({})).headers).not.toHaveProperty("authorization");
   });
 
