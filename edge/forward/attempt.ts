@@ -98,31 +98,33 @@ export interface AttemptOptions {
 /** One attempt with an end to its waiting for the first byte. */
 export function attempt({ client, limitMs, inference, stream, watch, last = false }: AttemptOptions, send: (signal: AbortSignal | undefined) => Promise<Reply>): Run<Outcome<Answer>> {
   const controller = last ? undefined : new AbortController();
-  const ended = Promise.withResolvers<Failure>();
+  const { promise: result, resolve } = Promise.withResolvers<Outcome<Answer>>();
   let over = false;
   const end = (failure: Failure): void => {
     over = true;
-    ended.resolve(failure);
+    resolve(failure);
     controller?.abort();
   };
   const abandon = (): void => end({ kind: "abandoned" });
   client.waitsFor(abandon);
   const timer = setTimeout(() => end({ kind: "timeout", why: `no answer within ${limitMs} ms` }), limitMs);
-  const work = async (): Promise<Outcome<Answer>> => {
+  const work = async (): Promise<void> => {
+    let outcome: Outcome<Answer>;
     try {
       const reply = await send(controller?.signal);
-      if (reply.kind !== "answer") return reply;
-      const outcome = await (inference ? read(reply.response, { stream, abandon, watch, reattach: reply.reattach }) : byStatus(reply.response, abandon));
-      // it came too late for anybody
-      if (over && outcome.kind === "answer") discard(outcome.answer);
-      return outcome;
+      if (reply.kind !== "answer") outcome = reply;
+      else outcome = await (inference ? read(reply.response, { stream, abandon, watch, reattach: reply.reattach }) : byStatus(reply.response, abandon));
     } catch (error) {
-      return { kind: "lost", why: error instanceof Error ? error.message : String(error) };
-    } finally {
-      clearTimeout(timer);
+      outcome = { kind: "lost", why: error instanceof Error ? error.message : String(error) };
     }
+    // where it is the last, its timer ends with its request
+    if (!last) clearTimeout(timer);
+    // it came too late for anybody
+    if (over && outcome.kind === "answer") discard(outcome.answer);
+    resolve(outcome);
   };
-  return { result: Promise.race([work(), ended.promise]), abandon };
+  void work();
+  return { result, abandon };
 }
 
 /** Throw an answer away; its connection is free again (facts/cloudflare.md: six at once). */
@@ -167,25 +169,23 @@ interface ReadOptions extends Pick<AttemptOptions, "stream" | "watch"> {
 
 async function read(response: Response, { stream, abandon, watch, reattach }: ReadOptions): Promise<Outcome<Answer>> {
   const { status, headers } = response;
-  if (!response.ok) return failureOf(response.redirected || status < 400 ? 502 : status, await errorText(response), headers);
+  if (status < 200 || status > 299) return failureOf(status < 400 ? 502 : status, await errorText(response), headers);
   if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon, watch?.() ?? new Watch(), reattach);
   const length = Number(headers.get("content-length") ?? Number.NaN);
   if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
-  const { bytes, rest } = await wholeOf(response, Number.isNaN(length), reattach);
-  if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
-  const failure = failureIn(bytes, headers);
-  return failure ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
-}
-
-/** A body of up to `wholeBytesMax`, or its beginning; once more from its first byte when its carrier is lost. */
-async function wholeOf(response: Response, lengthUnknown: boolean, reattach?: Reattach): ReturnType<typeof head> {
+  let bytes: Uint8Array;
+  let rest: ReadableStream<Uint8Array> | undefined;
   try {
-    return lengthUnknown ? await head(response.body, wholeBytesMax) : { bytes: new Uint8Array(await response.arrayBuffer()), rest: undefined };
+    if (Number.isNaN(length)) ({ bytes, rest } = await head(response.body, wholeBytesMax));
+    else bytes = new Uint8Array(await response.arrayBuffer());
   } catch (error) {
+    // its carrier is lost: once more from its first byte, where another one has it
     const again = await reattach?.(0);
     if (again === undefined) throw error;
-    return head(again, wholeBytesMax);
+    ({ bytes, rest } = await head(again, wholeBytesMax));
   }
+  if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
+  return failureIn(bytes, headers) ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
 }
 
 /** An error's text, as much as is worth reading; undefined when it cannot be read. */

@@ -34,9 +34,17 @@ async function open({ env, service }: ProviderOptions, sealed: Provider): Promis
   return result;
 }
 
-/** To a vendor, in its dialect and with its key. Redirects are not followed: the key would go with them. */
-export async function sendToProvider(options: ProviderOptions, candidate: Extract<Candidate, { kind: "provider" }>, sending: Sending, signal: AbortSignal | undefined): Promise<Reply> {
-  const { provider, apiKey } = opened.get(candidate.provider) ?? (await open(options, candidate.provider));
+const answered = (response: Response): Reply => ({ kind: "answer", response });
+
+function sendOpened({ provider, apiKey }: Opened, sending: Sending, signal: AbortSignal | undefined): Promise<Reply> {
   const { url, headers, body } = providerRequest(provider, apiKey, sending);
-  return { kind: "answer", response: await fetch(sending.path === detokenizePath ? besideV1(url) : url, { method: sending.method, headers, body, redirect: "manual", ...(signal === undefined ? {} : { signal }) }) };
+  const init: RequestInit = { method: sending.method, headers, body, redirect: "manual" };
+  if (signal !== undefined) init.signal = signal;
+  return fetch(sending.path === detokenizePath ? besideV1(url) : url, init).then(answered);
+}
+
+/** To a vendor, in its dialect and with its key. Redirects are not followed: the key would go with them. */
+export function sendToProvider(options: ProviderOptions, candidate: Extract<Candidate, { kind: "provider" }>, sending: Sending, signal: AbortSignal | undefined): Promise<Reply> {
+  const known = opened.get(candidate.provider);
+  return known === undefined ? open(options, candidate.provider).then((fresh) => sendOpened(fresh, sending, signal)) : sendOpened(known, sending, signal);
 }

@@ -284,9 +284,8 @@ function anyCompetes(competes: Uint8Array, count: number): boolean {
 /** The few best by total with the parts of it, for the log. */
 function explain(places: readonly number[], parts: readonly Scorer[], pool: Pool, service: RouteService): Scored[] {
   const { total, scores } = field;
-  return places
-    .toSorted((a, b) => (total[b] as number) - (total[a] as number))
-    .slice(0, scoresMax)
+  // most services have one upstream, whose requests are in a hurry too
+  return (places.length < 2 ? places : places.toSorted((a, b) => (total[b] as number) - (total[a] as number)).slice(0, scoresMax))
     .map((place) => {
       const by: Record<string, number> = {};
       for (const scorer of parts) by[scorer] = scores[scorer][place] as number;
@@ -296,7 +295,7 @@ function explain(places: readonly number[], parts: readonly Scorer[], pool: Pool
 
 /** Put one before what is at a place of the order; -1: before nothing, where it was. */
 function putFirst(order: number[], one: number, at: number): void {
-  if (one === none || at < 0) return;
+  if (one === none || at < 0 || order[at] === one) return;
   const known = order.indexOf(one);
   if (known >= 0) order.splice(known, 1);
   order.splice(at, 0, one);
@@ -334,7 +333,8 @@ export function route(facts: RouteFacts, random: Random, now?: number): Decision
   const rank = ranks(service);
   const rankOf = (place: number): number => (place >= replicas ? (rank.providers[source[place] as number] as number) : full[place] === 1 ? Number.MAX_SAFE_INTEGER : rank.own);
   // stable: replicas stay in the order of their totals
-  const order = [...best, ...providers].sort((a, b) => rankOf(a) - rankOf(b));
+  const order = [...best, ...providers];
+  if (order.length > 1) order.sort((a, b) => rankOf(a) - rankOf(b));
 
   chooseUpstream(service, rank, random);
   const first = pick(facts, pool, random);
