@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -119,8 +119,20 @@ async function beats(side: Side, agents: number, seconds: number): Promise<Heart
   return { agents, sentPerS: (sent / tookMs) * 1_000, cpuUsPerHeartbeat: (usedMs / sent) * 1_000, core: usedMs / tookMs };
 }
 
+/** Files that a process may open; unknown where there is no proc(5). */
+function filesMax(): number {
+  if (!existsSync("/proc/self/limits")) return Number.POSITIVE_INFINITY;
+  return Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? Number.POSITIVE_INFINITY);
+}
+
+/** workerd holds two files for a WebSocket; it, its databases and the upstream have some of their own. */
+const filesPerAgent = 2;
+const filesOwn = 500;
+
 /** Heartbeats at their usual rate, a Hub and a bare object in turns. */
 export async function measureHeartbeats(bench: Bench, agents: number): Promise<Pick<HubFigures, "joining" | "heartbeats">> {
+  const most = Math.floor((filesMax() - filesOwn) / filesPerAgent);
+  if (agents > most) throw new Error(`Cannot open the links of ${agents} agents: a process may open ${filesMax()} files here, which is ${most} agents (--agents ${most}, or a higher limit: ulimit -Hn)`);
   const sides: Side[] = [];
   const figures: Pick<HubFigures, "joining" | "heartbeats"> = { joining: { hub: [], bare: [] }, heartbeats: { hub: [], bare: [] } };
   try {

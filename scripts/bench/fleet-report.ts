@@ -52,19 +52,35 @@ export function herdReport({ agents, awayMs, backMs, peakPerS, steadyPerS }: Her
   return `${agents} agents lose their Hub for ${figure(awayMs, 0)} ms\n${table(["all back after ms", "peak/s", "steady/s", "x steady"], [[figure(backMs, 0), figure(peakPerS, 0), figure(steadyPerS, 0), figure(peakPerS / steadyPerS, 2)]])}`;
 }
 
+/** What a bare object takes a small message for, in us: what the issue's tenth of a core was said beside (facts/cloudflare.md, "What things cost": 15 to 50). */
+const bareUs = 50;
+
+/**
+ * Heartbeats are judged as a ratio: a core of one machine is ten of another, so what a Hub takes is counted in what a bare object takes in
+ * the same run, and that at 50 us.
+ */
+function heartbeatTargets(all: readonly Heartbeats[]): Target[] {
+  return all.map(({ joining, heartbeats: { hub, bare } }) => {
+    const agents = joining.hub[0]?.agents ?? 0;
+    // a tenth of a core for 1,000, two thirds for 10,000
+    const most = agents <= 1_000 ? agents / 10_000 : agents / 15_000;
+    const ratios = hub.map(({ cpuUsPerHeartbeat }, round) => cpuUsPerHeartbeat / (bare[round]?.cpuUsPerHeartbeat ?? Number.NaN));
+    const perS = median(hub.map(({ sentPerS }) => sentPerS));
+    return target(`heartbeats of ${agents} agents on ${figure(most, 2)} of a core, where a bare object takes one in ${bareUs} us`, (median(ratios) * bareUs * perS) / 1e6, " core", most);
+  });
+}
+
 const target = (text: string, measured: number, unit: string, most: number): Target => ({ text, measured, unit, met: measured <= most });
 
 /** What issue 4 asks for, and what this run says of it. */
 export function fleetTargets({ heartbeats, losses, herd, streams, answers, open }: FleetFigures): Target[] {
-  const coreOf = (agents: number): number => median(heartbeats.find(({ joining }) => joining.hub[0]?.agents === agents)?.heartbeats.hub.map(({ core }) => core) ?? []);
   const paced: Streams extends Map<number, infer R> ? R : never = streams?.get(10) ?? new Map();
   const unpaced: typeof paced = streams?.get(0) ?? new Map();
   const whole: Answers extends Map<number, infer R> ? R : never = answers?.get(mainConnections) ?? new Map();
   const chunk = (rounds: typeof paced, name: string): number => medianAgainst(rounds, name, "provider", (s) => s.cpuMsPer1000Chunks, ratio);
   const idle = (losses ?? []).map(({ idleMs }) => idleMs);
   return [
-    target("1,000 agents' heartbeats on a tenth of a core", coreOf(1_000), " core", 0.1),
-    target("10,000 agents' heartbeats on two thirds of a core", coreOf(10_000), " core", 2 / 3),
+    ...heartbeatTargets(heartbeats),
     target("a lost host leaves routing with traffic within 1 s", losses === undefined ? Number.NaN : Math.max(...losses.map(({ trafficMs }) => trafficMs)) / 1_000, " s", 1),
     target("and without traffic within 15 s", idle.length === 0 ? Number.NaN : Math.max(...idle) / 1_000, " s", 15.5),
     target("1,000 agents back within 10 s", herd?.agents !== 1_000 ? Number.NaN : herd.backMs / 1_000, " s", 10),
