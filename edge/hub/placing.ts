@@ -55,6 +55,7 @@ export class Placing {
     const { reassigned, unplaced } = this.assignments.plan(this.#facts(bundle, rows, now), now);
     this.unplaced = unplaced;
     this.#options.scaling.changed(now);
+    this.#options.scaling.lacking(bundle, unplaced);
     return reassigned;
   }
 

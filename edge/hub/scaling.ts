@@ -1,6 +1,6 @@
 import type { Bundle } from "../../schema/bundle.ts";
 import type { Desire, ScaleDecision, ServiceScale } from "../../schema/scale.ts";
-import type { ScaleStatus } from "../../schema/snapshot.ts";
+import type { RegionStatus, ScaleStatus } from "../../schema/snapshot.ts";
 import { Desires, unseen } from "./desires.ts";
 
 /** A Scaler that has not asked for so long has no clock running. */
@@ -21,6 +21,8 @@ export class Scaling {
   readonly #options: ScalingOptions;
   /** When each service's Scaler asked last: one that asks needs no waking. */
   readonly #asked = new Map<string, number>();
+  /** What of each service had no host when that was looked at last, by kind of host, as text. */
+  #lacks = new Map<string, string>();
 
   constructor(options: ScalingOptions) {
     this.#options = options;
@@ -55,13 +57,21 @@ export class Scaling {
     }
   }
 
-  /** Something of the roster is another: where a rollout is under way, its Scaler looks soon. */
+  /** Something of the roster is another: where a rollout is under way, or one region covers for another, its Scaler looks soon. */
   changed(now: number): void {
-    for (const { service, rollout } of this.desires.all()) {
-      if (rollout?.state !== "progressing" || now - (this.#asked.get(service) ?? 0) < changedMs) continue;
+    for (const { service, rollout, regions } of this.desires.all()) {
+      const isMoving = rollout?.state === "progressing" || Object.values(regions).some((targets) => targets.some(({ staying }) => staying !== undefined));
+      if (!isMoving || now - (this.#asked.get(service) ?? 0) < changedMs) continue;
       this.#asked.set(service, now);
       this.#options.wake(service);
     }
+  }
+
+  /** What is wanted here and has no host may have one in another region: where it is another number than before, its Scaler looks. Why there is none is people's concern. */
+  lacking(bundle: Bundle, unplaced: RegionStatus["unplaced"]): void {
+    const before = this.#lacks;
+    this.#lacks = new Map([...Map.groupBy(unplaced, ({ service }) => service)].map(([service, rows]) => [service, JSON.stringify(rows.map(({ count, zone, spot }) => [count, zone, spot]))]));
+    for (const { task: { service }, policy } of bundle.fleet.services) if (policy !== undefined && this.#lacks.has(service) && this.#lacks.get(service) !== before.get(service)) this.#options.wake(service);
   }
 
   /** A host was taken back: what stands in for its spot replicas is to start now, and not at a Scaler's next look. */

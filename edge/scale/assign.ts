@@ -9,6 +9,8 @@ import { keep } from "./keep.ts";
 export interface AssignTarget extends Where {
   task: AssignTask;
   count: number;
+  /** So many that are ready serve on beside it in any case: what takes their place is in another region. */
+  staying?: number;
 }
 
 export interface AssignService {
@@ -127,11 +129,13 @@ function assignService(facts: AssignFacts, { service, targets }: AssignService, 
   let keptOld: Held[] = [];
   for (const digest of versions.keys()) {
     const count = targets.reduce((sum, target) => (target.task.digest === digest ? sum + target.count : sum), 0);
+    const staying = targets.reduce((sum, target) => (target.task.digest === digest ? sum + (target.staying ?? 0) : sum), 0);
     const ready = keptOf(digest).filter((replica) => isReady(facts, replica)).length;
-    keptOld.push(...old.filter((replica) => inPlaceOf(replica) === digest).slice(0, Math.max(0, count - ready)));
+    keptOld.push(...old.filter((replica) => inPlaceOf(replica) === digest).slice(0, Math.max(staying, count - ready)));
   }
 
-  for (const [i, { task, count, ...where }] of targets.entries()) {
+  for (const [i, { task, count, zone, spot }] of targets.entries()) {
+    const where: Where = { ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }) };
     const own = kept[i] as Held[];
     const possible = facts.hosts.filter((host) => isOfKind(host, where));
     let reason = facts.hosts.length === 0 ? "no host is enrolled" : `no ${kindInWords(where)} is enrolled`;
