@@ -28,6 +28,8 @@ export interface HostRow {
   kind?: (HostKind & { warm?: string[] }) | undefined;
   /** The session in which it last said what it runs: `replicas` are of that one. Absent: in none. */
   saidIn?: number;
+  /** Its disk has no room for anything new. */
+  diskFull?: boolean | undefined;
   trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
   agentVersion?: string;
@@ -49,7 +51,7 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
   const { relays, draining, reclaim, generation, replicas, facts, trust, readings, direct } = message;
-  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(facts === undefined ? {} : { kind: kindOf(facts) }), saidIn: row.epoch, readings, direct };
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(facts === undefined ? {} : { kind: kindOf(facts), diskFull: facts.disk?.full }), saidIn: row.epoch, readings, direct };
 }
 
 function kindOf({ zone, spot, accelerator, priceMicroUsd, warm }: NonNullable<Heartbeat["facts"]>): HostRow["kind"] {
@@ -82,7 +84,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.kind, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.diskFull, row.kind, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
