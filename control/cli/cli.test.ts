@@ -357,6 +357,14 @@ Attempts
     expect(JSON.parse((await fairlead(["explain", "req_1", "--json"])).out)).toEqual(record);
   });
 
+  test.each<[string, Partial<DecisionRecord>, string]>([
+    ["that started", { attempts: [{ id: "chat.local.1", outcome: "answer", ms: 1_200 }] }, "42.1 s while the first replica started"],
+    ["that did not", { attempts: [{ id: "vendor", outcome: "answer", ms: 1_200 }], upstream: "vendor" }, "42.1 s and no replica was ready"],
+  ])("says how long a request was held for a replica %s", async (_, more, words) => {
+    edge.decisions.set("req_1", { ...record, ...more, heldMs: 42_149, ms: 43_349 });
+    expect((await fairlead(["explain", "req_1"])).out).toMatch(new RegExp(`^Held +${words}\nAnswer +status 200 after 43349 ms`, "m"));
+  });
+
   test("shows who was lost in the middle of an answer, and how another went on with it", async () => {
     const attempts: DecisionRecord["attempts"] = [
       { id: "chat.local.1", outcome: "lost", ms: 60, midway: true },
