@@ -32,6 +32,8 @@ export interface HostRow {
   diskFull?: boolean | undefined;
   trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
+  /** When each of them was first heard of, which is at once when it is given, by id. */
+  launched?: ReadonlyMap<string, number>;
   agentVersion?: string;
   protocol?: number;
   /** What its last heartbeat said that it read of itself. */
@@ -51,7 +53,13 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
   const { relays, draining, reclaim, generation, replicas, facts, trust, readings, direct } = message;
-  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(facts === undefined ? {} : { kind: kindOf(facts), diskFull: facts.disk?.full }), saidIn: row.epoch, readings, direct };
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(facts === undefined ? {} : { kind: kindOf(facts), diskFull: facts.disk?.full }), saidIn: row.epoch, readings, direct, launched: launchedBy(row, replicas, now) };
+}
+
+/** A map of its own only where the replicas are others than before. */
+function launchedBy({ launched }: HostRow, replicas: readonly ReplicaState[], now: number): ReadonlyMap<string, number> {
+  if (launched !== undefined && launched.size === replicas.length && replicas.every(({ id }) => launched.has(id))) return launched;
+  return new Map(replicas.map(({ id }) => [id, launched?.get(id) ?? now]));
 }
 
 function kindOf({ zone, spot, accelerator, priceMicroUsd, warm }: NonNullable<Heartbeat["facts"]>): HostRow["kind"] {
@@ -71,7 +79,8 @@ export function returned(known: HostRow, epoch: number, now: number, unheard: bo
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
   const others = row.replicas.filter(({ id }) => id !== replica.id);
-  return { ...row, heardAt: now, replicas: [...others, replica] };
+  const replicas = [...others, replica];
+  return { ...row, heardAt: now, replicas, launched: launchedBy(row, replicas, now) };
 }
 
 const substances = new WeakMap<HostRow, string>();
@@ -212,12 +221,14 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
       row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine, engineVersion, loadProblem }) => {
         // ready means: answered its probe, and its heartbeat is fresh
         const silent = silence(row, now, awakeSince);
+        const launchedAt = row.launched?.get(id);
         const why = silent ?? (phase === "ready" ? leaving.get(row.id) : undefined) ?? reason;
         return {
           id, service, number, version, since, inFlight, restarts, region,
           phase: silent !== undefined && phase === "ready" ? "unhealthy" : phase,
           host: row.id,
           hostName: names.get(row.id) ?? row.id,
+          ...(launchedAt === undefined ? {} : { launchedAt }),
           ...(why === undefined ? {} : { reason: why }),
           ...(load === undefined ? {} : { load }),
           ...(engine === undefined ? {} : { engine }),
