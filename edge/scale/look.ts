@@ -19,6 +19,8 @@ export interface Kept {
   rollout?: RolloutState;
   place?: PlaceState;
   desire?: Desire;
+  /** The latest configuration that was looked at. */
+  bundleVersion?: number;
   /** The highest generation that was ever given; it outlives the service. */
   generation: number;
 }
@@ -52,7 +54,9 @@ export const retryMs = 2_000;
 export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonly Region[], now: Now, random: Random): Looked {
   const newest = facts.reduce<RegionFacts | undefined>((best, one) => (best === undefined || one.bundleVersion > best.bundleVersion ? one : best), undefined);
   if (newest === undefined) return { kept, behind: [], nextMs: retryMs };
-  const { service } = newest;
+  const { service, bundleVersion } = newest;
+  // the Hubs that know more do not answer: what an earlier configuration says would undo what was decided by a later one
+  if (facts.length < regions.length && bundleVersion < (kept.bundleVersion ?? 0)) return { kept, behind: [], nextMs: retryMs };
   // gone, or never there; a region that does not answer may know more
   if (service?.policy === undefined) return { kept: { generation: kept.generation }, behind: [], nextMs: facts.length < regions.length ? retryMs : undefined };
 
@@ -85,7 +89,7 @@ export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonl
   const behind = regions.filter((region) => (facts.find((one) => one.region === region)?.generation ?? 0) < (desire?.generation ?? 0));
   const waits = [isAtRest(policy, decided, signals) ? decided.state.bounds.until - now : decided.nextMs, rolled.nextMs, policy.spot === undefined ? undefined : spotMs, regions.length > 1 && facts.some(({ unplaced }) => unplaced.length > 0) ? lackingMs : undefined, facts.length < regions.length ? retryMs : undefined].filter((ms): ms is number => ms !== undefined && Number.isFinite(ms));
   return {
-    kept: { memory, seen, decide: decided.state, rollout: rolled.state, place: placed.state, generation, ...(desire === undefined ? {} : { desire }) },
+    kept: { memory, seen, decide: decided.state, rollout: rolled.state, place: placed.state, bundleVersion, generation, ...(desire === undefined ? {} : { desire }) },
     behind,
     nextMs: waits.length === 0 ? undefined : Math.max(0, Math.min(...waits)),
   };
