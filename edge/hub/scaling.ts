@@ -40,18 +40,30 @@ export class Scaling {
     this.#asked.set(service, now);
   }
 
-  /** Take over what a Scaler wants. @returns the decisions that are new; undefined when it is late or repeated, or of a service that is gone */
+  /**
+   * Take over what a Scaler wants. One that has heard of a later version in another region is asked again when it has come here: a digest
+   * that is not known yet would leave nothing to run.
+   *
+   * @returns the decisions that are new; undefined when it is late or repeated, early, or of a service that is gone
+   */
   take(desire: Desire, bundle: Bundle | undefined): ScaleDecision[] | undefined {
-    if (bundle === undefined || bundle.fleet.services.every(({ task }) => task.service !== desire.service)) return undefined;
+    const task = bundle?.fleet.services.find((one) => one.task.service === desire.service)?.task;
+    if (task === undefined || desire.version > task.version) return undefined;
     const told = this.desires.of(desire.service)?.decisions.at(-1)?.at ?? 0;
     return this.desires.take(desire) ? desire.decisions.filter(({ at }) => at > told) : undefined;
+  }
+
+  /** What was asked after now was asked by a clock that has been set back since. */
+  #askedWithin(service: string, ms: number, now: number): boolean {
+    const agoMs = now - (this.#asked.get(service) ?? 0);
+    return agoMs >= 0 && agoMs < ms;
   }
 
   /** Requests come to services whose Scalers sleep. */
   wakeFor(services: Iterable<string>, bundle: Bundle | undefined, now: number): void {
     for (const service of services) {
       const policy = bundle?.fleet.services.find(({ task }) => task.service === service)?.policy;
-      if (policy === undefined || policy.autoscaler === "fixed" || now - (this.#asked.get(service) ?? 0) < asleepMs) continue;
+      if (policy === undefined || policy.autoscaler === "fixed" || this.#askedWithin(service, asleepMs, now)) continue;
       this.#asked.set(service, now);
       this.#options.wake(service);
     }
@@ -61,7 +73,7 @@ export class Scaling {
   changed(now: number): void {
     for (const { service, rollout, regions } of this.desires.all()) {
       const isMoving = rollout?.state === "progressing" || Object.values(regions).some((targets) => targets.some(({ staying }) => staying !== undefined));
-      if (!isMoving || now - (this.#asked.get(service) ?? 0) < changedMs) continue;
+      if (!isMoving || this.#askedWithin(service, changedMs, now)) continue;
       this.#asked.set(service, now);
       this.#options.wake(service);
     }
