@@ -135,6 +135,12 @@ describe("isLost()", () => {
       expect(isLost(known, awakeSince + linkTimes.leaseMs + 1, awakeSince)).toBe(true);
     }
   });
+
+  test("a Hub whose clock was set back since it woke goes by what it has heard since", () => {
+    const [heard, hourLater] = [{ ...row(), heardAt: now }, now + 3_600_000];
+    expect(isLost(heard, now + linkTimes.leaseMs, hourLater)).toBe(false);
+    expect(isLost(heard, now + linkTimes.leaseMs + 1, hourLater)).toBe(true);
+  });
 });
 
 describe("snapshot()", () => {

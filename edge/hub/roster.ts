@@ -106,7 +106,9 @@ export function replanSpacingMs(hosts: number): number {
 
 /** Silent for longer than its lease. A Hub that woke a moment ago has not had the time to hear anyone. */
 export function isLost(row: HostRow | undefined, now: number, awakeSince: number): boolean {
-  return now - Math.max(row?.heardAt ?? 0, awakeSince) > linkTimes.leaseMs;
+  // a waking that lies ahead was before the clock was set back
+  const since = awakeSince > now + linkTimes.leaseMs ? 0 : awakeSince;
+  return now - Math.max(row?.heardAt ?? 0, since) > linkTimes.leaseMs;
 }
 
 /** A host as isolates are told of it. */
