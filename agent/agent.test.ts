@@ -318,5 +318,6 @@ describe("fairlead-agent", { timeout: 40_000 }, () => {
     await running("trust: unsigned\n", "echo 'no GPU found' >&2; exit 4");
     await until(() => replicas.get(id)?.phase === "failed", 20_000);
     expect(replicas.get(id)?.reason).toBe("it failed to start 3 times: exited with code 4: no GPU found");
+    expect(replicas.get(id)?.refused).toBeUndefined();
   });
 });

@@ -5,8 +5,8 @@ export interface Capacity {
   gpus: number;
   cpus: number;
   memoryBytes: number;
-  /** Where the agent's state is; absent where it cannot be told. */
-  disk?: { bytes: number; freeBytes: number } | undefined;
+  /** Where the agent's state is; absent where it cannot be told. `full`: nothing is started until there is room. */
+  disk?: { bytes: number; freeBytes: number; full?: boolean } | undefined;
 }
 
 /** How a stage ended by itself: an exit code or a signal's name. */

@@ -31,7 +31,8 @@ export function keepFacts({ executor, first, freeBytesMin, timers, log }: FactsO
   look();
   return {
     get now() {
-      return now;
+      const { disk } = now;
+      return disk === undefined || !full ? now : { ...now, disk: { ...disk, full } };
     },
     close: () => cancel(),
   };

@@ -38,6 +38,7 @@ async function refused(tasks: unknown[], more: object = {}): Promise<string> {
   const one = replica(more);
   hub.assign(tasks, [one]);
   await hub.until(() => hub.replicas.get(one.id)?.phase === "failed");
+  expect(hub.replicas.get(one.id)?.refused).toBe(true);
   return hub.replicas.get(one.id)?.reason ?? "";
 }
 

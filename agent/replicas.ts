@@ -247,7 +247,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
     const told = phase === "ready" ? toldBy(id) : {};
     return {
       id, service, number, version, digest, phase, since, restarts, wasReady, inFlight, requests: requests.get(id) ?? 0,
-      ...(reason === undefined ? {} : { reason: scrubber.scrub(reason) }), ...(port === undefined ? {} : { port }), ...(pid === undefined ? {} : { pid }), ...told,
+      ...(reason === undefined ? {} : { reason: scrubber.scrub(reason) }), ...(phase === "failed" && !replica.begun ? { refused: true } : {}), ...(port === undefined ? {} : { port }), ...(pid === undefined ? {} : { pid }), ...told,
     };
   }
 

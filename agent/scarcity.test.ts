@@ -28,26 +28,29 @@ const task = (run: string): Task => ({
   probe: { path: "/", initialDelayMs: 60_000, timeoutMs: 2_000, intervalMs: 500, failureThresholdMs: 60_000, headers: {} },
 });
 const replica = (number: number) => ({ id: `chat.local.${number}`, service: "chat", number, version: 1, digest: "d1" });
-const freeBytes = (): number | undefined => hub.heard.findLast((message) => message.type === "heartbeat")?.facts?.disk?.freeBytes;
+const disk = () => hub.heard.findLast((message) => message.type === "heartbeat")?.facts?.disk;
+const freeBytes = (): number | undefined => disk()?.freeBytes;
 
 describe("row 38", { timeout: 60_000 }, () => {
   test("on a full disk the agent lives, tells how full it is, starts nothing new, and does when there is room", async ({ skip }) => {
-    const disk = join(hub.folder, "s");
-    await mkdir(disk);
-    if (spawnSync("mount", ["-t", "tmpfs", "-o", `size=${32 * 1024 * 1024}`, "tmpfs", disk]).status !== 0) skip("only root can mount a small disk");
-    restore = () => void spawnSync("umount", ["--lazy", disk]);
+    const folder = join(hub.folder, "s");
+    await mkdir(folder);
+    if (spawnSync("mount", ["-t", "tmpfs", "-o", `size=${32 * 1024 * 1024}`, "tmpfs", folder]).status !== 0) skip("only root can mount a small disk");
+    restore = () => void spawnSync("umount", ["--lazy", folder]);
     await hub.agent("trust: unsigned\nexecutors: {disk_free: 16MiB}\n");
     hub.assign([task(serve)], [replica(1)]);
     await hub.until(() => hub.replicas.get("chat.local.1")?.phase === "ready");
-    await writeFile(join(disk, "fill"), Buffer.alloc(32 * 1024 * 1024)).catch(() => {});
+    await writeFile(join(folder, "fill"), Buffer.alloc(32 * 1024 * 1024)).catch(() => {});
     hub.assign([task(serve)], [replica(1), replica(2)]);
     await hub.until(() => hub.replicas.get("chat.local.2")?.reason?.includes("is full"));
     expect(hub.replicas.get("chat.local.2")).toMatchObject({ phase: "pending", restarts: 0 });
     await hub.until(() => (freeBytes() ?? Number.NaN) < 1024 * 1024);
+    expect(disk()?.full).toBe(true);
     expect(await hub.ask("chat.local.1", "GET", "/")).toBe("200 here<end>");
-    await rm(join(disk, "fill"));
+    await rm(join(folder, "fill"));
     await hub.until(() => hub.replicas.get("chat.local.2")?.phase === "ready");
     await hub.until(() => (freeBytes() ?? 0) > 16 * 1024 * 1024);
+    expect(disk()?.full).toBeUndefined();
     expect(hub.replicas.get("chat.local.1")).toMatchObject({ phase: "ready", restarts: 0 });
   });
 

@@ -51,6 +51,8 @@ export const decisionRecordSchema = weighedSchema.extend({
   /** As the client named it. */
   model: z.string(),
   account: z.string(),
+  /** How long it waited for a replica before it was sent anywhere; absent: it did not wait. */
+  heldMs: z.number().nonnegative().optional(),
   attempts: z.array(triedSchema),
   /** Of the answer, as the client got it. */
   status: z.number().int(),

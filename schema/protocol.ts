@@ -26,6 +26,8 @@ import { taskSchema } from "./task.ts";
  * - 3 (2026-11-21): a host's facts say what kind of host it is (`zone`, `spot`, `accelerator`, `priceMicroUsd`) and which digests were ready
  *   there (`warm`). Each one that is missing, or that cannot be understood, is not known.
  * - 3 (2026-11-21): a task may name its `accelerators` and `places`, which Hubs place by; agents need not read them.
+ * - 3 (2026-11-21): a replica that has failed says whether its host `refused` it, and a host's facts whether its disk is too `full` for
+ *   anything new. Of an agent that does not say so, what failed is not tried elsewhere, and its disk is never full.
  */
 export const protocol = 3;
 export const protocolMin = 1;
@@ -112,6 +114,8 @@ export const replicaStateSchema = z.object({
   pid: z.number().int().optional(),
   /** Requests the agent is carrying to it. */
   inFlight: z.number().int().nonnegative(),
+  /** It has failed before anything of it ran, for a reason of its host's: what is allowed there, or what is missing. Another host may run it. */
+  refused: z.boolean().optional().catch(undefined),
   /** Requests that were carried to it since its agent began; a smaller number than before: the agent began anew. */
   requests: z.number().int().nonnegative().optional().catch(undefined),
   load: loadSchema.optional(),
@@ -206,7 +210,7 @@ export const heartbeatSchema = z.object({
   reclaim: reclaimSchema.optional(),
   replicas: z.array(replicaStateSchema.extend({ reason: z.string().max(reasonMax).optional() })).max(1000),
   /** What this host can say of itself. */
-  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number() }).optional(), ...kindSchema.shape }).optional(),
+  facts: z.object({ gpus: z.number().int(), cpus: z.number().int(), memoryBytes: z.number(), disk: z.object({ bytes: z.number(), freeBytes: z.number(), full: z.boolean().optional().catch(undefined) }).optional(), ...kindSchema.shape }).optional(),
   /** What it read of itself lately. One that cannot be understood is as none: it must not cost the host its link. */
   readings: readingsSchema.optional().catch(undefined),
   /** What it takes for its word on what to run; for people to see. */

@@ -112,6 +112,8 @@ export interface Target {
   count: number;
   zone?: string;
   spot?: boolean;
+  /** So many that are ready here on hosts that leave serve on: what takes their place is not ready yet in another region. */
+  staying?: number;
 }
 
 /** One decision of a Scaler, for people. */

@@ -79,6 +79,8 @@ export interface StatusReplica extends SnapshotReplica {
   region: Region;
   reason?: string;
   restarts: number;
+  /** When its host was given it, by the Hub's clock (ms since the epoch); absent: before its Hub kept that. */
+  launchedAt?: number;
   hostName: string;
   engineVersion?: string;
   /** Why its load is unknown though its engine is known. */

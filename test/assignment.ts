@@ -23,6 +23,8 @@ export class Fleet {
   readonly phases = new Map<string, Phase>();
   readonly inFlight = new Map<string, number>();
   readonly removed = new Set<string>();
+  /** Of those that have failed: their hosts would not run them. */
+  readonly refused = new Set<string>();
   readonly tasks = new Map<string, AssignTask>();
   readonly #numbers = new Map<string, number>();
   given = 0;
@@ -32,7 +34,7 @@ export class Fleet {
     const states = new Map<string, ReplicaState>();
     for (const one of [...this.assigned.values()].flat()) {
       const phase = this.phases.get(one.id);
-      if (phase !== undefined) states.set(one.id, { ...one, phase, since: 0, restarts: 0, wasReady: false, inFlight: this.inFlight.get(one.id) ?? 0 });
+      if (phase !== undefined) states.set(one.id, { ...one, phase, since: 0, restarts: 0, wasReady: false, inFlight: this.inFlight.get(one.id) ?? 0, ...(this.refused.has(one.id) ? { refused: true } : {}) });
     }
     return {
       region: "local", services: this.services, hosts: this.hosts, assigned: this.assigned, states, removed: this.removed, tasks: this.tasks,
@@ -70,6 +72,15 @@ export class Fleet {
   set(phase: Phase, ...ids: string[]): this {
     for (const id of ids) this.phases.set(id, phase);
     return this;
+  }
+
+  /** A replica's host will not run it, and is remembered for that. */
+  refuse(id: string): this {
+    this.refused.add(id);
+    const on = [...this.assigned].find(([, list]) => list.some((one) => one.id === id));
+    const digest = on?.[1].find((one) => one.id === id)?.digest ?? "";
+    this.hosts = this.hosts.map((one) => (one.id === on?.[0] ? { ...one, refused: new Set([...(one.refused ?? []), digest]) } : one));
+    return this.set("failed", id);
   }
 
   /** Ids by host, sorted. */

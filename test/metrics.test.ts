@@ -52,8 +52,14 @@ describe("fleetMetrics()", () => {
     const queried = dashboard.panels.flatMap(({ targets = [] }) => targets.flatMap(({ expr }) => [...expr.matchAll(/fairlead_\w+/g)].map(([name]) => name.replace(/_(bucket|sum|count)$/, (suffix) => (names.has(name) ? suffix : "")))));
     expect(queried.length).toBeGreaterThan(10);
     expect(queried.filter((name) => !names.has(name))).toEqual([]);
+    expect([...names].filter((name) => !queried.includes(name ?? ""))).toEqual([]);
+    const actions = dashboard.panels.flatMap(({ targets = [] }) => targets.flatMap(({ expr }) => /autoscaler_decisions_total\{[^}]*action=~"([^"]+)"/.exec(expr)?.[1]?.split("|") ?? []));
     const docs = readFileSync(join(root, "docs/metrics.md"), "utf8");
     expect([...names].filter((name) => !docs.includes(`\`${name}\``))).toEqual([]);
+    // what Scalers and Hubs decide stands in three panels: each action in one of them
+    const decided = /^\| `fairlead_autoscaler_decisions_total`.*$/m.exec(docs)?.[0].split("of a Scaler:")[1] ?? "";
+    expect(new Set(actions)).toEqual(new Set([...decided.matchAll(/`(\w+)`/g)].map(([, action]) => action)));
+    expect(new Set(actions).size).toBe(actions.length);
   });
 
   test("tells nothing of what it does not know", async () => {

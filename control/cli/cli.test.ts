@@ -42,7 +42,7 @@ beforeEach(async () => {
     const replicas = (bundle?.fleet.services ?? []).flatMap(({ task, replicas: wanted }) =>
       Array.from({ length: wanted.local ?? 0 }, (_, i): StatusReplica => {
         const number = task.version * 10 + i;
-        return { id: `${task.service}.local.${number}`, service: task.service, number, version: task.version, phase: "ready", host: "h1", hostName: "box", since: Date.now() - 65_000, inFlight: 0, region: "local", restarts: 0, ...phaseOf({ service: task.service, number }) };
+        return { id: `${task.service}.local.${number}`, service: task.service, number, version: task.version, phase: "ready", host: "h1", hostName: "box", since: Date.now() - 65_000, launchedAt: Date.now() - 200_000, inFlight: 0, region: "local", restarts: 0, ...phaseOf({ service: task.service, number }) };
       }),
     );
     return [{ region: "local", takenAt: Date.now(), bundleVersion: bundle?.route.version ?? 0, hosts: [], replicas, unplaced: [], traffic, scales } satisfies RegionStatus];
@@ -208,9 +208,9 @@ describe("fairlead status", () => {
     await fairlead(["up", "chat.yaml", "-y"]);
     const { out } = await fairlead(["status"]);
     expect(out).toMatch(/^NAME +VERSION +UPTIME +STATUS +REPLICAS +ENDPOINT\nchat +1 +1m \d+s +READY +1\/1 +https:\/\/ai\.example\/v1$/m);
-    expect(out).toMatch(/^SERVICE +ID +VERSION +PHASE +SINCE +RESTARTS +HOST +REASON\nchat +local\.10 +1 +ready +1m \d+s +0 +box$/m);
+    expect(out).toMatch(/^SERVICE +ID +VERSION +LAUNCHED +PHASE +SINCE +RESTARTS +HOST +REASON\nchat +local\.10 +1 +3 mins ago +ready +1m \d+s +0 +box$/m);
     expect(out).not.toContain("\u001B");
-    expect(JSON.parse((await fairlead(["status", "chat", "--json"])).out)).toMatchObject({ services: [{ name: "chat", status: "READY" }] });
+    expect(JSON.parse((await fairlead(["status", "chat", "--json"])).out)).toMatchObject({ services: [{ name: "chat", status: "READY", replicas: [{ launchedAt: expect.any(Number) as number }] }] });
     expect((await fairlead(["status", "--endpoint"])).out).toBe("https://ai.example/v1\n");
     expect(await fairlead(["status", "none"])).toMatchObject({ code: 1, err: 'fairlead: Cannot show service "none": there is no such service\n' });
   });
@@ -221,7 +221,7 @@ describe("fairlead status", () => {
     phaseOf = ({ number }) => (number === 10 ? { inFlight: 3, engine: "vllm", load: { running: 2, queueDepth: 1, kvUsage: 0.42 } } : {});
     traffic = [{ service: "chat", upstream: "replicas", windowMs: 60_000, requests: 120, errors: 6, ttft: [0, 0, 0, 0, 0, 0, 0, 120] }, { service: "chat", upstream: "", windowMs: 5_000, requests: 0, errors: 0, ttft: [] }];
     const { out } = await fairlead(["status", "-v"]);
-    expect(out).toMatch(/^SERVICE +ID +VERSION +PHASE +SINCE +RESTARTS +ENGINE +IN FLIGHT +RUNNING +QUEUED +KV +HOST +REASON\nchat +local\.10 +1 +ready +1m \d+s +0 +vllm +3 +2 +1 +42% +box\nchat +local\.11 .* 0 +- +0 +- +- +- +box$/m);
+    expect(out).toMatch(/^SERVICE +ID +VERSION +LAUNCHED +PHASE +SINCE +RESTARTS +ENGINE +IN FLIGHT +RUNNING +QUEUED +KV +HOST +REASON\nchat +local\.10 +1 +3 mins ago +ready +1m \d+s +0 +vllm +3 +2 +1 +42% +box\nchat +local\.11 .* 0 +- +0 +- +- +- +box$/m);
     expect(out).toMatch(/^SERVICE +UPSTREAM +REQUESTS\/S +ERRORS +TTFT P50 +TTFT P95\nchat +replicas +2\.00 +5\.0% +90ms +99ms\nchat +none +0\.00 +- +- +-$/m);
   });
 
@@ -355,6 +355,14 @@ Attempts
 2  chat.local.1  answer     1200 ms
 `);
     expect(JSON.parse((await fairlead(["explain", "req_1", "--json"])).out)).toEqual(record);
+  });
+
+  test.each<[string, Partial<DecisionRecord>, string]>([
+    ["that started", { attempts: [{ id: "chat.local.1", outcome: "answer", ms: 1_200 }] }, "42.1 s while the first replica started"],
+    ["that did not", { attempts: [{ id: "vendor", outcome: "answer", ms: 1_200 }], upstream: "vendor" }, "42.1 s and no replica was ready"],
+  ])("says how long a request was held for a replica %s", async (_, more, words) => {
+    edge.decisions.set("req_1", { ...record, ...more, heldMs: 42_149, ms: 43_349 });
+    expect((await fairlead(["explain", "req_1"])).out).toMatch(new RegExp(`^Held +${words}\nAnswer +status 200 after 43349 ms`, "m"));
   });
 
   test("shows who was lost in the middle of an answer, and how another went on with it", async () => {

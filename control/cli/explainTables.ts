@@ -5,8 +5,16 @@ import { table } from "./table.ts";
 /** What became of a request, as text. */
 export function explainText(record: DecisionRecord): string {
   const { requestId, at, reason, attempts } = record;
-  const head = facts([["Request", requestId], ["Came", new Date(at).toISOString()], ...asked(record), ["Answer", answered(record)], ...(reason === undefined ? [] : [["Reason", reason] as [string, string]])]);
+  const head = facts([["Request", requestId], ["Came", new Date(at).toISOString()], ...asked(record), ...held(record), ["Answer", answered(record)], ...(reason === undefined ? [] : [["Reason", reason] as [string, string]])]);
   return [head, section("Candidates", candidates(record)), section("Attempts", tried(attempts))].join("\n\n");
+}
+
+/** Replicas' ids begin with their service's name. */
+function held({ service, heldMs, attempts, upstream }: DecisionRecord): [string, string][] {
+  // there was no place to wait
+  if (heldMs === undefined || heldMs === 0) return [];
+  const toReplica = attempts.some(({ id }) => id.startsWith(`${service}.`)) || upstream?.startsWith(`${service}.`) === true;
+  return [["Held", `${(heldMs / 1_000).toFixed(1)} s ${toReplica ? "while the first replica started" : "and no replica was ready"}`]];
 }
 
 function answered({ status, upstream, ms, attempts }: DecisionRecord): string {

@@ -4,6 +4,7 @@ import type { StatusReplica } from "../../schema/snapshot.ts";
 import { formatDuration } from "../../schema/units.ts";
 import type { StatusAnswer } from "../routes/status.ts";
 import { foldFailed, rolloutReason, type HostView, type ServiceView } from "../status.ts";
+import { agoInWords } from "./ago.ts";
 import { coloured, hostsTable, percent } from "./hostsTable.ts";
 import { askedCells, decisionsTable, rolloutsTable } from "./scaleTables.ts";
 import { table } from "./table.ts";
@@ -12,7 +13,7 @@ function since(ms: number | undefined, now: Now): string {
   return ms === undefined ? "-" : formatDuration(Math.max(0, now - ms));
 }
 
-const columns = ["SERVICE", "ID", "VERSION", "PHASE", "SINCE", "RESTARTS"];
+const columns = ["SERVICE", "ID", "VERSION", "LAUNCHED", "PHASE", "SINCE", "RESTARTS"];
 /** What `-v` adds. */
 const more = ["ENGINE", "IN FLIGHT", "RUNNING", "QUEUED", "KV"];
 /** And where hosts say what they are. */
@@ -66,7 +67,7 @@ function kindsByHost(hosts: readonly HostView[]): ReadonlyMap<string, string[]> 
 
 function replicaRows(service: ServiceView, now: Now, verbose: boolean, kindsOf: ReadonlyMap<string, string[]> | undefined): (string | number)[][] {
   const shown = verbose ? service.replicas : foldFailed(service.replicas).replicas;
-  return shown.toSorted((a, b) => a.number - b.number).map((replica) => [service.name, shortId(replica), replica.version, coloured(replica.phase), since(replica.since, now), replica.restarts, ...(verbose ? loadCells(replica) : []), ...(kindsOf === undefined ? [] : (kindsOf.get(replica.host) ?? [replica.region, "-"])), replica.hostName, replica.reason ?? ""]);
+  return shown.toSorted((a, b) => a.number - b.number).map((replica) => [service.name, shortId(replica), replica.version, agoInWords(replica.launchedAt, now), coloured(replica.phase), since(replica.since, now), replica.restarts, ...(verbose ? loadCells(replica) : []), ...(kindsOf === undefined ? [] : (kindsOf.get(replica.host) ?? [replica.region, "-"])), replica.hostName, replica.reason ?? ""]);
 }
 
 /** What a replica carries, by its agent and by its engine; what is not known is a dash. */

@@ -50,16 +50,17 @@ export interface Held {
   /** What is decided by another view. */
   route: (view: View) => Decided;
   send: (decision: Decided, view: View) => Promise<Forwarded | Unforwarded>;
-  /** It has waited. */
-  waited: () => void;
+  /** It has waited, for so long; by this view it is sent now. */
+  waited: (ms: number, view: View) => void;
 }
 
 /** Send a request, after waiting where it has to; and once more after waiting, when its replicas have just gone. */
 export async function sendOrHold(c: RouterRequest, facts: Held): Promise<Forwarded | Unforwarded> {
   const { decision, view, service, whole, route, send, waited } = facts;
   const hold = async (from: Pick<Held, "decision" | "view">): Promise<Forwarded | Unforwarded> => {
+    const since = Date.now();
     const { decision: then, view: by } = await untilReady(c, { ...facts, ...from });
-    waited();
+    waited(Date.now() - since, by);
     return send(then, by);
   };
   if (waits(service, decision)) return hold(facts);

@@ -5,6 +5,7 @@ import { errorOf } from "../../test/worker/router.ts";
 import { soon, world } from "../../test/worker/world.ts";
 import { remembered } from "../forward/memory.ts";
 import { waitingMax } from "../forward/room.ts";
+import { forgetView } from "../view.ts";
 
 beforeEach(forget);
 afterEach(() => {
@@ -21,6 +22,42 @@ describe("a request that finds no replica ready", () => {
     cold.ready();
     const response = await asked;
     expect([response.status, response.headers.get("x-fairlead-upstream"), await response.json(), cold.held]).toEqual([200, "replica", answer, 0]);
+  });
+
+  test("is remembered with the time it waited, whatever came of it; one that did not wait without", async () => {
+    const recalled = (id: string | null) => soon("its decision", 5_000, async () => (await world.HUB.getByName("local").explain(id ?? "")).decision);
+    const cold = await Cold.start("long", { fromZero: { holdMs: 10_000, fallback: false } });
+    for (const ask of [() => cold.ask(), () => cold.ask({}, {}, "/s/long/v1/models")]) {
+      cold.ready(false);
+      await soon("the Hub's knowing", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ service, phase }) => service === "long" && phase === "starting") ? true : undefined));
+      forgetView();
+      cold.answers(JSON.stringify(answer));
+      const from = Date.now();
+      const asked = ask();
+      await cold.holds(1);
+      await scheduler.wait(300);
+      cold.ready();
+      const response = await asked;
+      const { heldMs } = await recalled(response.headers.get("x-request-id"));
+      expect(heldMs).toBeGreaterThanOrEqual(300);
+      expect(heldMs).toBeLessThanOrEqual(Date.now() - from);
+      expect(await recalled((await ask()).headers.get("x-request-id"))).not.toHaveProperty("heldMs");
+    }
+    const vain = await Cold.start("longVain", { fromZero: { holdMs: 600, fallback: false } });
+    // the 600 ms count from when it came
+    expect((await recalled((await vain.ask()).headers.get("x-request-id"))).heldMs).toBeGreaterThan(500);
+  });
+
+  test("counts for the version that answered it, though none was there when it came", async () => {
+    const cold = await Cold.start("canary", { fromZero: { holdMs: 10_000, fallback: false } });
+    cold.answers(JSON.stringify(answer));
+    const asked = cold.ask();
+    await cold.holds(1);
+    const hub = world.HUB.getByName("local");
+    await hub.desire({ service: "canary", generation: 1, at: Date.now(), version: 1, desired: 1, regions: {}, decisions: [], rollout: { mode: "canary", state: "progressing", version: 1, shares: { 1: 1 }, reason: "" } });
+    cold.ready();
+    expect((await asked).status).toBe(200);
+    expect(await soon("its count", 5_000, async () => (await hub.scaleFacts("canary")).versions[0])).toMatchObject({ version: 1, answers: 1, failures: 0 });
   });
 
   test("gets comments while it waits, when it is a stream, and then the answer", async () => {

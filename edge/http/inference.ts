@@ -21,7 +21,7 @@ import { route, type Candidate, type Decision, type RouteFacts } from "../route/
 import { versionsIn } from "../route/shares.ts";
 import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
-import { gapsOf, journey } from "../telemetry/telemetry.ts";
+import { countedBy, gapsOf, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
 import { answerHeaders } from "./answerHeaders.ts";
 import { readBody } from "./body.ts";
@@ -61,12 +61,13 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const poison = isPoison(view, service, key.account, bytes);
   let decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
   const client = new Client();
+  let held: { heldMs: number } | undefined;
   const note = (forwarded: Forwarded | Unforwarded): void => {
     const { attempts } = forwarded;
     const status = "error" in forwarded ? forwarded.error.status : forwarded.answer.response.status;
     const now = Date.now();
     noteDecision(c.env, request, waitUntil, now, () => ({
-      requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts, ms: now - startedAt, status,
+      requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts, ms: now - startedAt, ...held, status,
       ...("error" in forwarded ? { reason: forwarded.error.message } : { upstream: forwarded.candidate.id }),
     }));
     if ("error" in forwarded) seen.refused(attempts, status, client.gone, now, forwarded.error.code);
@@ -91,10 +92,10 @@ export async function inference(c: RouterRequest): Promise<Response> {
   );
   const answered = chosen.fromZero === undefined
     ? send(decision, view)
-    : sendOrHold(c, { decision, view, service: chosen, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, whole: true, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts), send, waited: () => seen.held() });
+    : sendOrHold(c, { decision, view, service: chosen, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, whole: true, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts), send, waited: (heldMs, by) => (seen.held(countedBy(versionsOf(by, chosen))), (held = { heldMs })) });
   // what became of it is known anew: the later record is the one that is kept
   const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
-    noteDecision(c.env, request, waitUntil, Date.now(), () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...end }));
+    noteDecision(c.env, request, waitUntil, Date.now(), () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...held, ...end }));
   let streaming: Begun | undefined;
   /** The end of a stream is known when nothing of its work is left. */
   const untilOver = (work: Promise<unknown>): void =>

@@ -4,7 +4,7 @@ import { noteDecision, weighed } from "../decisions.ts";
 import { Client } from "../forward/attempt.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
-import { journey } from "../telemetry/telemetry.ts";
+import { countedBy, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
 import { sendOrHold } from "./hold.ts";
 import { decide, decideBy, poolOf, redecide, seenLack, versionsOf } from "./inference.ts";
@@ -38,6 +38,7 @@ export async function service(c: RouterRequest): Promise<Response> {
   const routed = found;
   const seen = journey(routed, startedAt, versionsOf(view, routed));
   let decision = replicasOf(await decide(c, view, routed));
+  let held: { heldMs: number } | undefined;
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const send = (decided: Decided, by: View): Promise<Forwarded | Unforwarded> => forward(
     {
@@ -67,7 +68,7 @@ export async function service(c: RouterRequest): Promise<Response> {
     },
   );
   // a body that has not been read comes when somebody is there to take it
-  const forwarded = await sendOrHold(c, { decision, view, service: routed, startedAt, bytes: 0, covered: false, whole: request.body === null, gone: () => request.signal.aborted, route: (news) => replicasOf(decideBy(c, news, routed)), send, waited: () => seen.held() });
+  const forwarded = await sendOrHold(c, { decision, view, service: routed, startedAt, bytes: 0, covered: false, whole: request.body === null, gone: () => request.signal.aborted, route: (news) => replicasOf(decideBy(c, news, routed)), send, waited: (heldMs, by) => (seen.held(countedBy(versionsOf(by, routed))), (held = { heldMs })) });
   const now = Date.now();
   if ("error" in forwarded) seen.refused(forwarded.attempts, forwarded.error.status, false, now, forwarded.error.code);
   else seen.began({ attempts: forwarded.attempts, by: forwarded.candidate, status: forwarded.answer.response.status, fallback: forwarded.candidate.fallback }, decision, false, now);
@@ -75,7 +76,7 @@ export async function service(c: RouterRequest): Promise<Response> {
   seen.close();
   noteDecision(c.env, request, waitUntil, now, () => {
     const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
-    return { requestId: requestIdOf(c), at: startedAt, service: routed.name, model: named, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...reached };
+    return { requestId: requestIdOf(c), at: startedAt, service: routed.name, model: named, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...held, ...reached };
   });
   if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestIdOf(c), "x-fairlead-attempts": String(forwarded.attempts.length) });
   const { answer, candidate, attempts, over } = forwarded;

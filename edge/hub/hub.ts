@@ -245,7 +245,7 @@ export class Hub extends DurableObject<FleetEnv> {
     return scaleFacts(service, {
       region: this.#region, stamp: this.#stamp, bundle, rows: this.#rows, awakeSince: this.#awakeSince,
       assigned: (host) => this.#placing.assignments.of(host).replicas,
-      hosts: this.#placing.hostsFor(service, bundle, this.#rows, now),
+      hosts: this.#placing.hostsFor(service, bundle, this.#rows, now), hasRefused: (host, digest) => this.#placing.hasRefused(host, digest),
       demand: this.#traffic.demand(service, own, now), versions: this.#traffic.versions(service),
       generation: this.#scaling.desires.of(service)?.generation ?? 0, unplaced: this.#placing.unplaced, braked: this.#placing.losses.brake !== undefined,
     }, now);

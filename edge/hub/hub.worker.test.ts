@@ -130,8 +130,12 @@ describe("Hub: roster", () => {
     const { replicas, generation } = await link.assigned(1);
     link.beat(replicas.map((one) => replicaState(one)), { generation });
     await soon("a ready replica", 3_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "ready"));
+    const launched = async () => (await hub().status()).replicas.map(({ launchedAt }) => launchedAt);
+    const before = await launched();
+    expect(before).toEqual([expect.any(Number)]);
     await evictDurableObject(hub(), { webSockets: "hibernate" });
     const after = await hub().snapshot();
+    expect(await launched()).toEqual(before);
     expect(after.hosts.find(({ id }) => id === host.id)).toMatchObject({ linkUp: true, relays: [0] });
     expect(after.replicas.find(({ host: on }) => on === host.id)?.phase).toBe("ready");
     // the same socket still speaks

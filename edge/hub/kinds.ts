@@ -16,10 +16,12 @@ export interface KindFacts {
   braked: boolean;
   /** Reclaims of the last day, by zone; absent: not counted. */
   reclaims?: ReadonlyMap<string, number>;
+  /** Digests that a host would not run, by host; absent: none is remembered. */
+  refusals?: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
 /** Hosts as placing sees them. */
-export function assignHosts(hosts: readonly FleetHost[], { rows, awakeSince, braked, reclaims }: KindFacts, now: Now): AssignHost[] {
+export function assignHosts(hosts: readonly FleetHost[], { rows, awakeSince, braked, reclaims, refusals }: KindFacts, now: Now): AssignHost[] {
   return hosts.map((host) => {
     const { id, revoked } = host;
     const row = rows.get(id);
@@ -27,10 +29,12 @@ export function assignHosts(hosts: readonly FleetHost[], { rows, awakeSince, bra
     const lost = revoked || (silent && !braked);
     const leaving = leavingReason(row, host) !== undefined;
     const { warm, ...kind } = row?.kind ?? {};
+    const refused = refusals?.get(id);
     const reclaimed = kind.zone === undefined ? undefined : reclaims?.get(kind.zone);
     return {
       id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0, images: (row?.protocol ?? 1) >= imagesSince, ...kind,
       ...(warm === undefined ? {} : { warm: new Set(warm) }), ...(reclaimed === undefined ? {} : { reclaims: reclaimed }),
+      ...(refused === undefined ? {} : { refused }), ...(row?.diskFull === true ? { full: true } : {}),
     };
   });
 }

@@ -7,6 +7,7 @@ import type { Brake } from "../scale/brake.ts";
 import { Assignments, type PlanFacts, type Reassigned } from "./assignments.ts";
 import { Losses } from "./losses.ts";
 import { reclaimsAfter, reclaimsByZone, type Reclaimed } from "./reclaims.ts";
+import { refusalsAfter, refusalsByHost, type Refused } from "./refusals.ts";
 import type { HostRow } from "./roster.ts";
 import type { Scaling } from "./scaling.ts";
 
@@ -21,7 +22,7 @@ export interface PlacingOptions {
   onBrake?: (brake: Brake | undefined) => void;
 }
 
-/** What a region's hosts are to run, by what is wanted, what is lost and what was reclaimed: kept as `brake`, `reclaims`, and what `Assignments` keeps. */
+/** What a region's hosts are to run, by what is wanted, what is lost, and what was reclaimed or refused: kept as `brake`, `reclaims`, `refusals`, and what `Assignments` keeps. */
 export class Placing {
   readonly assignments: Assignments;
   readonly losses: Losses;
@@ -29,6 +30,7 @@ export class Placing {
   unplaced: RegionStatus["unplaced"] = [];
   readonly #options: PlacingOptions;
   #reclaims: readonly Reclaimed[];
+  #refusals: readonly Refused[];
 
   constructor(options: PlacingOptions) {
     const { kv, awakeSince } = options;
@@ -36,6 +38,7 @@ export class Placing {
     this.assignments = new Assignments(kv);
     this.losses = new Losses(awakeSince, kv.get<Brake | null>("brake") ?? undefined);
     this.#reclaims = kv.get<Reclaimed[]>("reclaims") ?? [];
+    this.#refusals = kv.get<Refused[]>("refusals") ?? [];
   }
 
   /** Look whether more is lost than can be believed. */
@@ -52,9 +55,11 @@ export class Placing {
     this.press(rows, now);
     // what is lost while the brake is on was reclaimed by nobody
     if (this.losses.brake === undefined) this.#lookForReclaims(bundle, rows, now);
+    this.#lookForRefusals(rows, now);
     const { reassigned, unplaced } = this.assignments.plan(this.#facts(bundle, rows, now), now);
     this.unplaced = unplaced;
     this.#options.scaling.changed(now);
+    this.#options.scaling.lacking(bundle, unplaced);
     return reassigned;
   }
 
@@ -72,8 +77,19 @@ export class Placing {
     if (this.#reclaims.at(-1) !== before.at(-1)) scaling.reclaimed(bundle);
   }
 
+  /** Whether it was placed anew since a host said that it will not run a version. */
+  hasRefused(host: string, digest: string): boolean {
+    return this.#refusals.some((one) => one.host === host && one.digest === digest);
+  }
+
+  #lookForRefusals(rows: Rows, now: Now): void {
+    const before = this.#refusals;
+    this.#refusals = refusalsAfter(before, rows, now);
+    if (this.#refusals !== before) this.#options.kv.put("refusals", this.#refusals);
+  }
+
   #facts(bundle: Bundle, rows: Rows, now: Now): PlanFacts {
     const { region, awakeSince, scaling } = this.#options;
-    return { region, bundle, rows, awakeSince, desires: scaling.desires, braked: this.losses.brake !== undefined, reclaims: reclaimsByZone(this.#reclaims, now) };
+    return { region, bundle, rows, awakeSince, desires: scaling.desires, braked: this.losses.brake !== undefined, reclaims: reclaimsByZone(this.#reclaims, now), refusals: refusalsByHost(this.#refusals, now) };
   }
 }

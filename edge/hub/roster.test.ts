@@ -19,8 +19,8 @@ describe("rows", () => {
 
   test("a heartbeat replaces everything the agent says, and keeps the GPUs when it does not say them", () => {
     const first = heartbeat(newRow("h1", 3, now), beat({ facts: { gpus: 4, cpus: 1, memoryBytes: 1 } }), now + 1);
-    expect(first).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now + 1, relays: [0, 1], draining: false, generation: 2, gpus: 4, saidIn: 3, replicas: [replica(1)] });
-    expect(heartbeat(first, beat({ replicas: [], relays: [1], draining: true, generation: 3 }), now + 2)).toEqual({ ...first, heardAt: now + 2, relays: [1], draining: true, generation: 3, replicas: [] });
+    expect(first).toEqual({ id: "h1", epoch: 3, linkUp: true, heardAt: now + 1, relays: [0, 1], draining: false, generation: 2, gpus: 4, saidIn: 3, replicas: [replica(1)], launched: new Map([["chat.local.1", now + 1]]) });
+    expect(heartbeat(first, beat({ replicas: [], relays: [1], draining: true, generation: 3 }), now + 2)).toEqual({ ...first, heardAt: now + 2, relays: [1], draining: true, generation: 3, replicas: [], launched: new Map() });
   });
 
   test("a host is of the kind that it said last, and of none when it said nothing of it", () => {
@@ -44,6 +44,28 @@ describe("rows", () => {
     expect(after.heardAt).toBe(now + 5);
     expect(report(before, replica(3), now).replicas.map(({ number }) => number)).toEqual([1, 2, 3]);
     expect(before.replicas).toEqual([replica(1), replica(2)]);
+  });
+});
+
+describe("when a replica was launched", () => {
+  const launchedAt = (one: HostRow) => Object.fromEntries(status({ rows: new Map([["h1", one]]), hosts: [host("h1")], generations: new Map(), region: "local", bundleVersion: 1, unplaced: [], awakeSince: 0 }, now).replicas.map(({ number, launchedAt: at }) => [number, at]));
+
+  test("is when its Hub first heard of it, whatever becomes of it, and goes with it", () => {
+    const first = heartbeat(newRow("h1", 3, now), beat(), now + 1_000);
+    const second = report(first, replica(2, { phase: "starting" }), now + 2_000);
+    const later = heartbeat(second, beat({ replicas: [replica(1, { phase: "unhealthy" }), replica(2)] }), now + 9_000);
+    expect(launchedAt(later)).toEqual({ 1: now + 1_000, 2: now + 2_000 });
+    const again = heartbeat(heartbeat(later, beat({ replicas: [replica(2)] }), now + 10_000), beat({ replicas: [replica(1), replica(2)] }), now + 11_000);
+    expect(launchedAt(again)).toEqual({ 1: now + 11_000, 2: now + 2_000 });
+  });
+
+  test("is kept as long as the list is the same, and costs it nothing", () => {
+    const first = heartbeat(newRow("h1", 3, now), beat(), now);
+    expect(heartbeat(first, beat({ replicas: [replica(1, { inFlight: 9 })] }), now + 5_000).launched).toBe(first.launched);
+  });
+
+  test("is not known of a row that was kept before", () => {
+    expect(launchedAt({ ...newRow("h1", 3, now), replicas: [replica(1)] })).toEqual({ 1: undefined });
   });
 });
 
@@ -112,6 +134,12 @@ describe("isLost()", () => {
       expect(isLost(known, awakeSince + linkTimes.leaseMs, awakeSince)).toBe(false);
       expect(isLost(known, awakeSince + linkTimes.leaseMs + 1, awakeSince)).toBe(true);
     }
+  });
+
+  test("a Hub whose clock was set back since it woke goes by what it has heard since", () => {
+    const [heard, hourLater] = [{ ...row(), heardAt: now }, now + 3_600_000];
+    expect(isLost(heard, now + linkTimes.leaseMs, hourLater)).toBe(false);
+    expect(isLost(heard, now + linkTimes.leaseMs + 1, hourLater)).toBe(true);
   });
 });
 

@@ -28,8 +28,12 @@ export interface HostRow {
   kind?: (HostKind & { warm?: string[] }) | undefined;
   /** The session in which it last said what it runs: `replicas` are of that one. Absent: in none. */
   saidIn?: number;
+  /** Its disk has no room for anything new. */
+  diskFull?: boolean | undefined;
   trust?: Heartbeat["trust"];
   replicas: ReplicaState[];
+  /** When each of them was first heard of, which is at once when it is given, by id. */
+  launched?: ReadonlyMap<string, number>;
   agentVersion?: string;
   protocol?: number;
   /** What its last heartbeat said that it read of itself. */
@@ -49,7 +53,13 @@ export function newRow(id: string, epoch: number, now: number): HostRow {
 
 export function heartbeat(row: HostRow, message: Heartbeat, now: number): HostRow {
   const { relays, draining, reclaim, generation, replicas, facts, trust, readings, direct } = message;
-  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(facts === undefined ? {} : { kind: kindOf(facts) }), saidIn: row.epoch, readings, direct };
+  return { ...row, ...(trust === undefined ? {} : { trust }), heardAt: now, relays, draining, reclaim, generation, replicas, gpus: facts?.gpus ?? row.gpus, ...(facts === undefined ? {} : { kind: kindOf(facts), diskFull: facts.disk?.full }), saidIn: row.epoch, readings, direct, launched: launchedBy(row, replicas, now) };
+}
+
+/** A map of its own only where the replicas are others than before. */
+function launchedBy({ launched }: HostRow, replicas: readonly ReplicaState[], now: number): ReadonlyMap<string, number> {
+  if (launched !== undefined && launched.size === replicas.length && replicas.every(({ id }) => launched.has(id))) return launched;
+  return new Map(replicas.map(({ id }) => [id, launched?.get(id) ?? now]));
 }
 
 function kindOf({ zone, spot, accelerator, priceMicroUsd, warm }: NonNullable<Heartbeat["facts"]>): HostRow["kind"] {
@@ -69,7 +79,8 @@ export function returned(known: HostRow, epoch: number, now: number, unheard: bo
 
 export function report(row: HostRow, replica: ReplicaState, now: number): HostRow {
   const others = row.replicas.filter(({ id }) => id !== replica.id);
-  return { ...row, heardAt: now, replicas: [...others, replica] };
+  const replicas = [...others, replica];
+  return { ...row, heardAt: now, replicas, launched: launchedBy(row, replicas, now) };
 }
 
 const substances = new WeakMap<HostRow, string>();
@@ -82,7 +93,7 @@ export function substance(row: HostRow): string {
 }
 
 function substanceOf(row: HostRow): string {
-  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.kind, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
+  return JSON.stringify([row.epoch, row.saidIn, row.linkUp, row.relays, row.draining, row.reclaim, row.generation, row.gpus, row.diskFull, row.kind, row.trust, row.direct?.url, row.replicas.map(({ id, phase, version, restarts, wasReady, reason }) => [id, phase, version, restarts, wasReady, reason])]);
 }
 
 /** Up to so many hosts each change is placed at once. */
@@ -95,7 +106,9 @@ export function replanSpacingMs(hosts: number): number {
 
 /** Silent for longer than its lease. A Hub that woke a moment ago has not had the time to hear anyone. */
 export function isLost(row: HostRow | undefined, now: number, awakeSince: number): boolean {
-  return now - Math.max(row?.heardAt ?? 0, awakeSince) > linkTimes.leaseMs;
+  // a waking that lies ahead was before the clock was set back
+  const since = awakeSince > now + linkTimes.leaseMs ? 0 : awakeSince;
+  return now - Math.max(row?.heardAt ?? 0, since) > linkTimes.leaseMs;
 }
 
 /** A host as isolates are told of it. */
@@ -210,12 +223,14 @@ export function status({ rows, hosts, generations, region, bundleVersion, unplac
       row.replicas.filter(({ phase }) => phase !== "stopped").map(({ id, service, number, version, phase, since, inFlight, restarts, reason, load, engine, engineVersion, loadProblem }) => {
         // ready means: answered its probe, and its heartbeat is fresh
         const silent = silence(row, now, awakeSince);
+        const launchedAt = row.launched?.get(id);
         const why = silent ?? (phase === "ready" ? leaving.get(row.id) : undefined) ?? reason;
         return {
           id, service, number, version, since, inFlight, restarts, region,
           phase: silent !== undefined && phase === "ready" ? "unhealthy" : phase,
           host: row.id,
           hostName: names.get(row.id) ?? row.id,
+          ...(launchedAt === undefined ? {} : { launchedAt }),
           ...(why === undefined ? {} : { reason: why }),
           ...(load === undefined ? {} : { load }),
           ...(engine === undefined ? {} : { engine }),

@@ -16,6 +16,8 @@ export interface ScaleFactsSource {
   /** What a host is to run. */
   assigned: (host: string) => readonly AssignedReplica[];
   hosts: readonly ScaleHost[];
+  /** Whether it is known to placing that a host will not run a version. */
+  hasRefused: (host: string, digest: string) => boolean;
   demand: Demand;
   versions: VersionSeen[];
   /** Of the desire that is kept. */
@@ -39,7 +41,7 @@ export function scaleFacts(service: string, source: ScaleFactsSource, now: numbe
 }
 
 /** Those that are assigned, as their hosts speak of them, and those that are ending. */
-function replicasOf(service: string, { bundle, rows, region, awakeSince, assigned, hosts }: ScaleFactsSource, now: number): ScaleReplica[] {
+function replicasOf(service: string, { bundle, rows, region, awakeSince, assigned, hosts, hasRefused }: ScaleFactsSource, now: number): ScaleReplica[] {
   const known = bundle === undefined ? undefined : hostsOf(bundle);
   const kinds = new Map(hosts.map(({ id, zone, spot, accelerator, priceMicroUsd }) => [id, { ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }), ...(accelerator === undefined ? {} : { accelerator }), ...(priceMicroUsd === undefined ? {} : { priceMicroUsd }) }]));
   const replicas: ScaleReplica[] = [];
@@ -53,9 +55,11 @@ function replicasOf(service: string, { bundle, rows, region, awakeSince, assigne
     for (const { id, number, version, digest } of wanted) {
       const state = said.get(id);
       said.delete(id);
+      // what is to be tried on another host has not failed yet
+      const isToMove = state?.phase === "failed" && state.refused === true && !hasRefused(host, digest);
       replicas.push({
         id, number, version, digest, region, host, leaving, reachable, ...kinds.get(host),
-        phase: state?.phase ?? "pending", since: state?.since ?? now, inFlight: state?.inFlight ?? 0, wasReady: state?.wasReady ?? false,
+        phase: isToMove ? "pending" : (state?.phase ?? "pending"), since: state?.since ?? now, inFlight: state?.inFlight ?? 0, wasReady: state?.wasReady ?? false,
         ...(state?.load === undefined ? {} : { load: state.load }), ...(state?.reason === undefined ? {} : { reason: state.reason }),
       });
     }

@@ -1,6 +1,6 @@
 import type { Bundle } from "../../schema/bundle.ts";
 import type { Desire, ScaleDecision, ServiceScale } from "../../schema/scale.ts";
-import type { ScaleStatus } from "../../schema/snapshot.ts";
+import type { RegionStatus, ScaleStatus } from "../../schema/snapshot.ts";
 import { Desires, unseen } from "./desires.ts";
 
 /** A Scaler that has not asked for so long has no clock running. */
@@ -21,6 +21,8 @@ export class Scaling {
   readonly #options: ScalingOptions;
   /** When each service's Scaler asked last: one that asks needs no waking. */
   readonly #asked = new Map<string, number>();
+  /** What of each service had no host when that was looked at last, by kind of host, as text. */
+  #lacks = new Map<string, string>();
 
   constructor(options: ScalingOptions) {
     this.#options = options;
@@ -38,30 +40,50 @@ export class Scaling {
     this.#asked.set(service, now);
   }
 
-  /** Take over what a Scaler wants. @returns the decisions that are new; undefined when it is late or repeated, or of a service that is gone */
+  /**
+   * Take over what a Scaler wants. One that has heard of a later version in another region is asked again when it has come here: a digest
+   * that is not known yet would leave nothing to run.
+   *
+   * @returns the decisions that are new; undefined when it is late or repeated, early, or of a service that is gone
+   */
   take(desire: Desire, bundle: Bundle | undefined): ScaleDecision[] | undefined {
-    if (bundle === undefined || bundle.fleet.services.every(({ task }) => task.service !== desire.service)) return undefined;
+    const task = bundle?.fleet.services.find((one) => one.task.service === desire.service)?.task;
+    if (task === undefined || desire.version > task.version) return undefined;
     const told = this.desires.of(desire.service)?.decisions.at(-1)?.at ?? 0;
     return this.desires.take(desire) ? desire.decisions.filter(({ at }) => at > told) : undefined;
+  }
+
+  /** What was asked after now was asked by a clock that has been set back since. */
+  #askedWithin(service: string, ms: number, now: number): boolean {
+    const agoMs = now - (this.#asked.get(service) ?? 0);
+    return agoMs >= 0 && agoMs < ms;
   }
 
   /** Requests come to services whose Scalers sleep. */
   wakeFor(services: Iterable<string>, bundle: Bundle | undefined, now: number): void {
     for (const service of services) {
       const policy = bundle?.fleet.services.find(({ task }) => task.service === service)?.policy;
-      if (policy === undefined || policy.autoscaler === "fixed" || now - (this.#asked.get(service) ?? 0) < asleepMs) continue;
+      if (policy === undefined || policy.autoscaler === "fixed" || this.#askedWithin(service, asleepMs, now)) continue;
       this.#asked.set(service, now);
       this.#options.wake(service);
     }
   }
 
-  /** Something of the roster is another: where a rollout is under way, its Scaler looks soon. */
+  /** Something of the roster is another: where a rollout is under way, or one region covers for another, its Scaler looks soon. */
   changed(now: number): void {
-    for (const { service, rollout } of this.desires.all()) {
-      if (rollout?.state !== "progressing" || now - (this.#asked.get(service) ?? 0) < changedMs) continue;
+    for (const { service, rollout, regions } of this.desires.all()) {
+      const isMoving = rollout?.state === "progressing" || Object.values(regions).some((targets) => targets.some(({ staying }) => staying !== undefined));
+      if (!isMoving || this.#askedWithin(service, changedMs, now)) continue;
       this.#asked.set(service, now);
       this.#options.wake(service);
     }
+  }
+
+  /** What is wanted here and has no host may have one in another region: where it is another number than before, its Scaler looks. Why there is none is people's concern. */
+  lacking(bundle: Bundle, unplaced: RegionStatus["unplaced"]): void {
+    const before = this.#lacks;
+    this.#lacks = new Map([...Map.groupBy(unplaced, ({ service }) => service)].map(([service, rows]) => [service, JSON.stringify(rows.map(({ count, zone, spot }) => [count, zone, spot]))]));
+    for (const { task: { service }, policy } of bundle.fleet.services) if (policy !== undefined && this.#lacks.has(service) && this.#lacks.get(service) !== before.get(service)) this.#options.wake(service);
   }
 
   /** A host was taken back: what stands in for its spot replicas is to start now, and not at a Scaler's next look. */

@@ -21,6 +21,17 @@ describe("Traffic", () => {
     expect(full().counted(61_001)).toMatchObject({ inFlight: [], breakers: [] });
   });
 
+  test("believes what it was told before its clock was set back no longer than anything else", () => {
+    const traffic = full();
+    traffic.merge(told(() => undefined, { isolate: "late", held: [{ service: "chat", count: 9 }] }), 3_600_000);
+    expect(traffic.demand("chat", "gpus", 2_000).held).toBe(full().demand("chat", "gpus", 2_000).held);
+    expect(traffic.counted(2_000).held).toEqual(full().counted(2_000).held);
+    traffic.asked("chat.local.1", "chat", 100, 3_600_000);
+    traffic.asked("chat.local.1", "chat", 120, 2_000);
+    traffic.asked("chat.local.1", "chat", 220, 12_000);
+    expect(traffic.counted(12_000).qps.find(({ replica }) => replica === "chat.local.1")?.qps).toBe(10);
+  });
+
   test("versions() adds up what isolates saw of a service's versions, and keeps the latest of them", () => {
     const traffic = new Traffic();
     const saw = (version: number, answers: number, failures: number, service = "chat") => ({ service, version, answers, failures, ttft: [answers, 0, 0] });

@@ -17,6 +17,9 @@ const faults = ["5xx", "broken"].map((ending) => layout.endings + endings.indexO
 /** Services of which versions are kept at most, and versions of each: the latest. */
 const versionsMax = { services: 500, each: 4 };
 
+/** Whether something may still be believed. What is of later than now was told before the clock was set back. */
+const isOld = (at: number, forMs: number, now: number): boolean => now - at > forMs || at > now;
+
 const zeros = (length: number): number[] => Array.from({ length }, () => 0);
 
 /** Counts of one service through one upstream, since this Hub began. */
@@ -122,7 +125,7 @@ export class Traffic {
   /** How often a replica was asked in all, as its agent counts. */
   asked(replica: string, service: string, requests: number, now: number): void {
     const before = this.#rates.get(replica);
-    if (before === undefined) this.#rates.set(replica, { service, at: now, requests, qps: undefined });
+    if (before === undefined || before.at > now) this.#rates.set(replica, { service, at: now, requests, qps: undefined });
     else if (now - before.at >= rateMs) {
       // fewer than before: the agent began anew
       const since = requests >= before.requests ? requests - before.requests : requests;
@@ -156,7 +159,7 @@ export class Traffic {
       for (let i = 0; i < demand.itl.length; i++) demand.itl[i] = at(layout.itl + 1 + i);
     }
     for (const { at, held = [], spilled = [] } of this.#isolates.values()) {
-      if (now - at > gaugeMs) continue;
+      if (isOld(at, gaugeMs, now)) continue;
       for (const one of held) if (one.service === service) demand.held += one.count;
       for (const one of spilled) if (one.service === service) demand.spilledInFlight += one.count;
     }
@@ -176,8 +179,8 @@ export class Traffic {
   }
 
   counted(now: number): Counted {
-    for (const [isolate, { at }] of this.#isolates) if (now - at > gaugeMs) this.#isolates.delete(isolate);
-    for (const [replica, { at }] of this.#rates) if (now - at > 3 * rateMs) this.#rates.delete(replica);
+    for (const [isolate, { at }] of this.#isolates) if (isOld(at, gaugeMs, now)) this.#isolates.delete(isolate);
+    for (const [replica, { at }] of this.#rates) if (isOld(at, 3 * rateMs, now)) this.#rates.delete(replica);
     const inFlight = new Map<string, Counted["inFlight"][number]>();
     const breakers = new Map<string, Counted["breakers"][number]>();
     const [held, spilled] = [new Map<string, number>(), new Map<string, number>()];

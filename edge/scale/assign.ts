@@ -2,13 +2,15 @@ import { replicaId } from "../../schema/ids.ts";
 import type { AssignedReplica, ReplicaState } from "../../schema/protocol.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { Region } from "../../schema/region.ts";
-import { isOfKind, kindInWords, misfit, preferred, type AssignHost, type AssignTask, type FitFacts, type Held, type Where } from "./fit.ts";
+import { isOfKind, isWilling, kindInWords, misfit, preferred, type AssignHost, type AssignTask, type FitFacts, type Held, type Where } from "./fit.ts";
 import { keep } from "./keep.ts";
 
 /** So many replicas of one version in this region, on hosts of this kind. */
 export interface AssignTarget extends Where {
   task: AssignTask;
   count: number;
+  /** So many that are ready serve on beside it in any case: what takes their place is in another region. */
+  staying?: number;
 }
 
 export interface AssignService {
@@ -43,6 +45,9 @@ export interface Assigned {
   unplaced: Unplaced[];
 }
 
+/** Where so many hosts would not run a version, it is left with the last of them: what it needs is nowhere. */
+export const triesMax = 32;
+
 function isReady(facts: AssignFacts, replica: Held): boolean {
   return facts.states.get(replica.id)?.phase === "ready";
 }
@@ -62,7 +67,7 @@ function hasGone(facts: AssignFacts, replica: Held): boolean {
  *
  * A replica stays where it is while its host is not lost. On a host that is leaving it stays until another is ready in its place,
  * which is asked for at once, as in an update. One that failed keeps its place in the count: it was never ready, and
- * another of the same digest would fail as well. An update is rolling: old replicas go as new ones become ready; where the new
+ * another of the same digest would fail as well; but what its host would not begin is tried on another. An update is rolling: old replicas go as new ones become ready; where the new
  * one cannot fit beside the old one, the old one goes first: one at a time, the next when every new one is ready, and none for a
  * new one that would not fit then either. Versions that are wanted side by side are each kept at their count. A ready one whose host is
  * not of the kind that is wanted any more serves on, as on a leaving host, until another is ready in its place.
@@ -127,11 +132,13 @@ function assignService(facts: AssignFacts, { service, targets }: AssignService, 
   let keptOld: Held[] = [];
   for (const digest of versions.keys()) {
     const count = targets.reduce((sum, target) => (target.task.digest === digest ? sum + target.count : sum), 0);
+    const staying = targets.reduce((sum, target) => (target.task.digest === digest ? sum + (target.staying ?? 0) : sum), 0);
     const ready = keptOf(digest).filter((replica) => isReady(facts, replica)).length;
-    keptOld.push(...old.filter((replica) => inPlaceOf(replica) === digest).slice(0, Math.max(0, count - ready)));
+    keptOld.push(...old.filter((replica) => inPlaceOf(replica) === digest).slice(0, Math.max(staying, count - ready)));
   }
 
-  for (const [i, { task, count, ...where }] of targets.entries()) {
+  for (const [i, { task, count, zone, spot }] of targets.entries()) {
+    const where: Where = { ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }) };
     const own = kept[i] as Held[];
     const possible = facts.hosts.filter((host) => isOfKind(host, where));
     let reason = facts.hosts.length === 0 ? "no host is enrolled" : `no ${kindInWords(where)} is enrolled`;
@@ -151,10 +158,29 @@ function assignService(facts: AssignFacts, { service, targets }: AssignService, 
         keptOld = keptOld.filter((replica) => replica !== goes);
         continue;
       }
-      const number = facts.nextNumber(service);
-      own.push({ id: replicaId(service, facts.region, number), service, number, version: task.version, digest: task.digest, host: host.id });
+      own.push(another(facts, service, task, host));
     }
+    elsewhere(facts, service, task, own, possible, (id) => [...others, ...keptOld, ...kept.flat()].filter((replica) => replica.id !== id));
     if (own.length < count) unplaced.push({ service, count: count - own.length, reason, ...where });
   }
   return [...others, ...keptOld, ...kept.flat()];
+}
+
+function another(facts: AssignFacts, service: string, task: AssignTask, host: AssignHost): Held {
+  const number = facts.nextNumber(service);
+  return { id: replicaId(service, facts.region, number), service, number, version: task.version, digest: task.digest, host: host.id };
+}
+
+/** What its host would not begin, or begins only when its disk has room again, goes to a host that may, where one fits. */
+function elsewhere(facts: AssignFacts, service: string, task: AssignTask, own: Held[], possible: readonly AssignHost[], without: (id: string) => readonly Held[]): void {
+  const hosts = new Map(facts.hosts.map((host) => [host.id, host]));
+  const tries = facts.hosts.filter(({ refused }) => refused?.has(task.digest) === true).length;
+  for (const [i, replica] of own.entries()) {
+    const { phase = "pending", refused = false } = facts.states.get(replica.id) ?? {};
+    const isRefused = phase === "failed" && refused && tries < triesMax;
+    if (!isRefused && !(phase === "pending" && hosts.get(replica.host)?.full === true)) continue;
+    const held = without(replica.id);
+    const host = preferred(possible.filter((one) => one.id !== replica.host && isWilling(one, task) && misfit(facts, task, one, held) === undefined), task, held, (id) => hosts.get(id)?.zone);
+    if (host !== undefined) own[i] = another(facts, service, task, host);
+  }
 }

@@ -10,18 +10,21 @@ const digests = ["d1", "d2", "d3"];
 
 interface Move {
   services: { count: number; digest: number; gpus: number; port: boolean }[];
-  hosts: { present: boolean; usable: boolean; lost: boolean; gpus: number; leaving: boolean }[];
+  hosts: { present: boolean; usable: boolean; lost: boolean; gpus: number; leaving: boolean; full: boolean; refuses: number }[];
   phases: Phase[];
+  /** Of those that failed, whether their hosts would not run them. */
+  refused: boolean[];
   remove: number;
 }
 
 const move: fc.Arbitrary<Move> = fc.record({
   services: fc.array(fc.record({ count: fc.nat(4), digest: fc.nat(digests.length - 1), gpus: fc.nat(2), port: fc.boolean() }), { minLength: 1, maxLength: 3 }),
   hosts: fc.array(
-    fc.record({ present: fc.constantFrom(true, true, true, false), usable: fc.constantFrom(true, true, false), lost: fc.constantFrom(false, false, false, true), gpus: fc.nat(4), leaving: fc.constantFrom(false, false, false, true) }),
+    fc.record({ present: fc.constantFrom(true, true, true, false), usable: fc.constantFrom(true, true, false), lost: fc.constantFrom(false, false, false, true), gpus: fc.nat(4), leaving: fc.constantFrom(false, false, false, true), full: fc.constantFrom(false, false, true), refuses: fc.nat(2 ** digests.length - 1) }),
     { maxLength: 4 },
   ),
   phases: fc.array(fc.constantFrom<Phase>(...phases, "ready", "ready", "ready"), { maxLength: 12 }),
+  refused: fc.array(fc.boolean(), { maxLength: 12 }),
   remove: fc.nat(20),
 });
 const history = fc.array(move, { minLength: 1, maxLength: 5 });
@@ -29,13 +32,17 @@ const history = fc.array(move, { minLength: 1, maxLength: 5 });
 /** Let a region live through its moves; look at it after each plan. */
 function live(moves: readonly Move[], look: (fleet: Fleet, placement: Assigned, before: Fleet["assigned"]) => void): void {
   const fleet = new Fleet();
-  for (const { services, hosts, phases: next, remove } of moves) {
+  for (const { services, hosts, phases: next, refused, remove } of moves) {
     // a digest says what a replica takes: the same digest, the same needs
     fleet.services = services.map(({ count, digest, gpus, port }, i) => ({ service: `s${i}`, targets: [{ count, task: task(`s${i}`, `s${i}-${digests[digest]}-${gpus}-${port}`, { gpus, ...(port ? { fixedPort: 8080 } : {}) }) }] }));
-    fleet.hosts = hosts.flatMap(({ present, usable, lost, gpus, leaving }, i) => (present ? [host(`h${i}`, { usable: usable && !lost && !leaving, lost, gpus, leaving })] : []));
+    fleet.hosts = hosts.flatMap(({ present, usable, lost, gpus, leaving, full, refuses }, i) => {
+      const refusing = fleet.services.flatMap(({ targets }) => targets.map(({ task: { digest } }) => digest)).filter((digest) => digests.some((name, bit) => digest.includes(name) && (refuses & (1 << bit)) !== 0));
+      return present ? [host(`h${i}`, { usable: usable && !lost && !leaving, lost, gpus, leaving, full, refused: new Set(refusing) })] : [];
+    });
     fleet.all().forEach(({ id }, i) => {
       const phase = next[i];
       if (phase !== undefined) fleet.phases.set(id, phase);
+      if (phase === "failed" && refused[i] === true) fleet.refused.add(id);
       if (i === remove) fleet.removed.add(id);
     });
     const before = fleet.assigned;

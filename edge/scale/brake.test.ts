@@ -46,6 +46,15 @@ describe("brake()", () => {
     expect(brake(undefined, lost(4, 6), now + heldMsMax + 1)).toBeUndefined();
   });
 
+  test("lasts as long as ever when the clock is set back", () => {
+    const back = now - 3_600_000;
+    const gone = (at: number): BrakeHost[] => hosts(4, ...Array.from({ length: 6 }, () => at));
+    let current = brake(on, gone(now - 5_000), back);
+    expect(nextLook(current as Brake)).toBe(back + settleMs);
+    for (let at = back; at < back + heldMsMax; at += 10_000) current = brake(current, gone(now - 5_000), at);
+    expect(brake(current, gone(now - 5_000), back + heldMsMax)).toBeUndefined();
+  });
+
   test("says when to look again, and why it is on", () => {
     expect(nextLook(on)).toBe(now + settleMs);
     expect(nextLook({ ...on, pressedAt: now + heldMsMax })).toBe(now + heldMsMax);

@@ -37,9 +37,11 @@ export function missingSince(heardAt: Now, linkUp: boolean, lostAt: Now | undefi
 /**
  * Whether more hosts were lost within a few seconds than can be believed. Those that had gone before count neither way.
  *
- * @param before the brake as it was; undefined: off
+ * @param was the brake as it was; undefined: off
  */
-export function brake(before: Brake | undefined, hosts: readonly BrakeHost[], now: Now): Brake | undefined {
+export function brake(was: Brake | undefined, hosts: readonly BrakeHost[], now: Now): Brake | undefined {
+  // the clock was set back: its time begins now
+  const before = was !== undefined && was.since > now ? { ...was, since: now, pressedAt: now } : was;
   // while the brake is on, those count that it was put on for
   const from = (before === undefined ? now : before.since) - windowMs;
   const missing = hosts.filter(({ missingSince: since }) => since !== undefined && since >= from).length;

@@ -21,6 +21,10 @@ export interface AssignHost extends HostKind {
   warm?: ReadonlySet<string>;
   /** Reclaims that its zone has seen in the last day. */
   reclaims?: number;
+  /** Digests that it would not run when it was last asked. */
+  refused?: ReadonlySet<string>;
+  /** Its disk has no room for anything new. */
+  full?: boolean;
 }
 
 /** A replica and the host that has it. */
@@ -83,12 +87,17 @@ export function misfit(facts: FitFacts, task: AssignTask, host: AssignHost, held
   return undefined;
 }
 
+/** Whether a host would begin it now, as far as is known. */
+export function isWilling({ refused, full }: Pick<AssignHost, "refused" | "full">, { digest }: AssignTask): boolean {
+  return full !== true && refused?.has(digest) !== true;
+}
+
 /** What takes neither a GPU nor a fixed port fits without bound, as far as a Hub can see. */
 export const roomMax = 1000;
 
 /** How many more replicas of a task fit on a host beside what is there. */
 export function room(facts: FitFacts, task: AssignTask, host: AssignHost, held: readonly Held[]): number {
-  if (misfit(facts, task, host, held) !== undefined) return 0;
+  if (!isWilling(host, task) || misfit(facts, task, host, held) !== undefined) return 0;
   if (task.fixedPort !== undefined) return 1;
   const gpus = gpusOn(task, host.accelerator);
   return gpus === 0 ? roomMax : Math.min(roomMax, Math.floor((host.gpus - taken(facts, host, held).gpus) / gpus));
@@ -97,7 +106,7 @@ export function room(facts: FitFacts, task: AssignTask, host: AssignHost, held: 
 /**
  * The host that a new replica had better have, of those on which it fits; the first of equals.
  *
- * Not all of a service on one host, then where its weights are near, then where fewer hosts were reclaimed, then what costs less
+ * One that has not refused it and has room on its disk; then not all of a service on one host, then where its weights are near, then where fewer hosts were reclaimed, then what costs less
  * (what says no price is there anyway), then in the zone and on the host where least is.
  */
 export function preferred(fits: readonly AssignHost[], task: AssignTask, held: readonly Held[], zoneOf: (host: string) => string | undefined = () => undefined): AssignHost | undefined {
@@ -111,7 +120,8 @@ export function preferred(fits: readonly AssignHost[], task: AssignTask, held: r
     const zone = zoneOf(host);
     if (zone !== undefined) zones.set(zone, (zones.get(zone) ?? 0) + 1);
   }
-  const merits = ({ id, zone, warm, reclaims, priceMicroUsd, gpus }: AssignHost): number[] => [
+  const merits = ({ id, zone, warm, reclaims, priceMicroUsd, gpus, ...host }: AssignHost): number[] => [
+    isWilling(host, task) ? 0 : 1,
     mine.size === 1 && mine.has(id) ? 1 : 0,
     warm?.has(task.digest) === true ? 0 : 1,
     reclaims ?? 0,

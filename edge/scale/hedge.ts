@@ -35,8 +35,9 @@ function lossesPerHour({ losses, upMs, failedAt }: ZoneMemory, nth: number, recl
  * replicas are ready in its place. After a loss one more is asked for on spot, for a few minutes.
  */
 export function hedge(zones: readonly SpotZone[], wanted: SpotWanted, memory: SpotMemory, now: Now): SpotPlan {
-  const cheapest = Math.min(...zones.map(({ priceMicroUsd }) => priceMicroUsd ?? Infinity));
-  const dearness = ({ priceMicroUsd }: SpotZone): number => (priceMicroUsd === undefined || cheapest === 0 ? 0 : priceMicroUsd / cheapest - 1);
+  // of those that cost something: one that costs nothing saves an hour of it
+  const cheapest = Math.min(...zones.map(({ priceMicroUsd = 0 }) => (priceMicroUsd > 0 ? priceMicroUsd : Infinity)));
+  const dearness = ({ priceMicroUsd }: SpotZone): number => (priceMicroUsd === undefined || cheapest === Infinity ? 0 : priceMicroUsd / cheapest - 1);
   const counts = new Map(zones.map(({ key, alive }) => [key, alive]));
   const countOf = ({ key }: SpotZone): number => counts.get(key) ?? 0;
   /** Of the zone's nth replica, in hours of the cheapest one per hour. */

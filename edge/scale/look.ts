@@ -7,6 +7,7 @@ import { place, type PlaceState } from "./place.ts";
 import { plan } from "./plan.ts";
 import { rollout, type Rollout, type RolloutState } from "./rollout.ts";
 import { observe, type SignalMemory } from "./signals.ts";
+import { stay } from "./stay.ts";
 import { addSeen, type SeenMemory } from "./versions.ts";
 import type { Signals } from "./opinion.ts";
 
@@ -18,6 +19,8 @@ export interface Kept {
   rollout?: RolloutState;
   place?: PlaceState;
   desire?: Desire;
+  /** The latest configuration that was looked at. */
+  bundleVersion?: number;
   /** The highest generation that was ever given; it outlives the service. */
   generation: number;
 }
@@ -35,6 +38,9 @@ const rolling = rolloutPolicySchema.parse({});
 /** Between two looks at most while replicas are wanted on spot hosts: as often as SkyServe decides (facts/routing-and-scaling.md §4). */
 const spotMs = 20_000;
 
+/** Between two looks while something has no host and there is more than one region: that a host has come to another one tells nobody. As often as for spot hosts. */
+const lackingMs = spotMs;
+
 /** Between two looks while a Hub did not answer. */
 export const retryMs = 2_000;
 
@@ -48,7 +54,9 @@ export const retryMs = 2_000;
 export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonly Region[], now: Now, random: Random): Looked {
   const newest = facts.reduce<RegionFacts | undefined>((best, one) => (best === undefined || one.bundleVersion > best.bundleVersion ? one : best), undefined);
   if (newest === undefined) return { kept, behind: [], nextMs: retryMs };
-  const { service } = newest;
+  const { service, bundleVersion } = newest;
+  // the Hubs that know more do not answer: what an earlier configuration says would undo what was decided by a later one
+  if (facts.length < regions.length && bundleVersion < (kept.bundleVersion ?? 0)) return { kept, behind: [], nextMs: retryMs };
   // gone, or never there; a region that does not answer may know more
   if (service?.policy === undefined) return { kept: { generation: kept.generation }, behind: [], nextMs: facts.length < regions.length ? retryMs : undefined };
 
@@ -71,7 +79,7 @@ export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonl
     random,
   );
   const decisions = decisionsOf(kept.desire, { ...decided, reason: [decided.reason, ...placed.reasons].join("; ") }, rolled, now);
-  const next = plan(kept.desire, { service: task.service, version: task.version, desired: decided.desired, regions: placed.regions, rollout: rolled.status, decisions, now });
+  const next = plan(kept.desire, { service: task.service, version: task.version, desired: decided.desired, regions: stay(placed.regions, rolled.wanted, replicas), rollout: rolled.status, decisions, now });
   const told = Math.max(...facts.map((one) => one.generation));
   // a Hub that has a later one than was ever given was told by a Scaler whose memory is lost: it is to be told anew
   const isNews = next !== undefined || (kept.desire !== undefined && told > kept.desire.generation);
@@ -79,9 +87,9 @@ export function look(kept: Kept, facts: readonly RegionFacts[], regions: readonl
   const latest = next ?? kept.desire;
   const desire = latest !== undefined && isNews ? { ...latest, generation } : latest;
   const behind = regions.filter((region) => (facts.find((one) => one.region === region)?.generation ?? 0) < (desire?.generation ?? 0));
-  const waits = [isAtRest(policy, decided, signals) ? decided.state.bounds.until - now : decided.nextMs, rolled.nextMs, policy.spot === undefined ? undefined : spotMs, facts.length < regions.length ? retryMs : undefined].filter((ms): ms is number => ms !== undefined && Number.isFinite(ms));
+  const waits = [isAtRest(policy, decided, signals) ? decided.state.bounds.until - now : decided.nextMs, rolled.nextMs, policy.spot === undefined ? undefined : spotMs, regions.length > 1 && facts.some(({ unplaced }) => unplaced.length > 0) ? lackingMs : undefined, facts.length < regions.length ? retryMs : undefined].filter((ms): ms is number => ms !== undefined && Number.isFinite(ms));
   return {
-    kept: { memory, seen, decide: decided.state, rollout: rolled.state, place: placed.state, generation, ...(desire === undefined ? {} : { desire }) },
+    kept: { memory, seen, decide: decided.state, rollout: rolled.state, place: placed.state, bundleVersion, generation, ...(desire === undefined ? {} : { desire }) },
     behind,
     nextMs: waits.length === 0 ? undefined : Math.max(0, Math.min(...waits)),
   };

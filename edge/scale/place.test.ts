@@ -135,6 +135,7 @@ describe("place() on spot hosts", () => {
   test("the default prefers zones that cost less, were reclaimed less and are warm", () => {
     const one = (better: Partial<ScaleHost>, worse: Partial<ScaleHost>) => Object.keys(zonesOf(run({ policy: spotPolicy({ placer: "default" }), wanted: [wanted(1)], needed: 1, hosts: [host("a", { spot: true, zone: "a", ...worse }), host("b", { spot: true, zone: "b", ...better })] })));
     expect(one({ priceMicroUsd: 10 }, { priceMicroUsd: 11 })).toEqual(["b"]);
+    expect(one({ priceMicroUsd: 0 }, { priceMicroUsd: 11 })).toEqual(["b"]);
     expect(one({ reclaims: 0 }, { reclaims: 1 })).toEqual(["b"]);
     expect(one({ warm: true }, {})).toEqual(["b"]);
     expect(one({ room: 1 }, { room: 0 })).toEqual(["b"]);

@@ -32,10 +32,10 @@ export function plan(before: Desire | undefined, { service, version, desired, re
   return { service, generation: (before?.generation ?? 0) + 1, at: now, version, desired, regions: wanted, ...(rollout === undefined ? {} : { rollout }), decisions: news.slice(-decisionsMax) };
 }
 
-/** Regions in one order, without targets of which none is wanted; a region without any is one where nothing is wanted, and is told so. */
+/** Regions in one order, without targets of which none is wanted or stays; a region without any is one where nothing is wanted, and is told so. */
 function tidy(regions: PlanFacts["regions"]): Desire["regions"] {
   const names = Object.keys(regions).filter(isRegion).sort();
-  return Object.fromEntries(names.map((region) => [region, (regions[region] ?? []).filter(({ count }) => count > 0)]));
+  return Object.fromEntries(names.map((region) => [region, (regions[region] ?? []).filter(({ count, staying = 0 }) => count > 0 || staying > 0)]));
 }
 
 /** The same text for the same value, whatever the order of its fields. */

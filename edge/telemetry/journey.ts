@@ -47,7 +47,7 @@ export class Journey {
   #generation = -1;
   #leave: (() => void) | undefined;
   #held = false;
-  readonly #versions: Versions | undefined;
+  #versions: Versions | undefined;
 
   constructor(tally: Tally, service: RouteService, startedAt: number, versions?: Versions) {
     this.#versions = versions;
@@ -69,9 +69,10 @@ export class Journey {
     this.#leave = leave;
   }
 
-  /** It has waited for a first replica. */
-  held(): void {
+  /** It has waited for a first replica. @param versions of the replicas that it found then: those that were there when it came may be none of them */
+  held(versions: Versions | undefined): void {
     this.#held = true;
+    this.#versions = versions;
   }
 
   /** Nobody answered, or the answer was stopped for the request's sake; what was tried is counted all the same. */

@@ -1,7 +1,7 @@
 import type { RouteService } from "../../schema/bundle.ts";
 import { gaugesToldMax, type Told } from "../../schema/telemetry.ts";
 import { allRemembered } from "../forward/memory.ts";
-import { Journey } from "./journey.ts";
+import { Journey, type Versions } from "./journey.ts";
 import { endingOf, Tally } from "./tally.ts";
 import { VersionCounts } from "./versions.ts";
 
@@ -17,7 +17,12 @@ let streams = 0;
 
 /** A request to a service has come. @param versionOf each replica, while the service's requests are shared among versions */
 export function journey(service: RouteService, startedAt: number, versionOf?: ReadonlyMap<string, number>): Journey {
-  return new Journey(tally, service, startedAt, versionOf === undefined ? undefined : { of: versionOf, counts: versions });
+  return new Journey(tally, service, startedAt, countedBy(versionOf));
+}
+
+/** Where attempts on replicas of these versions are counted. */
+export function countedBy(versionOf: ReadonlyMap<string, number> | undefined): Versions | undefined {
+  return versionOf === undefined ? undefined : { of: versionOf, counts: versions };
 }
 
 /** A request was refused before its service was known: counted without a name, whatever it named. */

@@ -166,10 +166,10 @@ export class SimAgent {
     const beating = ++this.#beating;
     const { epoch, say } = this.#session ?? {};
     if (epoch === undefined || say === undefined || !this.up || this.#world.isCut(this.host.id)) return;
-    const { id: _id, region: _region, gpus, ...kind } = this.host;
+    const { id: _id, region: _region, refusal: _refusal, disk: _disk, gpus, ...kind } = this.host;
     say(heartbeat({
       epoch, generation: Math.max(0, this.#generation), relays: [0, 1], draining: this.#reclaim !== undefined, reclaim: this.#reclaim, replicas: this.states(),
-      facts: { gpus, cpus: 8, memoryBytes: 64e9, ...kind, warm: [...this.#warm] },
+      facts: { gpus, cpus: 8, memoryBytes: 64e9, ...(this.#isFull ? { disk: { bytes: 1e12, freeBytes: 0, full: true } } : {}), ...kind, warm: [...this.#warm] },
     }));
     this.#world.agenda.after(linkTimes.heartbeatMs, () => {
       if (this.#beating === beating) this.#beat();
@@ -181,14 +181,20 @@ export class SimAgent {
   states(): ReplicaState[] {
     return [...this.#kept.values()].map(({ replica, engine }) => {
       const { id, service, number, version, digest, phase, reason, since, restarts, wasReady, inFlight } = replica;
-      return { id, service, number, version, digest, phase, since, restarts, wasReady, inFlight, ...(reason === undefined ? {} : { reason }), ...(phase === "ready" && engine !== undefined ? { load: engine.load(), engine: "vllm" as const } : {}) };
+      return { id, service, number, version, digest, phase, since, restarts, wasReady, inFlight, ...(reason === undefined ? {} : { reason }), ...(phase === "failed" && !replica.begun ? { refused: true } : {}), ...(phase === "ready" && engine !== undefined ? { load: engine.load(), engine: "vllm" as const } : {}) };
     });
+  }
+
+  get #isFull(): boolean {
+    const { disk } = this.host;
+    const { now } = this.#world.agenda;
+    return disk !== undefined && now >= disk.fullFromMs && now < disk.untilMs;
   }
 
   #settle(): void {
     const { now } = this.#world.agenda;
     if (this.#assigned === undefined) return;
-    for (const next of reconcile(this.#assigned, [...this.#kept.values()].map(({ replica }) => replica), now, { leaving: this.#reclaim !== undefined })) {
+    for (const next of reconcile(this.#assigned, [...this.#kept.values()].map(({ replica }) => replica), now, { leaving: this.#reclaim !== undefined, refusal: this.host.refusal })) {
       const one = "id" in next ? this.#kept.get(next.id) : undefined;
       switch (next.do) {
         case "start":
@@ -251,6 +257,10 @@ export class SimAgent {
         const { start } = effect;
         const { service, version } = one.replica;
         const { coldStartMs, engine, versions } = this.#world.service(service);
+        if (this.#isFull) {
+          agenda.after(0, () => this.#tell(one, { type: "refused", start, reason: "its disk is full", wait: true }));
+          break;
+        }
         const ms = lognormalBetween(random, coldStartMs.p50, coldStartMs.p95);
         agenda.after(0, () => this.#tell(one, { type: "preparing", start, what: "the weights are being fetched" }));
         agenda.after(ms * provisionShare, (now) => {

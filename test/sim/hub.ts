@@ -214,7 +214,7 @@ export class SimHub implements HubPart {
     return scaleFacts(service, {
       region: this.region, stamp, bundle, rows, awakeSince: since,
       assigned: (host) => assignments.of(host).replicas,
-      hosts: placing.hostsFor(service, bundle, rows, now),
+      hosts: placing.hostsFor(service, bundle, rows, now), hasRefused: (host, digest) => placing.hasRefused(host, digest),
       demand: sums.demand(), versions: sums.versions(),
       generation: scaling.desires.of(service)?.generation ?? 0, unplaced, braked: losses.brake !== undefined,
     }, now);

@@ -38,6 +38,10 @@ export interface SimHost extends HostKind {
   id: string;
   region: Region;
   gpus: number;
+  /** It runs nothing, for this reason. */
+  refusal?: string;
+  /** When its disk has no room for anything new, in ms after the beginning. */
+  disk?: { fullFromMs: number; untilMs: number };
 }
 
 /** A Hub, as hosts, isolates and Scalers have it. */
