@@ -121,15 +121,13 @@ export async function inference(c: RouterRequest): Promise<Response> {
     note(forwarded);
     if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
     const { answer: { response: from, events: begun }, candidate, attempts } = forwarded;
-    const response = new Response(bodyOf(forwarded), {
+    return new Response(bodyOf(forwarded), {
       status: from.status,
       headers: answerHeaders({
-        type: from.headers.get("content-type"), streamed: begun !== undefined, attempts: attempts.length, fallback: isFallback(chosen, decision, candidate),
+        requestId, type: from.headers.get("content-type"), streamed: begun !== undefined, attempts: attempts.length, fallback: isFallback(chosen, decision, candidate),
         upstream: candidate.kind === "replica" ? "replica" : candidate.id, model: candidate.kind === "provider" ? (candidate.provider.model ?? model) : model,
       }),
     });
-    response.headers.set("x-request-id", requestId);
-    return response;
   };
   if (!stream) return finish(await answered);
   const heard = await orSilence(answered);

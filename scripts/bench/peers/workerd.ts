@@ -12,19 +12,19 @@ const module = `export default {
 };
 `;
 
-/** Capnp text; "=." is one token there, so a reference to a constant needs the space: `worker = .passThrough`. */
-function config({ port, upstream }: { port: number; upstream: string }): string {
+/** Capnp text; "=." is one token there, so a reference to a constant needs the space: `worker = .main`. */
+export function workerdConfig({ port, upstream }: { port: number; upstream: string }): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = [
-    (name = "main", worker = .passThrough),
+    (name = "main", worker = .main),
     (name = "internet", network = (allow = ["private", "public"])),
   ],
   sockets = [ (name = "http", address = "127.0.0.1:${port}", http = (), service = "main") ],
 );
 
-const passThrough :Workerd.Worker = (
+const main :Workerd.Worker = (
   modules = [ (name = "main.mjs", esModule = embed "main.mjs") ],
   compatibilityDate = "2026-11-01",
   bindings = [ (name = "UPSTREAM", text = "${upstream}") ],
@@ -42,7 +42,7 @@ export const workerd: Peer = {
   },
   async start({ upstreamUrl, port, inspectorPort, cpu, workDir }) {
     const file = join(workDir, "config.capnp");
-    writeFileSync(file, config({ port, upstream: endpoint(upstreamUrl) }));
+    writeFileSync(file, workerdConfig({ port, upstream: endpoint(upstreamUrl) }));
     writeFileSync(join(workDir, "main.mjs"), module);
     const inspector = inspectorPort === undefined ? [] : ["--inspector-addr", `127.0.0.1:${inspectorPort}`];
     const child = launch([workerdBinary(), "serve", ...inspector, file], { cpu, log: join(workDir, "log") });
