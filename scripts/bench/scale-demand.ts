@@ -43,7 +43,7 @@ const gammaMean = 10;
 const patterns: Record<string, Pattern> = {
   "CV 1": { text: `Poisson, ${gammaMean}/s`, hours: 2, times: 1, demand: (random, untilMs) => arrivals({ rate: steady(gammaMean), cv: 1, untilMs, random }) },
   "CV 4": { text: `gamma, CV 4, ${gammaMean}/s`, hours: 2, times: 3, demand: (random, untilMs) => arrivals({ rate: steady(gammaMean), cv: 4, untilMs, random }) },
-  "CV 13": { text: `gamma, CV 13, ${gammaMean}/s`, hours: 2, times: 3, demand: (random, untilMs) => arrivals({ rate: steady(gammaMean), cv: 13, untilMs, random }) },
+  "CV 13": { text: `gamma, CV 13, ${gammaMean}/s`, hours: 2, times: 9, demand: (random, untilMs) => arrivals({ rate: steady(gammaMean), cv: 13, untilMs, random }) },
   day: { text: `a day, ${dayMean}/s in the mean, from a fifth to nine fifths of it`, hours: 24, times: 1, demand: (random, untilMs) => arrivals({ rate: day(dayMean, 0.8, untilMs), cv: 1, untilMs, random }) },
   flash: { text: "a flash crowd: 1/s, ten times as much for 20 minutes", hours: 2, times: 1, demand: (random, untilMs) => arrivals({ rate: flash(1, 10, untilMs / 2, untilMs / 2 + 1_200_000), cv: 1, untilMs, random }) },
 };
