@@ -1,4 +1,5 @@
 import type { Now } from "../../schema/clock.ts";
+import { accounted, affordable, type Account } from "./account.ts";
 import { stretched, type Stretch } from "./attainment.ts";
 import { census, isAskedFor } from "./census.ts";
 import type { Habit } from "./habit.ts";
@@ -26,6 +27,8 @@ export interface AdaptiveState {
   learned: Learned;
   stretch: Stretch;
   habit: Habit;
+  /** Where people say what one replica does. */
+  account?: Account;
   /** The latest numbers, each until the next. */
   said: Said[];
   /** When there were last fewer. */
@@ -43,7 +46,8 @@ export interface AdaptiveState {
  * - what is in service, where people say what one replica serves at once
  * - what waits, if it is to be gone by when one could have started, at full speed
  *
- * Up at once; down to the most that was needed within a stabilisation window, which is as long as a cold start; to zero when nobody asks.
+ * Where people say what one replica does, what is held for bursts is more or less than they are worth, by what SkyServe's autoscaler would
+ * have held (`account`). Up at once; down to the most that was needed within a stabilisation window, which is as long as a cold start; to zero when nobody asks.
  */
 export function adaptive(question: Question<AdaptiveState>): Opinion<AdaptiveState> {
   const { policy, signals, bounds, before, state, now } = question;
@@ -58,7 +62,8 @@ export function adaptive(question: Question<AdaptiveState>): Opinion<AdaptiveSta
   const isAsked = isAskedFor(signals) || isComing;
   // what runs when nothing is remembered was asked for
   const askedAt = isAsked || (state === undefined && before > 0) ? now : state?.askedAt;
-  const { habit, ...wanted } = need(question, state?.habit, capacity, coldStartMs);
+  const account = accounted(state?.account, question);
+  const { habit, ...wanted } = need(question, state?.habit, capacity, coldStartMs, affordable(account));
   const isIdle = askedAt === undefined || now - askedAt >= Math.max(policy.downscaleDelayMs ?? idleMs, tickMs);
   const needed = isIdle ? 0 : Math.max(1, wanted.needed);
   const enough = isIdle ? 0 : Math.max(1, wanted.enough);
@@ -75,7 +80,7 @@ export function adaptive(question: Question<AdaptiveState>): Opinion<AdaptiveSta
   const settled = isChance ? before : agreed;
   const downAt = settled < before ? now : state?.downAt;
   const reason = isIdle ? (askedAt === undefined ? "nobody asks" : `nobody has asked for ${figure((now - askedAt) / 1000)} s`) : settled > enough ? `${wanted.why}: ${enough}, and ${ceiling} within ${figure(keepMs / 1000)} s` : wanted.why;
-  return { needed: settled, reason, state: { learned, stretch, habit, said, ...(downAt === undefined ? {} : { downAt }), ...(askedAt === undefined ? {} : { askedAt }) }, nextMs: tickMs };
+  return { needed: settled, reason, state: { learned, stretch, habit, said, ...(account === undefined ? {} : { account: { ...account, must: wanted.must } }), ...(downAt === undefined ? {} : { downAt }), ...(askedAt === undefined ? {} : { askedAt }) }, nextMs: tickMs };
 }
 
 function stretchOf({ policy, signals, state, now }: Question<AdaptiveState>, learned: Learned, ready: number, starting: number): Stretch {

@@ -52,6 +52,11 @@ describe("burstiness", () => {
     expect(perS).toBeCloseTo(15, 0);
     expect(slope).toBeCloseTo(1 / 60, 4);
   });
+
+  test("a large clump that comes last of many is no trend", () => {
+    const before = times(40, 0).map((_, i) => (i % 3 === 0 ? 450 : 0));
+    expect(trend([...before.slice(0, -2), 2000, 2000]).slope).toBe(0);
+  });
 });
 
 describe("replay()", () => {

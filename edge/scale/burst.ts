@@ -8,10 +8,10 @@ const trimmedOf = 20;
 /** A level is told by so many blocks at least. */
 const levelBlocksMin = 2;
 /** Requests come in clumps of about as many as the index of dispersion says, and clumps' sizes have exponential tails: so many more are no surge (Bernstein's inequality: a normal part, and an exponential one). */
-const clumps = 6;
+export const clumps = 6;
 /** A surge counts for what is left of it after so many standard deviations: of a bursty service's surges hardly anything is. */
 const doubt = 1;
-/** A slope counts that is beyond so many of its standard errors. */
+/** A slope counts that is beyond so many of its standard errors, and beyond what clumps at its end make of it. */
 const slopeErrors = 3;
 /** Windows in which a surge may show, in seconds. */
 const surgeWindowsS = [3, 6, 15, 30] as const;
@@ -119,6 +119,6 @@ export function trend(counts: readonly number[], least = 1): { perS: number; err
   if (n < 8) return level;
   const { slope, spreadX } = line(counts);
   const error = Math.sqrt((spreadOf * Math.max(1, mean)) / spreadX);
-  if (Math.abs(slope) <= slopeErrors * error) return level;
+  if (Math.abs(slope) <= slopeErrors * error + (clumps * spreadOf * n) / 2 / spreadX) return level;
   return { perS: Math.max(0, mean + (slope * n) / 2) / blockS, error: 0, slope: slope / blockS / blockS };
 }

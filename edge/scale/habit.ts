@@ -1,8 +1,9 @@
 import type { Now } from "../../schema/clock.ts";
+import { clumps } from "./burst.ts";
 
 /** Habits are followed slowly: bursts are over before a replica that is started for them is there. */
 const followS = 1_200;
-/** A rate within so many standard errors of the one that is known is no news. */
+/** A rate within so many standard errors of the one that is known, and as many clumps as chance brings, is no news. */
 const newsErrors = 2;
 
 /** What is usual of a service's demand; JSON-able. */
@@ -23,8 +24,8 @@ function weightOf({ since, at }: Habit, now: Now, overS = followS): number {
 }
 
 /** The rate that is usual, with one more look at it: what may be chance moves it little, and what is none at once. */
-export function usualRate(before: Habit | undefined, { perS, error, isChanging }: { perS: number; error: number; isChanging: boolean }, now: Now, overS?: number): number {
-  if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors * error) return perS;
+export function usualRate(before: Habit | undefined, { perS, error, seconds, isChanging }: { perS: number; error: number; seconds: number; isChanging: boolean }, now: Now, overS?: number): number {
+  if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors * error + (clumps * before.dispersion) / Math.max(1, seconds)) return perS;
   return before.perS + weightOf(before, now, overS) * (perS - before.perS);
 }
 

@@ -7,9 +7,9 @@ import { meanOf, sumOf } from "./series.ts";
 /**
  * Without an SLO: one more replica is worth it while it spares so many requests waiting at any time, in the mean. Fewer buys replicas for
  * bursts; more spares them. It takes more where bursts are larger than those of an index of dispersion of 16 (CV 4): most of their
- * requests are late whatever is spared. Chosen on seeds 1 to 11 of a model of `scripts/bench/scale`.
+ * requests are late whatever is spared. Chosen on seeds 1 to 18 of a model of `scripts/bench/scale`.
  */
-const worth = { requests: 3, dispersion: 16, power: 0.7 };
+const worth = { requests: 3, dispersion: 16, power: 0.85 };
 /** What is in service is averaged over Knative's stable window, in seconds (facts/routing-and-scaling.md §4). */
 const serviceS = 60;
 /** A request waits for as much of its TTFT; the rest is reading its prompt. */
@@ -28,12 +28,18 @@ export interface Need {
   needed: number;
   /** With more there are too many. */
   enough: number;
+  /** What is sure of it: without what only may be needed, which is for bursts. */
+  must: number;
   why: string;
   habit: Habit;
 }
 
-/** What is needed by each measure (`adaptive` lists them); the most of them. */
-export function need({ policy, signals, bounds, now }: Pick<Question<never>, "policy" | "signals" | "bounds" | "now">, before: Habit | undefined, capacity: Capacity, coldStartMs: number): Need {
+/**
+ * What is needed by each measure (`adaptive` lists them); the most of them.
+ *
+ * @param affordable how many replicas more, or fewer, than bursts are worth; more than twice as many are never held for them
+ */
+export function need({ policy, signals, bounds, now }: Pick<Question<never>, "policy" | "signals" | "bounds" | "now">, before: Habit | undefined, capacity: Capacity, coldStartMs: number, affordable: number): Need {
   const { waiting, refused, spilled } = signals;
   // who says how long fewer must have been needed says how much of the past counts
   const pastS = policy.downscaleDelayMs === undefined ? undefined : Math.max(pastSMin, policy.downscaleDelayMs / 1000);
@@ -46,7 +52,7 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   const seen = level === 0 ? { perS: meanOf(arrivals), error: 0, slope: 0 } : trend(counts.slice(-level), bursty);
   const { error, slope } = seen;
   const isChanging = slope !== 0 || level < counts.length;
-  const perS = usualRate(before, { ...seen, isChanging }, now, pastS);
+  const perS = usualRate(before, { ...seen, seconds, isChanging }, now, pastS);
   const ahead = Math.max(0, perS + Math.max(0, slope) * (coldStartMs / 1000));
   // as if they had come at the rate that is to be
   const scaled = arrivals.slice(-seconds).map((count, i) => (slope === 0 ? count : count * Math.min(4, ahead / Math.max(1e-6, perS - slope * (seconds - i)))));
@@ -56,6 +62,7 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   // what may be chance is not rounded up
   const steady = (errors: number): number => Math.ceil(Math.max(0, ahead - errors * error) / capacity.wellPerS);
   const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, pastS);
+  const afforded = Math.min(2 * spare, Math.max(0, spare + affordable));
   const surging = surge(arrivals, bursty);
   const overS = Math.max(coldStartMs / 1000, 30);
   const inService = Math.max(0, meanOf(signals.concurrency, serviceS) - waiting);
@@ -64,14 +71,21 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   const chance = Math.sqrt((bursty * inService * Math.min(1, capacity.slots / capacity.perS / serviceS)));
 
   const each = `${figure(capacity.wellPerS)}/s and ${figure(capacity.slots)} at once each`;
-  const all: Omit<Need, "habit">[] = [{
-    needed: steady(chanceErrors.needed) + Math.round(spare - spareDoubt), enough: steady(chanceErrors.enough) + Math.round(spare + spareDoubt),
-    why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}${spare >= 0.5 ? `, ${Math.round(spare)} more for bursts` : ""}, ${each}`,
+  const all: Omit<Need, "must" | "habit">[] = [{
+    needed: steady(chanceErrors.needed) + Math.round(afforded - spareDoubt), enough: steady(chanceErrors.enough) + Math.round(afforded + spareDoubt),
+    why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}${spare >= 0.5 || afforded >= 0.5 ? `, ${forBursts(afforded, spare)}` : ""}, ${each}`,
   }];
   const also = (replicas: number, why: string, enough = replicas): void => void all.push({ needed: Math.ceil(replicas), enough: Math.ceil(enough), why: `${why}, ${each}` });
   if (surging !== undefined) also(surging / capacity.wellPerS, `a surge of ${figure(surging)} requests/s`);
   if (policy.targetConcurrency !== undefined) also(Math.max(0, inService - chanceErrors.needed * chance) / capacity.slots, `${figure(inService)} in service`, inService / capacity.slots);
   if (waiting + refused + spilled > 0) also((Math.max(0, perS - chanceErrors.needed * error) * overS + waiting) / (capacity.perS * overS), `${figure(waiting)} wait, ${figure(refused)} were refused and ${figure(spilled)} sent on`);
   const most = all.reduce((a, b) => (b.needed > a.needed ? b : a));
-  return { ...most, enough: Math.max(...all.map(({ enough }) => enough)), habit: { since: before?.since ?? now, at: now, perS, dispersion: bursty, spare } };
+  const must = Math.max(steady(chanceErrors.needed), ...all.slice(1).map(({ needed }) => needed));
+  return { ...most, must, enough: Math.max(...all.map(({ enough }) => enough)), habit: { since: before?.since ?? now, at: now, perS, dispersion: bursty, spare } };
+}
+
+/** What is held for bursts, in words, with what SkyServe's spending makes of it. */
+function forBursts(afforded: number, spare: number): string {
+  const [held, worth] = [Math.round(afforded), Math.round(spare)];
+  return held === worth ? `${held} more for bursts` : `${held} more for bursts, not ${worth}, as SkyServe's autoscaler would have held ${held < worth ? "fewer" : "more"}`;
 }
