@@ -1,3 +1,5 @@
+import { servedBy } from "./context.ts";
+
 /** What an answer's headers say. */
 export interface AnswerFacts {
   requestId: string;
@@ -18,7 +20,8 @@ export interface AnswerFacts {
  * A plain object: made anew it costs an answer no more than a `Headers` that is kept, copied and given its request's id (`scripts/bench/crossings`).
  */
 export function answerHeaders({ requestId, type, streamed, upstream, model, attempts, fallback }: AnswerFacts): Record<string, string> {
-  const headers: Record<string, string> = { "x-request-id": requestId, "x-fairlead-upstream": upstream, "x-fairlead-model": model, "x-fairlead-attempts": String(attempts), "x-fairlead-fallback": String(fallback) };
+  const headers: Record<string, string> = { "x-fairlead-model": model };
+  servedBy(headers, requestId, upstream, attempts, fallback);
   if (type !== null) headers["content-type"] = type;
   if (streamed) headers["cache-control"] = "no-cache";
   return headers;

@@ -46,7 +46,7 @@ export function requestIdOf(c: RouterRequest): string {
   return id;
 }
 
-/** Notes on who served a request to a service that is no LLM, for the caller. Never an address. */
+/** Notes on who served it, for the caller. Never an address. */
 export function servedBy(headers: Record<string, string>, requestId: string, upstream: string, attempts: number, fallback: boolean): void {
   headers["x-request-id"] = requestId;
   headers["x-fairlead-upstream"] = upstream;

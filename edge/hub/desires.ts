@@ -54,9 +54,9 @@ export class Desires {
 export function targetsOf({ task, replicas, policy }: FleetService, desire: Desire | undefined, region: Region, tasks: Tasks): AssignService {
   const fromBundle: AssignService = { service: task.service, targets: [{ task, count: replicas[region] ?? 0 }] };
   if (policy === undefined || desire === undefined) return fromBundle;
-  const targets = (desire.regions[region] ?? []).flatMap(({ digest, version, count, zone, spot, staying }) => {
+  const targets = (desire.regions[region] ?? []).flatMap(({ digest, version, ...where }) => {
     const known = digest === task.digest ? task : tasks.get(digest);
-    return known === undefined ? [] : [{ task: digest === task.digest ? known : { ...known, version }, count, ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }), ...(staying === undefined ? {} : { staying }) }];
+    return known === undefined ? [] : [{ task: digest === task.digest ? known : { ...known, version }, ...where }];
   });
   return { service: task.service, targets: targets.length === 0 ? [{ task, count: 0 }] : targets };
 }

@@ -137,8 +137,7 @@ function assignService(facts: AssignFacts, { service, targets }: AssignService, 
     keptOld.push(...old.filter((replica) => inPlaceOf(replica) === digest).slice(0, Math.max(staying, count - ready)));
   }
 
-  for (const [i, { task, count, zone, spot }] of targets.entries()) {
-    const where: Where = { ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }) };
+  for (const [i, { task, count, staying: _staying, ...where }] of targets.entries()) {
     const own = kept[i] as Held[];
     const possible = facts.hosts.filter((host) => isOfKind(host, where));
     let reason = facts.hosts.length === 0 ? "no host is enrolled" : `no ${kindInWords(where)} is enrolled`;
