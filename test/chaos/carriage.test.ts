@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addressOf } from "../e2e/upstreams.ts";
 import { engineYaml, until, World } from "../e2e/world.ts";
 import { Proxy, type Through, type Told } from "../proxy/proxy.ts";
+import { readStreamed, type Streamed } from "./streamed.ts";
 
 const tokens = 60;
 /** A link that was open for so long is opened again at once (agent/reconnect.ts). */
@@ -71,48 +72,8 @@ async function oracle(): Promise<string> {
   return ((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]?.message.content ?? "";
 }
 
-interface Stream {
-  text: string;
-  ids: Set<string>;
-  roles: number;
-  errors: number;
-  done: boolean;
-  /** The longest time between two events. */
-  gapMs: number;
-}
-
-/** Read a stream to its end; `atToken` is called as each event with text comes. */
-async function streamed(atToken: (index: number) => void = () => undefined, more: Record<string, unknown> = {}): Promise<Stream> {
-  const response = await world.chat("steady", { ...request, ...more });
-  expect(response.status).toBe(200);
-  const told: Stream = { text: "", ids: new Set(), roles: 0, errors: 0, done: false, gapMs: 0 };
-  let rest = "";
-  let index = 0;
-  let at = Date.now();
-  const decoder = new TextDecoder();
-  for await (const bytes of response.body as ReadableStream<Uint8Array>) {
-    const chunk = decoder.decode(bytes, { stream: true });
-    const parts = (rest + chunk).split("\n\n");
-    rest = parts.pop() ?? "";
-    for (const part of parts.filter((text) => text.startsWith("data: "))) {
-      told.gapMs = Math.max(told.gapMs, Date.now() - at);
-      at = Date.now();
-      if (part === "data: [DONE]") {
-        told.done = true;
-        continue;
-      }
-      const event = JSON.parse(part.slice(6)) as { id?: string; error?: unknown; choices?: { delta?: { role?: string; content?: string } }[] };
-      if (event.error !== undefined) told.errors++;
-      if (event.id !== undefined) told.ids.add(event.id);
-      const { role, content } = event.choices?.[0]?.delta ?? {};
-      if (role !== undefined) told.roles++;
-      if (!content) continue;
-      told.text += content;
-      atToken(index++);
-    }
-  }
-  expect(rest).toBe("");
-  return told;
+async function streamed(atToken?: (index: number) => void, more: Record<string, unknown> = {}): Promise<Streamed> {
+  return readStreamed(await world.chat("steady", { ...request, ...more }), atToken);
 }
 
 /** Cuts links when it is told to, the one that carries the most first. */
