@@ -22,10 +22,10 @@ afterAll(async () => {
   await world?.stop();
 });
 
-/** How long the longest pauses were, of those that went on by another Relay and of those that had no need to. */
+/** How long the longest pauses were after the kill, of those that went on by another Relay and of those that had no need to. */
 function told(all: readonly Survivor[]): string {
   return [true, false].map((reattached) => {
-    const pauses = all.filter((one) => one.reattached === reattached).map(({ gapMs }) => gapMs).toSorted((a, b) => a - b);
+    const pauses = all.filter((one) => one.reattached === reattached).map(({ pauseMs }) => pauseMs).toSorted((a, b) => a - b);
     const at = (share: number): number => pauses[Math.min(pauses.length - 1, Math.floor(share * pauses.length))] ?? Number.NaN;
     return `${pauses.length} streams ${reattached ? "whose Relay was killed" : "beside them"}: longest pause p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`;
   }).join("\n");
