@@ -34,6 +34,7 @@ const suspects = new Suspects();
 function askedOf(response: Response, relay: string): Asked {
   const failure = response.headers.get(carriageHeader) as CarriageFailure | null;
   if (failure === null) return { reply: { kind: "answer", response }, carrier: "good" };
+  if (failure === "overloaded") return shed(relay);
   if (failure === "no_ack") suspects.add(relay, Date.now());
   const carrier = failure === "no_agent" || failure === "no_ack" ? "absent" : failure === "carrier_lost" ? "lost" : "good";
   return { reply: carriageOutcome(failure, response.headers.get("x-fairlead-reason") ?? ""), carrier };
