@@ -71,11 +71,12 @@ export async function carry({ env, kept, repeatable, random }: CarriageOptions, 
   const init = { method, headers, body, redirect: "manual", ...ending } as const;
   /** What a carrier said before: when it could not carry, another one that is suspect is not waited for, so that a host that is silent costs its first callers a second. */
   let before: Asked | undefined;
-  const gone = new Set<number>();
-  const isSilent = (carrier: number): boolean => before?.carrier === "absent" && !gone.has(carrier) && suspects.has(relayOf(carrier), Date.now());
+  /** Carriers that were lost, a bit each. */
+  let gone = 0;
+  const isSilent = (carrier: number): boolean => before?.carrier === "absent" && (gone & (1 << carrier)) === 0 && suspects.has(relayOf(carrier), Date.now());
   /** The object was lost with what it carried, or could not be reached: other requests pass it over until it had time to be elsewhere, and this one looks for it again. */
   const lost = (carrier: number, error: unknown): Asked => {
-    gone.add(carrier);
+    gone |= 1 << carrier;
     if (carrier < relays.length && !once && signal?.aborted !== true) suspects.add(relayOf(carrier), Date.now());
     return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
   };
