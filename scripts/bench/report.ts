@@ -3,7 +3,7 @@ import type { MemoryReading } from "./memory-run.ts";
 import { alonePerStreamKiB, heapPerStreamKiB, rssPerStreamKiB, type OpenSample } from "./open.ts";
 import type { PacedSample } from "./paced.ts";
 import { difference, medianAgainst, medianOf, ratio, type Rounds } from "./rounds.ts";
-import { atOnce, type Share, type Streams } from "./streams.ts";
+import { atOnce, type AtOnce, type Streams } from "./streams.ts";
 import { figure, table } from "./table.ts";
 
 /** Stands above each table. */
@@ -64,7 +64,7 @@ export function streamsReport(streams: Streams): string {
   return [...streams].map(([gapMs, rounds]) => streamsTable({ atOnce, rounds }, gapMs)).join("\n\n");
 }
 
-export function streamsTable({ atOnce, rounds }: Share, gapMs: number): string {
+export function streamsTable({ atOnce, rounds }: AtOnce, gapMs: number): string {
   const head = ["peer", "chunks/s", "CPU ms/1,000", "x workerd", "core", "TTFT p50", "TTFT p99", "per chunk", "gap p50 / p99", "broken"];
   const rows = [...rounds.keys()].map((name) => [
     name,

@@ -3,7 +3,7 @@ import { cpuMsOf } from "./cpu.ts";
 import { generate } from "./generate.ts";
 import type { Lineup, Started } from "./lineup.ts";
 import type { StreamsJob, StreamsResult } from "./load-streams.ts";
-import { medianOf, takeTurns, warmUp, type Rounds } from "./rounds.ts";
+import { takeTurns, warmUp, type Rounds } from "./rounds.ts";
 
 /** Streams open at the same time. */
 export const atOnce = 50;
@@ -41,21 +41,18 @@ export async function measureStreams(bench: Bench, lineup: Lineup, started: Star
   return streams;
 }
 
-/** Paced streams, as many at once as are a part of what the proxy's core carries on one way. */
-export interface Share {
+/** Streams, so many at once. */
+export interface AtOnce {
   atOnce: number;
   rounds: Rounds<StreamsSample>;
 }
 
-/**
- * The paced streams once more, so many of them that they take `share` of the proxy's core on the way of one peer: what a delay is where
- * nothing waits for a core, whatever the machine.
- *
- * @param paced the streams at `gapMs`, as many as are always measured
- */
-export async function measureShare(bench: Bench, lineup: Lineup, started: Started[], { paced, gapMs, name, share }: { paced: Rounds<StreamsSample>; gapMs: number; name: string; share: number }): Promise<Share> {
-  const usPerChunk = medianOf(paced, name, (sample) => sample.cpuMsPer1000Chunks);
-  const streams = Math.max(1, Math.min(atOnce, Math.round((share * gapMs * 1_000) / usPerChunk)));
+/** A stream of one second tells one TTFT: so many times as long as others are measured. */
+const aloneTimes = 4;
+
+/** One paced stream after the other: what a way adds where nothing waits for anything else. */
+export async function measureAlone(bench: Bench, lineup: Lineup, started: Started[]): Promise<AtOnce> {
+  const [gapMs] = gapsMs;
   await bench.upstreams.pace(gapMs);
-  return { atOnce: streams, rounds: await takeTurns(bench, lineup, started, `${streams} streams at ${gapMs} ms`, (one) => run(bench, one, gapMs, bench.options.seconds, streams)) };
+  return { atOnce: 1, rounds: await takeTurns(bench, lineup, started, `one stream at ${gapMs} ms`, (one) => run(bench, one, gapMs, aloneTimes * bench.options.seconds, 1)) };
 }
