@@ -38,8 +38,9 @@ export interface SimHost extends HostKind {
   id: string;
   region: Region;
   gpus: number;
-  /** It runs nothing, for this reason. */
+  /** It runs nothing, for this reason; until so long after the beginning, where that is said. */
   refusal?: string;
+  refusesUntilMs?: number;
   /** When its disk has no room for anything new, in ms after the beginning. */
   disk?: { fullFromMs: number; untilMs: number };
 }
