@@ -7,7 +7,7 @@ import { isOver } from "../../schema/replica.ts";
 import type { Task } from "../../schema/task.ts";
 import { lognormalBetween } from "./draw.ts";
 import { SimEngine, type Job } from "./engine.ts";
-import type { HubPart, SimHost, World } from "./world.ts";
+import type { Cut, HubPart, SimHost, World } from "./world.ts";
 
 /** One replica with its engine. */
 interface Kept {
@@ -327,9 +327,10 @@ export class SimAgent {
     else this.#tell(one, { type: "carrying", inFlight: replica.inFlight + by });
   }
 
-  /** Whether what is cut now is cut by ourselves. */
-  isStopping(id: string): boolean {
-    return this.up && this.#kept.has(id);
+  whyCut(id: string, now: number): Cut {
+    const one = this.#kept.get(id);
+    if (!this.up || one === undefined) return "lost";
+    return now >= (one.replica.drain?.until ?? Number.POSITIVE_INFINITY) ? "drained" : "stopped";
   }
 
   /** For checks: what runs or is to. */
