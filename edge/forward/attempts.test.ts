@@ -158,6 +158,38 @@ describe("attemptInTurn(): what goes elsewhere", () => {
     expect(world.asked).toEqual(["r1", "r2"]);
   });
 
+  describe("a replica whose host is silent for a moment", () => {
+    const silent: Failure = { kind: "unsent", why: "no_ack: ", silent: true };
+    const still = (...ids: string[]) => async () => ids.map((id) => replica(id));
+
+    test("is asked again after a pause when nobody else is left, for nothing has begun", async () => {
+      const world = vendors([replica("only")], { only: [silent, silent] });
+      expect(await world.ask({ again: still("only") })).toMatchObject({ answer: "good", attempts: [{ outcome: "unsent" }, { outcome: "unsent" }, { outcome: "answer" }] });
+      expect(world.waits).toEqual([500, 1_000]);
+    });
+
+    test("is asked no more often than a request is tried", async () => {
+      const world = vendors([replica("only")], { only: [silent, silent, silent, silent] });
+      expect(await world.ask({ again: still("only") })).toMatchObject({ failure: silent });
+      expect(world.asked).toEqual(["only", "only", "only"]);
+    });
+
+    test("is not asked again while another can be, or one that has come since", async () => {
+      const world = vendors([replica("a"), replica("b")], { a: [silent], b: [silent] });
+      expect(await world.ask({ attemptsMax: 6, again: still("a", "b", "fresh") })).toMatchObject({ answer: "good", candidate: { id: "fresh" } });
+      expect(world.asked).toEqual(["a", "b", "fresh"]);
+      expect(world.waits).toEqual([]);
+    });
+
+    test("is not asked again when the news have it no more, when its client has gone, when time is over, or where there are no news", async () => {
+      const world = (more: Partial<Course<string>>) => vendors([replica("only")], { only: [silent] }).ask({ again: still("only"), ...more });
+      expect(await world({ again: still() })).toMatchObject({ failure: silent });
+      expect(await world({ gone: () => true })).toMatchObject({ failure: silent });
+      expect(await world({ endsAt: 400 })).toMatchObject({ failure: silent });
+      expect(await vendors([replica("only")], { only: [silent] }).ask()).toMatchObject({ failure: silent });
+    });
+  });
+
   test("attempts are told in order, with what became of each and how long it took", async () => {
     const world = vendors([provider("a"), provider("b"), provider("c")], { a: [unable(503)], b: [lost] });
     expect((await world.ask()).attempts).toEqual([{ id: "a", outcome: "unable", ms: 5 }, { id: "b", outcome: "lost", ms: 5 }, { id: "c", outcome: "answer", ms: 5 }]);

@@ -17,6 +17,11 @@ import type { Pool, Standings } from "./standing.ts";
 export const attemptsMaxEver = 6;
 /** Before the same upstream is asked again after a passing failure: up to this long, at random (facts/failures.md §2). */
 const passingMsMax = 50;
+/**
+ * Before a replica whose host was silent is asked again, where nobody else is left: an agent's first reconnection takes up to half a second
+ * (facts/failures.md §2). Then twice as long.
+ */
+const silentMs = 500;
 
 /** How late after its request's end an attempt may be said to have ended: timers and the last write take their time. */
 export const lateMs = 1_000;
@@ -108,7 +113,7 @@ function costOf(failure: Failure): number {
 
 /**
  * The attempts of one request, one after the other: each failure is classified, and what may go elsewhere does, while attempts,
- * budget and time last. The same replica is never asked twice; a provider, being a single endpoint, is asked again once after a
+ * budget and time last. The same replica is not asked twice, but for one whose host was silent, where nobody else is left; a provider, being a single endpoint, is asked again once after a
  * passing failure and once after a short Retry-After.
  */
 export async function attemptInTurn<Answer>(course: Course<Answer>): Promise<Answered<Answer> | Unanswered> {
@@ -131,6 +136,7 @@ class Turn<Answer> {
   #repeatedPassing = false;
   #repeatedThrottled = false;
   #askedAgain = false;
+  #silences = 0;
   failure: Failure | undefined;
   /** The largest context window that was too small, in tokens. */
   #windowOver = 0;
@@ -181,7 +187,20 @@ class Turn<Answer> {
       this.#candidates = await again(this.#used);
       next = this.pick();
     }
+    next ??= await this.#afterSilence(failure);
     return next !== undefined && remembered.budget.take(costOf(failure)) ? next : undefined;
+  }
+
+  /** Nobody else is left, and the last one's host said nothing, so nothing has begun there: it may have stalled for a moment. By the news it is asked again. */
+  async #afterSilence(failure: Failure): Promise<Candidate | undefined> {
+    const { again, wait, now, endsAt } = this.#course;
+    const silent = this.#last;
+    const pauseMs = silentMs * 2 ** this.#silences++;
+    if (failure.kind !== "unsent" || failure.silent !== true || silent === undefined || again === undefined || now() + pauseMs >= endsAt) return undefined;
+    await wait(pauseMs);
+    if (this.#spent) return undefined;
+    this.#candidates = await again(this.#used);
+    return this.pick() ?? this.#candidates.find(({ id }) => id === silent.id);
   }
 
   /** Who may have room for what is too long for the last one. */

@@ -17,7 +17,7 @@ export type Reattach = (receivedBytes: number) => Promise<ReadableStream<Uint8Ar
 export type Reply =
   | { kind: "answer"; response: Response; reattach?: Reattach }
   /** The carrier failed before the replica can have begun: any request may go elsewhere. */
-  | { kind: "unsent"; why: string }
+  | { kind: "unsent"; why: string; /** Its host is connected, and said nothing in time: it may have stalled for a moment. */ silent?: true }
   /** The upstream failed before its first byte, and may have begun: only what can be repeated goes elsewhere. */
   | { kind: "lost"; why: string }
   /** The carrier took nothing in and asked to be left alone. */
@@ -44,9 +44,10 @@ export type Outcome<Answer> = { kind: "answer"; answer: Answer } | Failure;
 /** Whether the attempt may have had an effect, by how the carriage failed. */
 export function carriageOutcome(failure: CarriageFailure, message: string): Extract<Reply, { why: string }> {
   switch (failure) {
-    case "no_agent":
     case "no_ack":
+      return { kind: "unsent", why: `${failure}: ${message}`, silent: true };
     case "overloaded":
+    case "no_agent":
     case "no_target":
     case "draining":
     case "connect_failed":

@@ -106,6 +106,9 @@ describe("rollout() without another version", () => {
     service.facts = { ...service.facts, desired: 9 };
     expect(service.look().look().counts).toEqual({ 1: 2 });
     expect(service.said).toHaveLength(1);
+    // a host's refusal is not the version's failure
+    service.facts = { ...service.facts, replicas: service.facts.replicas.map((one) => ({ ...one, refused: true })) };
+    expect(service.look().last?.status?.reason).toBe("version 1 never got ready: chat.local.1 failed: exit 1; hosts that would not run it are asked again later");
   });
 
   test("one that was ready before is started again, however its replicas end", () => {
