@@ -65,8 +65,6 @@ export class CarriedStream {
   readonly answered: Promise<Response>;
   #head = false;
   #over = false;
-  /** Its client has gone: nobody reads what is here. */
-  #left = false;
   /** The agent has said something: the request has arrived. */
   #arrived = false;
   /** Of what was sent, what nobody knows to have arrived; undefined once that is settled. */
@@ -340,7 +338,6 @@ export class CarriedStream {
 
   /** The client went away, by the request's own signal. */
   cancel(): void {
-    this.#left = true;
     if (!this.#head) this.#answer(carriageFailure("cancelled", "the client has gone"));
     this.#release({ code: "cancelled", message: "the client has gone" });
   }
@@ -356,12 +353,9 @@ export class CarriedStream {
 
   // ——— on the Relay's clock ———
 
-  /** What has come of its answer and nobody has read; of one that is over, until that was read. */
+  /** What has come of its answer and nobody has read. */
   get unreadBytes(): number {
-    if (this.#left) return 0;
-    const left = this.#controller?.desiredSize ?? windowBytes;
-    // a stream that was closed and read tells of no room, too
-    return this.#over && left === 0 ? 0 : windowBytes - left;
+    return windowBytes - (this.#controller?.desiredSize ?? windowBytes);
   }
 
   /** What time brings: a missing first sign of the agent, a comment into a silent stream. */

@@ -23,8 +23,6 @@ function attachedTo(socket: WebSocket): Attached {
 const brokenMax = 256;
 /** A request's body up to this size is sent with its head: one data frame (agent/mux.ts), and well within the first credit. */
 const smallBytesMax = 64 * 1024;
-/** A client that reads nothing for so long is dropped by its router (failure model, row 27), which may not be told here. */
-const unreadMsMax = 60_000;
 /** How often streams are looked at for silence and missing answers; only while there are any. */
 const tickMs = 250;
 
@@ -52,8 +50,6 @@ function attemptOf(headers: Headers): AttemptWay | undefined {
  */
 export class Relay extends DurableObject<FleetEnv> implements Carrier {
   readonly #streams = new Map<number, CarriedStream>();
-  /** Those that are over and have not been read to their ends, since when. */
-  readonly #unread = new Map<CarriedStream, number>();
   readonly #held = new Held();
   readonly #ids = new StreamIds(Math.random);
   #outgoing: Frame[] = [];
@@ -139,19 +135,13 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   release(stream: number, reset?: ResetReason): void {
-    const carried = this.#streams.get(stream);
     this.#streams.delete(stream);
-    if (carried !== undefined && carried.unreadBytes > 0) this.#unread.set(carried, Date.now());
     if (reset !== undefined) this.send(jsonFrame(frameKinds.reset, stream, reset));
-    this.#rest();
-  }
-
-  /** Its clock stands still where there is nothing to be looked at. */
-  #rest(): void {
-    if (this.#streams.size + this.#unread.size > 0) return;
-    this.#held.unread(0);
-    if (this.#ticking !== undefined) clearInterval(this.#ticking);
-    this.#ticking = undefined;
+    if (this.#streams.size === 0) {
+      this.#held.unread(0);
+      if (this.#ticking !== undefined) clearInterval(this.#ticking);
+      this.#ticking = undefined;
+    }
   }
 
   sent(bytes: number): void {
@@ -202,13 +192,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
       stream.tick(now, linkTimes.dispatchAckMs);
       unreadBytes += stream.unreadBytes;
     }
-    for (const [stream, since] of this.#unread) {
-      const bytes = stream.unreadBytes;
-      unreadBytes += bytes;
-      if (bytes === 0 || now - since > unreadMsMax) this.#unread.delete(stream);
-    }
     this.#held.unread(unreadBytes);
-    this.#rest();
   }
 
   // ——— the agent's socket ———

@@ -32,13 +32,13 @@ describe("row 20: kill -9 of the workerd that holds the Hub and one of a host's 
     expect(cost).toEqual({ tokens: 0, aborted: 0 });
 
     const requests = load.requests();
-    await until("another Hub, with the host's links", takenOverMs, async () => (await host.seen())?.relays.length === 2);
+    // a Hub that woke tells of hosts as it knew them: they are back when the Relays have been taken over, too (the Scaler follows with its next alarm)
+    await until("another Hub, with the host's links", takenOverMs, async () => world.objectsOf("west") + world.objectsOf("front") >= 3 && (await host.seen())?.relays.length === 2);
+    await world.ready("steady", 1, takenOverMs);
     const { answered, failed } = await requests.stop();
     expect(failed).toEqual([]);
     expect(answered).toBeGreaterThan(0);
-    // the Hub and both Relays; the Scaler follows with its next alarm
-    expect(world.objectsOf("west") + world.objectsOf("front")).toBeGreaterThanOrEqual(3);
-    const [after] = await world.replicas("steady");
-    expect(after).toMatchObject({ id: before?.id, phase: "ready", restarts: 0 });
+    const after = await world.replicas("steady");
+    expect(after.map(({ id, restarts }) => ({ id, restarts }))).toEqual([{ id: before?.id, restarts: 0 }]);
   }, 120_000);
 });
