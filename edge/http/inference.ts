@@ -18,7 +18,7 @@ import { readInference, requestFacts, type RequestFacts } from "../route/request
 import type { ReplicaRow } from "../route/candidates.ts";
 import { poolOf as columnsOf } from "../route/pool.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
-import { versionsIn } from "../route/shares.ts";
+import { isMixed, versionsIn } from "../route/shares.ts";
 import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
 import { countedBy, gapsOf, journey } from "../telemetry/telemetry.ts";
@@ -167,9 +167,10 @@ export function poolOf(view: View, service: RouteService): Pool {
   return { replicas: replicasOf(view, service), providers: service.providers };
 }
 
-/** The versions of a service's replicas; undefined while its requests are not shared among them. */
+/** The versions of a service's replicas; undefined while there is one only, and no other is on its way. */
 export function versionsOf(view: View, service: RouteService): ReadonlyMap<string, number> | undefined {
-  return view.shares.has(service.name) ? versionsIn(replicasOf(view, service)) : undefined;
+  const rows = replicasOf(view, service);
+  return view.shares.has(service.name) || isMixed(rows) ? versionsIn(rows) : undefined;
 }
 
 function routed(c: RouterRequest, view: View, service: RouteService, request: RequestFacts | undefined, tried?: readonly string[]): { decision: Decision; survey: Survey | undefined } {
