@@ -11,7 +11,7 @@ import { firstGood, type Run } from "./hedge.ts";
 import { diedOf } from "./poison.ts";
 import { isPassing, mayGoElsewhere, type Failure, type Outcome } from "./outcome.ts";
 import { waitMsMax } from "./retryAfter.ts";
-import type { Pool, Standings } from "./standing.ts";
+import type { Standings, Upstreams } from "./standing.ts";
 
 /** Upstream attempts of one request at most, whatever people set (facts/openai-wire.md §12). */
 export const attemptsMaxEver = 6;
@@ -61,7 +61,7 @@ export interface Course<Answer> {
   candidates: readonly Candidate[];
   /** Candidates by the latest news, when the last of the first could not be reached or was lost; `tried` has failed the request. */
   again?: ((tried: readonly string[]) => Promise<readonly Candidate[]>) | undefined;
-  pool: Pool;
+  upstreams: Upstreams;
   path: string;
   /** What may have begun may be repeated. */
   repeatable: boolean;
@@ -148,8 +148,8 @@ class Turn<Answer> {
 
   /** The first candidate that was not tried and is not blocked; those whose breakers are not believed come last. */
   pick(): Candidate | undefined {
-    const { remembered: { standings }, pool, path, now } = this.#course;
-    const survey = standings.untroubled ? undefined : standings.survey(pool, path, now(), this.#used);
+    const { remembered: { standings }, upstreams, path, now } = this.#course;
+    const survey = standings.untroubled ? undefined : standings.survey(upstreams, path, now(), this.#used);
     let last: Candidate | undefined;
     for (const candidate of this.#candidates) {
       if (this.#used.includes(candidate.id) || (this.#windowOver > 0 && (candidate.contextWindow ?? 0) <= this.#windowOver)) continue;
@@ -214,7 +214,7 @@ class Turn<Answer> {
 
   /** Whether a failure says that what was known of the replicas is out of date. */
   #mayHaveGone({ kind }: Failure): boolean {
-    return kind === "unsent" || (kind === "lost" && this.#course.pool.replicas.length > 0);
+    return kind === "unsent" || (kind === "lost" && this.#course.upstreams.replicas.length > 0);
   }
 
   /** How long to wait before the same upstream is asked again; undefined when another one is to be asked. */
