@@ -66,7 +66,7 @@ class Vendors {
   course(more: Partial<Course<string>> = {}): Course<string> {
     return {
       candidates: this.candidates,
-      pool: {
+      upstreams: {
         replicas: this.candidates.flatMap(({ kind, id }) => (kind === "replica" ? [replicaRow(id)] : [])),
         providers: this.candidates.flatMap(({ kind, id }) => (kind === "provider" ? [{ name: id }] : [])),
       },
@@ -159,7 +159,7 @@ describe("attemptInTurn(): what goes elsewhere", () => {
   });
 
   describe("a replica whose host is silent for a moment", () => {
-    const silent: Failure = { kind: "unsent", why: "no_ack: ", silent: true };
+    const silent: Failure = { kind: "unsent", why: "no_ack: ", silent: "host" };
     const still = (...ids: string[]) => async () => ids.map((id) => replica(id));
 
     test("is asked again after a pause when nobody else is left, for nothing has begun", async () => {
@@ -224,11 +224,11 @@ describe("attemptInTurn(): what goes elsewhere", () => {
     const world = vendors([replica("a"), replica("b")], { a: [unsent], b: [unsent] });
     const { standings } = world.remembered;
     for (let i = 0; i < 3; i++) standings.failed("left", path, lost, world.now, world.now, () => 0.5);
-    const pool = { replicas: ["a", "b", "left"].map((id) => replicaRow(id)), providers: [] };
+    const upstreams = { replicas: ["a", "b", "left"].map((id) => replicaRow(id)), providers: [] };
     // as routing does it
-    const again = async (tried: readonly string[]): Promise<Candidate[]> => [replica("left")].filter(({ id }) => standings.survey(pool, path, world.now, tried)?.blocked.has(id) !== true);
+    const again = async (tried: readonly string[]): Promise<Candidate[]> => [replica("left")].filter(({ id }) => standings.survey(upstreams, path, world.now, tried)?.blocked.has(id) !== true);
     expect(await again([])).toEqual([]);
-    expect(await world.ask({ pool, again })).toMatchObject({ answer: "good" });
+    expect(await world.ask({ upstreams, again })).toMatchObject({ answer: "good" });
     expect(world.asked).toEqual(["a", "b", "left"]);
   });
 
@@ -309,7 +309,7 @@ describe("attemptInTurn(): a second attempt beside a silent first", () => {
     const world = slow({ a: 500 });
     expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "b" }, attempts: [{ id: "a", outcome: "abandoned" }, { id: "b", outcome: "answer", hedge: true }] });
     expect(world.abandoned).toEqual(["a"]);
-    expect(world.remembered.standings.survey(world.course().pool, "", world.now)).toBeUndefined();
+    expect(world.remembered.standings.survey(world.course().upstreams, "", world.now)).toBeUndefined();
   });
 
   test("when the second fails, the first still decides", async () => {
@@ -338,7 +338,7 @@ describe("attemptInTurn(): over a minute", () => {
     let answered = 0;
     for (const end = world.now + 60_000; world.now < end; requests++) {
       const at = world.now;
-      const survey = world.remembered.standings.survey(world.course().pool, "/v1/chat/completions", at);
+      const survey = world.remembered.standings.survey(world.course().upstreams, "/v1/chat/completions", at);
       const candidates = world.candidates.filter(({ id }) => survey?.blocked.has(id) !== true);
       if ("answer" in (await world.ask({ candidates }))) answered++;
       world.now = Math.max(world.now, at + 1000 / perSecond);

@@ -26,6 +26,8 @@ export interface CarriageOptions {
   kept: boolean;
   /** What may have begun may be asked for again. */
   repeatable: boolean;
+  /** Somebody else can be asked: where one way is silent for as long as an agent's sign may take, the others are not waited for. */
+  elsewhere: boolean;
   random: () => number;
 }
 
@@ -57,10 +59,11 @@ function shed(relay: string): Asked {
 
 /**
  * Through its host's gate where it has one that can be reached, else through one of its Relay objects. One that cannot carry says nothing
- * against the replica behind it: the others are tried before another replica.
+ * against the replica behind it: the others are tried before another replica, but after a silence, which has cost a second already.
  */
-export async function carry({ env, kept, repeatable, random }: CarriageOptions, { id, host, relays, direct }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined): Promise<Reply> {
+export async function carry({ env, kept, repeatable, elsewhere, random }: CarriageOptions, { id, host, relays, direct }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined): Promise<Reply> {
   if (relays.length === 0) return { kind: "unsent", why: "its host has no relay" };
+  if (elsewhere && direct === undefined && suspects.hasAll(host, relays, Date.now())) return { kind: "unsent", why: "none of the ways to its host was to be had a moment ago", silent: "host" };
   const headers: HeaderObject = { ...given, "x-fairlead-target": id, "x-fairlead-request": requestId };
   if (upgrade) headers["upgrade"] = "websocket";
   const relayOf = (carrier: number): string => `${host}/${relays[carrier] ?? 0}`;
@@ -73,6 +76,18 @@ export async function carry({ env, kept, repeatable, random }: CarriageOptions, 
   let before: Asked | undefined;
   /** Carriers that were lost, a bit each. */
   let gone = 0;
+  const beganAt = Date.now();
+  const told = (response: Response, carrier: number): Asked => {
+    const asked = askedOf(response, relayOf(carrier));
+    const { reply } = asked;
+    const now = Date.now();
+    if (reply.kind === "answer") suspects.heard(host, now);
+    if (reply.kind !== "unsent" || reply.silent === undefined) return asked;
+    // by no way was anything heard of it in that time: it is the host that is silent, as far as anybody can tell
+    if (elsewhere && !suspects.heardSince(host, beganAt)) for (const relay of relays) suspects.add(`${host}/${relay}`, now);
+    if (!suspects.hasAll(host, relays, now)) reply.silent = "relay";
+    return elsewhere ? { reply, carrier: "good" } : asked;
+  };
   const isSilent = (carrier: number): boolean => before?.carrier === "absent" && (gone & (1 << carrier)) === 0 && suspects.has(relayOf(carrier), Date.now());
   /** The object was lost with what it carried, or could not be reached: other requests pass it over until it had time to be elsewhere, and this one looks for it again. */
   const lost = (carrier: number, error: unknown): Asked => {
@@ -84,7 +99,7 @@ export async function carry({ env, kept, repeatable, random }: CarriageOptions, 
     const ask = async (carrier: number): Promise<Asked> => {
       if (before !== undefined && isSilent(carrier)) return before;
       try {
-        before = askedOf(await env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init), relayOf(carrier));
+        before = told(await env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init), carrier);
       } catch (error) {
         before = isOverloaded(error) ? shed(relayOf(carrier)) : lost(carrier, error);
         if (before.carrier === "lost" && !repeatable) throw error;
@@ -106,7 +121,7 @@ export async function carry({ env, kept, repeatable, random }: CarriageOptions, 
       const stub = env.RELAY.getByName(relayOf(carrier));
       if (way.from === undefined) {
         if (before !== undefined && isSilent(carrier)) return before;
-        before = askedOf(await stub.fetch(`http://carry${path}`, init), relayOf(carrier));
+        before = told(await stub.fetch(`http://carry${path}`, init), carrier);
         return before;
       }
       return askedOf(await stub.fetch("http://carry/", { headers, ...ending }), relayOf(carrier));
