@@ -39,7 +39,7 @@ export interface ServiceView {
   /** Replicas that are wanted: by its Scaler's word, where that has seen the configured version. */
   desired: number;
   ready: number;
-  /** Since when it has been answering (ms since the epoch). */
+  /** When it was first seen to answer (ms since the epoch); absent while it does not. */
   readySince?: number;
   endpoint: string;
   replicas: StatusReplica[];
@@ -115,7 +115,7 @@ export function compileStatus({ services, hosts, edge, publicUrl, now }: StatusF
   };
 }
 
-function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publicUrl: string, now: Now): ServiceView {
+function viewService({ name, version, spec, readySince }: ServiceRow, edge: EdgeStatus, publicUrl: string, now: Now): ServiceView {
   const regions = edge.reachable ? edge.regions : [];
   const replicas = regions.flatMap((region) => region.replicas).filter((replica) => replica.service === name);
   const ready = replicas.filter(({ phase }) => phase === "ready");
@@ -136,7 +136,7 @@ function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publ
     selfHosted,
     desired,
     ready: ready.length,
-    ...(ready.length === 0 ? {} : { readySince: Math.min(...ready.map(({ since }) => since)) }),
+    ...(ready.length === 0 ? {} : { readySince: readySince ?? Math.min(...ready.map(({ since }) => since)) }),
     endpoint: isListed(spec) ? `${publicUrl}/v1` : `${publicUrl}/s/${name}/`,
     replicas,
     ...(scale === undefined ? {} : { decisions: scale.decisions, decidedFor: scale.version, ...(scale.rollout === undefined ? {} : { rollout: scale.rollout }) }),

@@ -159,7 +159,7 @@ describe("attemptInTurn(): what goes elsewhere", () => {
   });
 
   describe("a replica whose host is silent for a moment", () => {
-    const silent: Failure = { kind: "unsent", why: "no_ack: ", silent: true };
+    const silent: Failure = { kind: "unsent", why: "no_ack: ", silent: "host" };
     const still = (...ids: string[]) => async () => ids.map((id) => replica(id));
 
     test("is asked again after a pause when nobody else is left, for nothing has begun", async () => {

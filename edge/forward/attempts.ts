@@ -78,8 +78,8 @@ export interface Course<Answer> {
   now: () => Now;
   random: Random;
   wait: (ms: number) => Promise<void>;
-  /** Begin an attempt that may go so long without its first byte. `last`: when it is silent for so long, nothing is tried after it. */
-  send: (candidate: Candidate, limitMs: number, last: boolean) => Run<Outcome<Answer>>;
+  /** Begin an attempt that may go so long without its first byte. `last`: when it is silent for so long, nothing is tried after it. `others`: there is somebody else to try. */
+  send: (candidate: Candidate, limitMs: number, last: boolean, others: boolean) => Run<Outcome<Answer>>;
   /** A replica was lost while it had the request; what its caller is told when it is to stop because of that. */
   blame?: ((replica: string) => FairleadError | undefined) | undefined;
   /** Nobody waits for the answer any more. */
@@ -113,8 +113,8 @@ function costOf(failure: Failure): number {
 
 /**
  * The attempts of one request, one after the other: each failure is classified, and what may go elsewhere does, while attempts,
- * budget and time last. The same replica is not asked twice, but for one whose host was silent, where nobody else is left; a provider, being a single endpoint, is asked again once after a
- * passing failure and once after a short Retry-After.
+ * budget and time last. The same replica is not asked twice, but for one whose host was silent, where nobody else is left; a provider,
+ * being a single endpoint, is asked again once after a passing failure and once after a short Retry-After.
  */
 export async function attemptInTurn<Answer>(course: Course<Answer>): Promise<Answered<Answer> | Unanswered> {
   const turn = new Turn(course);
@@ -196,7 +196,7 @@ class Turn<Answer> {
     const { again, wait, now, endsAt } = this.#course;
     const silent = this.#last;
     const pauseMs = silentMs * 2 ** this.#silences++;
-    if (failure.kind !== "unsent" || failure.silent !== true || silent === undefined || again === undefined || now() + pauseMs >= endsAt) return undefined;
+    if (failure.kind !== "unsent" || failure.silent === undefined || silent === undefined || again === undefined || now() + pauseMs >= endsAt) return undefined;
     await wait(pauseMs);
     if (this.#spent) return undefined;
     this.#candidates = await again(this.#used);
@@ -243,7 +243,7 @@ class Turn<Answer> {
     const flight = remembered.flights.begin(candidate.id, at, endsAt + lateMs, request);
     remembered.standings.began(candidate.id, at);
     const others = this.#candidates.length > this.#used.length && this.pick() !== undefined;
-    const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }), !others && hedgeAfterMs === undefined);
+    const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }), !others && hedgeAfterMs === undefined, others);
     return { candidate, at, flight, result: run.result, abandon: run.abandon };
   }
 

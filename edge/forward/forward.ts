@@ -92,8 +92,8 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
   const accuse = (replica: string): FairleadError | undefined =>
     account === undefined ? undefined : blame({ service, account, body: sending.body as Whole, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
   const first = inference && stream ? firstLegOf(service.routing.onStreamLoss, sending) : undefined;
-  const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined, last = false): Run<Outcome<Answer>> =>
-    attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, random }, candidate, what, signal)));
+  const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined, last = false, others = false): Run<Outcome<Answer>> =>
+    attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, repeatable: options.repeatable, elsewhere: others, random }, candidate, what, signal)));
   const result = await attemptInTurn<Answer>({
     candidates: decision.candidates,
     again: again === undefined ? undefined : async (tried: readonly string[]) => (await again(tried)).candidates,
@@ -111,7 +111,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     now: Date.now,
     random,
     wait: (ms) => scheduler.wait(ms),
-    send: (candidate, limitMs, last) => sendTo(candidate, first?.sending(candidate) ?? sending, limitMs, first?.watch(candidate), last),
+    send: (candidate, limitMs, last, others) => sendTo(candidate, first?.sending(candidate) ?? sending, limitMs, first?.watch(candidate), last, others),
     blame: accuse,
     gone: () => client.gone,
   });

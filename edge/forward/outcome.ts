@@ -17,7 +17,7 @@ export type Reattach = (receivedBytes: number) => Promise<ReadableStream<Uint8Ar
 export type Reply =
   | { kind: "answer"; response: Response; reattach?: Reattach }
   /** The carrier failed before the replica can have begun: any request may go elsewhere. */
-  | { kind: "unsent"; why: string; /** Its host is connected, and said nothing in time: it may have stalled for a moment. */ silent?: true }
+  | { kind: "unsent"; why: string; /** What is connected said nothing in time, and may have stalled for a moment: one way to the host, or all of them. */ silent?: "relay" | "host" }
   /** The upstream failed before its first byte, and may have begun: only what can be repeated goes elsewhere. */
   | { kind: "lost"; why: string }
   /** The carrier took nothing in and asked to be left alone. */
@@ -45,7 +45,7 @@ export type Outcome<Answer> = { kind: "answer"; answer: Answer } | Failure;
 export function carriageOutcome(failure: CarriageFailure, message: string): Extract<Reply, { why: string }> {
   switch (failure) {
     case "no_ack":
-      return { kind: "unsent", why: `${failure}: ${message}`, silent: true };
+      return { kind: "unsent", why: `${failure}: ${message}`, silent: "host" };
     case "no_agent":
     case "no_target":
     case "draining":

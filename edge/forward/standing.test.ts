@@ -40,6 +40,8 @@ describe("Standings", () => {
 
   test.each<[string, Failure, number, boolean]>([
     ["no carriage", { kind: "unsent", why: "" }, 3, true],
+    ["silence of all ways to its host", { kind: "unsent", why: "", silent: "host" }, 3, true],
+    ["silence of one way to its host", { kind: "unsent", why: "", silent: "relay" }, 9, false],
     ["a lost connection", lost, 3, true],
     ["silence", { kind: "timeout", why: "" }, 3, true],
     ["500", { kind: "unable", status: 500, error }, 3, true],

@@ -155,6 +155,13 @@ export class Standings {
     const { breaker } = standing;
     switch (failure.kind) {
       case "unsent":
+        // one way to it says nothing against what stands behind
+        if (failure.silent === "relay") {
+          breaker.withoutVerdict();
+          return;
+        }
+        breaker.failed(now, beganAt, random);
+        break;
       case "lost":
         breaker.failed(now, beganAt, random);
         break;

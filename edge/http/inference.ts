@@ -1,5 +1,5 @@
 import { errorResponse, FairleadError } from "../../schema/errors.ts";
-import type { RouteService } from "../../schema/bundle.ts";
+import type { RouteKey, RouteService } from "../../schema/bundle.ts";
 import type { DecisionRecord } from "../../schema/decision.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
 import { noteDecision, tellSoon, tellWanted, weighed } from "../decisions.ts";
@@ -23,7 +23,7 @@ import { isMixed, versionsIn } from "../route/shares.ts";
 import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
 import { countedBy, gapsOf, journey } from "../telemetry/telemetry.ts";
-import { newsFor, type View } from "../view.ts";
+import { isFresh, latestView, newsFor, type View } from "../view.ts";
 import { answerHeaders } from "./answerHeaders.ts";
 import { readBody } from "./body.ts";
 import { sendOrHold } from "./hold.ts";
@@ -32,12 +32,22 @@ import { requestIdOf, viewOf, type RouterRequest } from "./context.ts";
 /** The largest body before the service is known (facts/failures.md §2: 20 MiB multimodal). */
 const bodyBytesMax = 20 * 1024 * 1024;
 
+/** A request that was read: what of it stays the same whoever serves it. */
+interface Asked {
+  requestId: string;
+  startedAt: number;
+  key: RouteKey;
+  bytes: ArrayBuffer;
+  model: string;
+  stream: boolean;
+  body: Record<string, unknown>;
+}
+
 /** Chat, completions and embeddings: authenticate, read, route, forward. */
 export async function inference(c: RouterRequest): Promise<Response> {
   const request = c.req.raw;
   const startedAt = Date.now();
   const requestId = requestIdOf(c);
-  const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
 
   // nothing is waited for that is here: a turn of the event loop costs more than what is done in it
   const here = viewOf(c);
@@ -46,12 +56,32 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const key = known instanceof Promise ? await known : known;
   const bytes = await readBody(request, bodyBytesMax);
   const { model, stream, body } = readInference(bytes);
+  const asked: Asked = { requestId, startedAt, key, bytes, model, stream, body };
 
   let service = view.routes.byModel.get(model);
   if (service === undefined) {
     view = await newsFor(c.env, request, view);
     service = view.routes.byModel.get(model);
   }
+  const answer = await serve(c, asked, view, service);
+  if (answer instanceof Response) return answer;
+  // its service may have been taken down since an idle isolate heard the last time: whoever has the model now, and nobody after that
+  const news = isFresh(view, startedAt) ? latestView(view) : await newsFor(c.env, request, view);
+  if (news.routes.byName.has(answer.service)) return answer.respond();
+  const second = await serve(c, asked, news, news.routes.byModel.get(model));
+  return second instanceof Response ? second : second.respond();
+}
+
+/** Nobody of a service could answer: what its caller is told, unless somebody else has the model now. */
+interface Unserved {
+  service: string;
+  respond: () => Response;
+}
+
+/** The answer of one service. */
+async function serve(c: RouterRequest, { requestId, startedAt, key, bytes, model, stream, body }: Asked, view: View, service: RouteService | undefined): Promise<Response | Unserved> {
+  const request = c.req.raw;
+  const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   // a model that the key may not call looks like one that is not there
   if (service === undefined || !mayCall(key, service)) throw new FairleadError("model_not_found", `Cannot route model "${model}": there is no such model, or this key may not use it`, { param: "model" });
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
@@ -116,9 +146,13 @@ export async function inference(c: RouterRequest): Promise<Response> {
     seen.close({ whole });
     return whole ?? null;
   };
-  const finish = (forwarded: Forwarded | Unforwarded): Response => {
+  const finish = (forwarded: Forwarded | Unforwarded): Response | Unserved => {
     note(forwarded);
-    if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
+    if ("error" in forwarded) {
+      const { error, attempts } = forwarded;
+      const respond = (): Response => errorResponse(error, { "x-request-id": requestId, "x-fairlead-attempts": String(attempts.length) });
+      return error.status < 500 || client.gone ? respond() : { service: chosen.name, respond };
+    }
     const { answer: { response: from, events: begun }, candidate, attempts } = forwarded;
     return new Response(bodyOf(forwarded), {
       status: from.status,
