@@ -36,6 +36,7 @@ const suspects = new Suspects();
 function askedOf(response: Response, relay: string): Asked {
   const failure = response.headers.get(carriageHeader) as CarriageFailure | null;
   if (failure === null) return { reply: { kind: "answer", response }, carrier: "good" };
+  if (failure === "overloaded") return shed(relay);
   if (failure === "no_ack") suspects.add(relay, Date.now());
   const carrier = failure === "no_agent" || failure === "no_ack" ? "absent" : failure === "carrier_lost" ? "lost" : "good";
   return { reply: carriageOutcome(failure, response.headers.get("x-fairlead-reason") ?? ""), carrier };
@@ -73,7 +74,8 @@ export async function carry({ env, kept, repeatable, elsewhere, random }: Carria
   const init = { method, headers, body, redirect: "manual", ...ending } as const;
   /** What a carrier said before: when it could not carry, another one that is suspect is not waited for, so that a host that is silent costs its first callers a second. */
   let before: Asked | undefined;
-  const gone = new Set<number>();
+  /** Carriers that were lost, a bit each. */
+  let gone = 0;
   const beganAt = Date.now();
   const told = (response: Response, carrier: number): Asked => {
     const asked = askedOf(response, relayOf(carrier));
@@ -86,10 +88,10 @@ export async function carry({ env, kept, repeatable, elsewhere, random }: Carria
     if (!suspects.hasAll(host, relays, now)) reply.silent = "relay";
     return elsewhere ? { reply, carrier: "good" } : asked;
   };
-  const isSilent = (carrier: number): boolean => before?.carrier === "absent" && !gone.has(carrier) && suspects.has(relayOf(carrier), Date.now());
+  const isSilent = (carrier: number): boolean => before?.carrier === "absent" && (gone & (1 << carrier)) === 0 && suspects.has(relayOf(carrier), Date.now());
   /** The object was lost with what it carried, or could not be reached: other requests pass it over until it had time to be elsewhere, and this one looks for it again. */
   const lost = (carrier: number, error: unknown): Asked => {
-    gone.add(carrier);
+    gone |= 1 << carrier;
     if (carrier < relays.length && !once && signal?.aborted !== true) suspects.add(relayOf(carrier), Date.now());
     return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
   };
