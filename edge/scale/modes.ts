@@ -90,7 +90,8 @@ export function rolling(facts: Omit<ModeFacts, "from"> & { from: VersionRef | un
   const { policy, from, desired, ready, others, seen } = facts;
   let { coming } = facts;
   const wanted = [ref(coming, desired)];
-  const isJudged = coming.mode === "rolling" && policy.rollback && from !== undefined;
+  // a canary that has passed every step rolls too: what was told late counts still
+  const isJudged = policy.rollback && from !== undefined;
   if (isJudged && coming.origin === undefined && ready > 0) coming = { ...coming, origin: [...seen] };
   const worse = isJudged ? failing({ ...facts, coming, from }, ready >= desired) : undefined;
   if (worse !== undefined) return { coming, wanted, worse, reason: "it fails more than the version before", nextMs: lookMs };
@@ -192,7 +193,7 @@ function judged({ policy, coming, from, seen }: ModeFacts, last: boolean): strin
 }
 
 /**
- * `rolling`: by failures alone, for a replica that has just started is slower than those beside it, and only against what the old version
+ * While rolling: by failures alone, for a replica that has just started is slower than those beside it, and only against what the old version
  * was asked beside it: when that is gone, or was hardly asked, nothing is concluded.
  *
  * @param last it is about to have everything

@@ -119,6 +119,25 @@ describe("place() on spot hosts", () => {
     expect(Object.keys(zonesOf(after))).not.toEqual([zone]);
   });
 
+  test("SpotHedge that finds a host nowhere tries each zone, and begins anew at its next tick, not at each look", () => {
+    const world = { policy: spotPolicy(), wanted: [wanted(1)], needed: 1, hosts: kinds };
+    const zone = (placed: Placed): string => Object.keys(zonesOf(placed))[0] ?? "";
+    const changes = (fromMs: number, untilMs: number, from: Placed): { last: Placed; count: number } => {
+      let [last, count] = [from, 0];
+      for (let at = fromMs; at < untilMs; at += 200) {
+        const next = run({ ...world, unplaced: [{ region: "local", zone: zone(last), spot: true, count: 1, reason: "no host" }] }, last.state, now + at);
+        if (zone(next) !== zone(last)) count++;
+        last = next;
+      }
+      return { last, count };
+    };
+    const first = changes(200, 20_000, run(world));
+    // three zones, and back to one of them
+    expect(first.count).toBeGreaterThanOrEqual(2);
+    expect(first.count).toBeLessThanOrEqual(3);
+    expect(changes(20_000, 120_000, first.last).count).toBeLessThanOrEqual(5 * 4);
+  });
+
   test("SpotHedge begins anew when every zone has failed", () => {
     const world = { policy: spotPolicy(), wanted: [wanted(1)], needed: 1, hosts: kinds };
     let placed = run(world);

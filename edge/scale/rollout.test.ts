@@ -374,6 +374,12 @@ describe("rollout(), canary", () => {
     expect(service.look().last?.status?.step).toBe(2);
   });
 
+  test("whose failures are told late, when every step is passed, is taken back while the old version still serves", () => {
+    const service = new Service().update(v2, v1, policy).become("b", "ready").look().look(60_000).become("b", "ready").look().look(30_000);
+    expect(service.last?.status?.reason).toMatch(/^every step is passed/);
+    expect(service.saw(seen(1, 400), seen(2, 0, 20)).look(2_000).last?.status).toMatchObject({ mode: "canary", state: "rolled_back", reason: expect.stringContaining("20 of 20 attempts on it failed") });
+  });
+
   test("a canary that is no longer ready begins its step again", () => {
     const service = new Service().update(v2, v1, policy).become("b", "ready").look().look(50_000).become("b", "unhealthy").look(1_000);
     expect(service.last).toMatchObject({ shares: { 1: 1 } });

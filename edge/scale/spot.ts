@@ -26,6 +26,8 @@ export interface SpotMemory {
   zones: Record<string, ZoneMemory>;
   /** When replicas were lost, the latest last. */
   lossesAt: Now[];
+  /** SpotHedge's last tick. */
+  tickAt?: Now;
 }
 
 /** A zone's spot hosts as they are now. */
@@ -127,7 +129,7 @@ export function lookAtZones({ hosts, replicas, unplaced, digests, heard }: SpotF
     };
   });
   const lossesAt = [...(before?.lossesAt ?? []), ...(zones.some(({ lost }) => lost > 0) ? [now] : [])].slice(-lossesMax);
-  return { zones, memory: { at: now, zones: Object.fromEntries([...silent, ...zones.map(({ key, memory }) => [key, memory] as const)]), lossesAt } };
+  return { zones, memory: { at: now, zones: Object.fromEntries([...silent, ...zones.map(({ key, memory }) => [key, memory] as const)]), lossesAt, ...(before?.tickAt === undefined ? {} : { tickAt: before.tickAt }) } };
 }
 
 /** What is wanted on spot hosts, and what may stand in for it. */

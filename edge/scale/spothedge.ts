@@ -1,20 +1,31 @@
 import type { SpotMemory, SpotPlan, SpotWanted, SpotZone } from "./spot.ts";
 
+/** As often as SkyServe decides (facts/routing-and-scaling.md §4); its authors' artifact every 30 s. */
+const tickMs = 20_000;
+
 /**
  * SpotHedge, as SkyServe's `dynamic_fallback` and its authors' artifact have it (facts/routing-and-scaling.md §4 and §5): zones are
  * ACTIVE or PREEMPTED; what is missing goes to ACTIVE ones that have none, the cheapest first; on demand is whatever is not ready of
  * what is wanted on spot, overprovision included. Marks zones in `memory`.
+ *
+ * A zone is left as soon as it fails, and is ACTIVE again at the next tick only: a look follows each lack, and where no zone has a host
+ * the lists would change with every one of them.
  */
 export function spothedge(zones: readonly SpotZone[], wanted: SpotWanted, memory: SpotMemory, random: () => number): SpotPlan {
   const remembered = zones.map(({ key }) => memory.zones[key]);
+  const { at: now = 0, tickAt } = memory;
+  const isTick = tickAt === undefined || now < tickAt || now - tickAt >= tickMs;
+  if (isTick) memory.tickAt = now;
   for (const [i, { lost, lacking }] of zones.entries()) {
     const zone = remembered[i];
-    if (zone !== undefined && zone.planned > 0) zone.preempted = lost > 0 || lacking > 0;
+    if (zone === undefined || zone.planned === 0) continue;
+    if (lost > 0 || lacking > 0) zone.preempted = true;
+    else if (isTick) zone.preempted = false;
   }
   const isActive = (i: number): boolean => remembered[i]?.preempted !== true;
   const active = zones.filter((_, i) => isActive(i)).length;
   // of three zones only when none is left
-  if (active === 0 || active <= Math.min(1, zones.length - 3)) for (const zone of remembered) if (zone !== undefined) zone.preempted = false;
+  if (isTick && (active === 0 || active <= Math.min(1, zones.length - 3))) for (const zone of remembered) if (zone !== undefined) zone.preempted = false;
 
   const counts = zones.map(({ alive }) => alive);
   let missing = wanted.spot - counts.reduce((sum, count) => sum + count, 0);

@@ -45,6 +45,30 @@ function faultOf(random: Random, hosts: readonly SimHost[]): Fault {
   }
 }
 
+/** What was not drawn at first, drawn last, so that a seed's hosts, demand and faults stay what they were. */
+function widened(random: Random, service: ServiceFacts, hosts: readonly SimHost[]): { service: ServiceFacts; hosts: SimHost[] } {
+  const { policy, updates = [] } = service;
+  const other = random() < 0.25 ? oneOf(random, [{ autoscaler: "instance_aware", targetQps: { L4: 1.25 } }, { autoscaler: "queue_length" }] as const) : undefined;
+  const overprovision = random() < 0.3 ? whole(random, 1, 2) : 0;
+  // two sets side by side come to rest only where there is room for both
+  const roomy = policy.spot === undefined && hosts.reduce((sum, { gpus }) => sum + gpus, 0) >= 2 * policy.max + 2;
+  const mode = roomy ? oneOf(random, ["rolling", "blue_green", "canary"] as const) : "rolling";
+  const neverReady = updates.some(({ sameDigest = false }) => !sameDigest) && random() < 0.3;
+  // a host that its owner lets run nothing, and one whose disk is full for a while, each beside others
+  const [stern, full] = [random() < 0.2, random() < 0.2];
+  return {
+    service: {
+      ...service, policy: { ...policy, ...other, overprovision },
+      ...(updates.length === 0 ? {} : { rollout: { mode, steps: [{ share: 0.2, forMs: 30_000 }, { share: 0.5, forMs: 30_000 }], keepMs: 30_000 } }),
+      ...(neverReady ? { versions: { 2: { neverReady: true } } } : {}),
+    },
+    hosts: [
+      ...hosts.map((host, i) => (full && i === 1 ? { ...host, disk: { fullFromMs: 0, untilMs: busyMs } } : host)),
+      ...(stern ? [{ id: "stern", region: hosts[0]?.region ?? ("weur" as const), gpus: 1, refusal: "its owner allows nothing" }] : []),
+    ],
+  };
+}
+
 /** Any world: whatever a seed makes of hosts, a policy, demand and faults. All goes wrong in its first ten minutes, and then it has time to come to rest. */
 export function worldOf(seed: number): WorldFacts {
   const random = seeded(seed);
@@ -54,7 +78,7 @@ export function worldOf(seed: number): WorldFacts {
   const rate = stairs([0, between(random, 0, max)], [between(random, 60_000, 300_000), between(random, 0, 1.5 * max)], [between(random, 300_000, 500_000), between(random, 0, max)]);
   const cv = oneOf(random, [1, 1, 4]);
   const updates = random() < 0.3 ? [{ atMs: between(random, 60_000, 300_000), sameDigest: random() < 0.3 }] : [];
-  return {
+  const world: WorldFacts = {
     seed, hosts,
     services: [{ name: "chat", policy, coldStartMs: { p50: 10_000, p95: 25_000 }, drainMs: 600_000, updates, ...(random() < 0.3 ? { provider: { ttftMs: { p50: 400, p95: 900 }, tpotMs: 20 } } : {}) }],
     demand: { chat: (own) => arrivals({ rate: (at) => Math.min(3, rate(at)), cv, untilMs: busyMs, random: own }) },
@@ -62,4 +86,6 @@ export function worldOf(seed: number): WorldFacts {
     restMs: busyMs,
     untilMs: busyMs + settleMs,
   };
+  const wide = widened(random, world.services[0] as ServiceFacts, hosts);
+  return { ...world, hosts: wide.hosts, services: [wide.service] };
 }
