@@ -1,6 +1,7 @@
 import { bounds } from "./filter.ts";
 import { fadedTtftMs, loadSince, type Seen } from "./observed.ts";
 import type { Pool } from "./pool.ts";
+import { leftToRead } from "./reading.ts";
 import { scorers, type Scorer } from "./strategy.ts";
 
 const columns = ["load", "queueDepth", "kvUsage", "ttftMs", "waitingTokens", "matched", "cold", "total", "toRead"] as const;
@@ -14,6 +15,8 @@ export class Field {
   /** Places in use; the first `replicas` of them are replicas. */
   size = 0;
   replicas = 0;
+  /** Requests of this isolate's own on the replicas. */
+  own = 0;
   /** Index of the pool's row, or of the service's provider. */
   source = new Int32Array(0);
   /** Requests on it: by its own word, and those of this isolate that are not in it yet. */
@@ -28,7 +31,7 @@ export class Field {
   waitingTokens = new Float32Array(0);
   /** Share of this prompt that it is expected to hold, 0..1. */
   matched = new Float32Array(0);
-  /** Share of it that nobody has asked for lately, 0..1. */
+  /** Share of it that it holds for those who ask seldom: what is hot is not in it. */
   cold = new Float32Array(0);
   /** The number of its latest turn; 0: none known. */
   turn = new Float64Array(0);
@@ -140,11 +143,13 @@ export class Field {
    */
   enterSeen(all: readonly (Seen | undefined)[], now: number, times: boolean): void {
     const { source, replicas, load, readAt, full } = this;
+    this.own = 0;
     for (let place = 0; place < replicas; place++) {
       const seen = all[source[place] as number];
       if (seen === undefined) continue;
       const since = loadSince(seen, load[place] as number, readAt[place] as number);
       load[place] = since;
+      this.own += seen.inFlight;
       if (since >= bounds.inFlight) full[place] = 1;
       this.#enterTimes(place, seen, now, times);
     }
@@ -153,7 +158,7 @@ export class Field {
   #enterTimes(place: number, seen: Seen, now: number, times: boolean): void {
     this.#touched.push(place);
     if (times) this.ttftMs[place] = fadedTtftMs(seen, now) ?? Number.NaN;
-    this.waitingTokens[place] = seen.waitingTokens;
+    this.waitingTokens[place] = leftToRead(seen, now);
     this.turn[place] = seen.turn;
   }
 
@@ -171,7 +176,7 @@ export class Field {
     }
   }
 
-  /** Enter how much of the prompt a replica is expected to hold, and how much of that nobody has asked for lately. */
+  /** Enter how much of the prompt a replica is expected to hold, and how much of that is not hot. */
   enterMatch(row: number, share: number, cold: number): void {
     const place = this.placeOf(row);
     if (place < 0) return;
