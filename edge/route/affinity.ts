@@ -16,9 +16,10 @@ const slack = 8;
 const runningTokens = 8;
 /**
  * A token that is read again costs more than its reading: the blocks of another prompt have to go for it, which will be read again in
- * their turn. Seeds 1–10 of `scripts/bench/prefix`: at 1 a long prefix moves too soon (58 % of hits instead of 62 %), from 1.25 to 2 it stays.
+ * their turn. Twice as much if those are as sure to be asked for, and a little less as some are not. In `scripts/bench/prefix` (seeds 1–10)
+ * long prefixes move too soon at 1 (58 % of hits), and from 1.5 to 2 are where they are (62 %).
  */
-const worthOfMatch = 1.25;
+const worthOfMatch = 1.75;
 /** Readings that differ by less, in tokens and as a share of the prompt, are alike: who of them had the latest turn the longest ago is picked. */
 const alike = { tokens: 64, share: 0.02 };
 

@@ -1,11 +1,12 @@
-/** Prompts kept at most: a fleet of 32 is looked at as closely as is meant, of a larger one only what has a greater share is told. */
+/** Prompts kept at most: of fleets above 32 only a greater share than one replica's is told. */
 const keptMax = 128;
 /**
- * So many of the latest prompts, in multiples of the fleet's size, have to begin alike for what they share to be hot: four of the last
- * four times as many as there are replicas are one replica's part of the traffic. Fewer do when they come so close together that chance
- * would not bring together those who have a replica's eighth (one in 300).
+ * So many of the latest prompts, in multiples of the fleet's size, have to begin as one does for what they share to be hot. Four of four
+ * times as many as there are replicas are one replica's part of the traffic. Fewer will do where they follow so closely on each other that of
+ * what has an eighth of a replica's part, chance brings fewer than one in a thousand together: so a fleet that begins knows soon.
  */
-const marks = [{ times: 0.5, count: 2 }, { times: 2, count: 3 }, { times: 4, count: 4 }] as const;
+const marks = [{ times: 0.25, count: 2 }, { times: 1, count: 3 }, { times: 4, count: 4 }] as const;
+const countMax = 4;
 
 /**
  * The latest prompts of one service, to tell what is asked for more than one replica's part of the time: that is worth a copy in every
@@ -17,6 +18,12 @@ export class LatestPrompts {
   readonly #firsts = new Int32Array(keptMax);
   readonly #conversations = new Int32Array(keptMax);
   #next = 0;
+  #asked: { chain: readonly number[]; hot: number } | undefined;
+
+  /** What was said of a chain that was asked for last; 0 of others. */
+  lastHot(chain: readonly number[]): number {
+    return this.#asked?.chain === chain ? this.#asked.hot : 0;
+  }
 
   note(chain: readonly number[], conversation: number): void {
     this.#chains[this.#next] = chain;
@@ -25,32 +32,37 @@ export class LatestPrompts {
     this.#next = (this.#next + 1) % keptMax;
   }
 
-  /** How many of a chain's first blocks are hot in a fleet of so many replicas. Earlier turns of its own conversation do not make it so. */
+  /** How many of a chain's first blocks are hot in a fleet of so many replicas. Earlier turns of its own conversation, which it contains whole, do not make it so. */
   hotBlocks(chain: readonly number[], conversation: number, replicas: number): number {
     const first = chain[0];
     if (first === undefined) return 0;
-    const chains = this.#chains;
-    // how much each of those shares with this one that share the most, the most first
-    let [one, two, three, four] = [0, 0, 0, 0];
+    // how much those share with this one that share the most, the most first
+    const most: number[] = [];
     let hot = 0;
-    let mark = 0;
-    const most = Math.min(chains.length, Math.ceil(replicas * 4));
-    for (let back = 1, at = this.#next; back <= most; back++) {
-      at = at === 0 ? chains.length - 1 : at - 1;
-      while (back > Math.ceil(replicas * (marks[mark] as (typeof marks)[number]).times)) {
-        hot = Math.max(hot, mark === 0 ? two : three);
-        mark++;
+    let back = 1;
+    let at = this.#next;
+    for (const { times, count } of marks) {
+      const until = Math.min(this.#chains.length, Math.ceil(replicas * times));
+      for (; back <= until; back++) {
+        at = at === 0 ? this.#chains.length - 1 : at - 1;
+        if (this.#firsts[at] !== first) continue;
+        const other = this.#chains[at] as readonly number[];
+        const alike = sharedBlocks(chain, other);
+        if (alike < other.length || this.#conversations[at] !== conversation) enter(most, alike);
       }
-      if (this.#firsts[at] !== first || this.#conversations[at] === conversation) continue;
-      const alike = sharedBlocks(chain, chains[at] as readonly number[]);
-      if (alike <= four) continue;
-      if (alike > one) [one, two, three, four] = [alike, one, two, three];
-      else if (alike > two) [two, three, four] = [alike, two, three];
-      else if (alike > three) [three, four] = [alike, three];
-      else four = alike;
+      hot = Math.max(hot, most[count - 1] ?? 0);
     }
-    return Math.max(hot, [two, three, four][mark] as number);
+    this.#asked = { chain, hot };
+    return hot;
   }
+}
+
+/** One more among those that are the most, the most first. */
+function enter(most: number[], one: number): void {
+  let at = most.length < countMax ? most.push(0) - 1 : most.length - 1;
+  if (one <= (most[at] as number)) return;
+  for (; at > 0 && (most[at - 1] as number) < one; at--) most[at] = most[at - 1] as number;
+  most[at] = one;
 }
 
 /** How many blocks two chains begin with in common, one at least: each hash is of all before it too, so that one look in the middle tells of a half. */

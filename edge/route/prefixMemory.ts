@@ -71,7 +71,7 @@ export class PrefixMemory {
     this.#stamps = new Int32Array(entries);
   }
 
-  /** The share of prompts that begin as an earlier one did, 0..1, of the latest; until any were seen: all. */
+  /** The share of prompts that begin as an earlier one did, with what is not hot in them, 0..1, of the latest; until any were seen: all. */
   get recurring(): number {
     return this.#recurring;
   }
@@ -109,12 +109,17 @@ export class PrefixMemory {
     return false;
   }
 
-  /** The upstream has been given a prompt. @param tokens of it that were to be read */
-  remember(chain: readonly number[], id: string, now: number, tokens = 0): void {
-    const [head] = chain;
-    if (head === undefined) return;
+  /**
+   * The upstream has been given a prompt.
+   *
+   * @param tokens of it that were to be read
+   * @param hotBlocks how many of its first blocks all begin with
+   */
+  remember(chain: readonly number[], id: string, now: number, tokens = 0, hotBlocks = 0): void {
+    if (chain.length === 0) return;
     if (this.#hashes.length === 0) this.#open();
-    this.#recurring += ((this.#knows(head) ? 1 : 0) - this.#recurring) / recurringOver;
+    const head = chain[hotBlocks];
+    if (head !== undefined) this.#recurring += ((this.#knows(head) ? 1 : 0) - this.#recurring) / recurringOver;
     const owner = this.#number(id);
     const tick = this.#tick(now);
     const read = (this.#read[owner] as number) + tokens;

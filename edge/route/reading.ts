@@ -61,7 +61,7 @@ export function spoke(reading: Reading, sentAt: Now, now: Now): { since: number;
   if (prompt === undefined || at !== 0) return undefined;
   const { tokens, whole, given: before, since } = prompt;
   const { msPerToken } = reading;
-  if (tokens >= telling) reading.msPerToken = msPerToken === undefined ? tookMs / tokens : msPerToken * (tookMs > msPerToken * tokens ? paceStep : 1 / paceStep);
+  if (tokens >= telling) reading.msPerToken = msPerToken === undefined ? tookMs / tokens : msPerToken * paceStep ** Math.sign(tookMs - msPerToken * tokens);
   if (msPerToken === undefined || before * msPerToken < apartMs) return undefined;
   return { since, held: tookMs < (whole - before / 2) * msPerToken };
 }
