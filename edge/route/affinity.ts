@@ -39,17 +39,21 @@ export interface Prompt {
 export interface Bound {
   load: number;
   unknown: number;
+  /** Requests on all that say, whether they compete or not. */
+  known: number;
 }
 
 export function boundOf({ replicas, load, competes }: Field): Bound {
   let unknown = 0;
+  let known = 0;
   let sum = 0;
   let silent = 0;
   let count = 0;
   for (let i = 0; i < replicas; i++) {
+    const q = load[i] as number;
+    if (q === q) known += q;
     if (competes[i] !== 1) continue;
     count++;
-    const q = load[i] as number;
     if (q !== q) silent++;
     else {
       sum += q;
@@ -57,7 +61,7 @@ export function boundOf({ replicas, load, competes }: Field): Bound {
     }
   }
   const total = sum + silent * unknown;
-  return { load: Math.max(((total + 1) / count) * loadFactor, total / count + slack), unknown };
+  return { load: Math.max(((total + 1) / count) * loadFactor, total / count + slack), unknown, known };
 }
 
 /**
@@ -98,14 +102,9 @@ export function homes(hash: Int32Array, key: number, count: number): number[] {
  * How much of what other isolates may have sent its home is expected to be there, 0..1: as much of the traffic as is theirs. Of a
  * first turn, as often as prompts recur at all; where somebody else is known to hold it, others may know that too: as likely as not.
  */
-function expectedAtHome({ replicas, load, own }: Field, { continues }: RequestFacts, { recurring, known }: Prompt): number {
-  let all = 0;
-  for (let i = 0; i < replicas; i++) {
-    const q = load[i] as number;
-    if (q === q) all += q;
-  }
+function expectedAtHome({ own }: Field, { continues }: RequestFacts, { recurring, known }: Prompt, bound: Bound): number {
   // one more, who is not known: of an idle fleet nobody knows whose it is
-  const others = (Math.max(0, all - own) + 1) / (all + 1);
+  const others = (Math.max(0, bound.known - own) + 1) / (bound.known + 1);
   return continues ? others : others * recurring * (known ? 0.5 : 1);
 }
 
@@ -119,7 +118,7 @@ export function pickNearest(field: Field, hash: Int32Array, request: RequestFact
   const { promptTokens, prefix } = request;
   const home = homeOf(field, hash, prompt.key, bound);
   const own = prefix.length === 0 ? 1 : 1 - prompt.hotBlocks / prefix.length;
-  const expected = own * expectedAtHome(field, request, prompt);
+  const expected = own * expectedAtHome(field, request, prompt, bound);
   let count = 0;
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < replicas; i++) {

@@ -8,8 +8,7 @@ const columns = ["load", "queueDepth", "kvUsage", "ttftMs", "waitingTokens", "ma
 
 /**
  * What a pick weighs: a column for each reading and a place for each candidate, replicas first, then providers. NaN where nothing is
- * known. One field is kept and used again, so that a pick over thousands allocates nothing of that size; what few candidates have (a
- * time seen, a match) is taken back before the next pick instead of clearing whole columns.
+ * known. One field is kept and used again, so that a pick over thousands allocates nothing of that size.
  */
 export class Field {
   /** Places in use; the first `replicas` of them are replicas. */
@@ -46,7 +45,6 @@ export class Field {
   /** Scratch: places that are near the best. */
   near = new Int32Array(0);
   readonly scores = Object.fromEntries(scorers.map((scorer) => [scorer, new Float32Array(0)])) as Record<Scorer, Float32Array>;
-  #touched: number[] = [];
   #pool: Pool | undefined;
   /** The place of each row that has one; the others' are of earlier picks. */
   #places = new Int32Array(0);
@@ -55,8 +53,7 @@ export class Field {
   begin(pool: Pool, from: number, count: number, others: number): void {
     if (count + others > this.source.length) this.#grow(count + others);
     if (pool.rows.length > this.#places.length) this.#places = new Int32Array(pool.rows.length * 2);
-    for (const place of this.#touched) this.#clear(place);
-    this.#touched = [];
+    this.#clear(this.size);
     this.#pool = pool;
     this.replicas = 0;
     const { rows } = pool;
@@ -68,18 +65,20 @@ export class Field {
   }
 
   /** A stretch of the pool's rows at once. */
-  #copy({ load, queueDepth, kvUsage, readAt, full }: Pool, from: number, count: number, place: number): void {
+  #copy(pool: Pool, from: number, count: number, place: number): void {
     const { source } = this;
     const places = this.#places;
     for (let i = 0; i < count; i++) {
       source[place + i] = from + i;
       places[from + i] = place + i;
     }
-    this.load.set(load.subarray(from, from + count), place);
-    this.queueDepth.set(queueDepth.subarray(from, from + count), place);
-    this.kvUsage.set(kvUsage.subarray(from, from + count), place);
-    this.readAt.set(readAt.subarray(from, from + count), place);
-    this.full.set(full.subarray(from, from + count), place);
+    // making a view of a part costs more than copying a few hundred numbers
+    const whole = count === pool.rows.length;
+    this.load.set(whole ? pool.load : pool.load.subarray(from, from + count), place);
+    this.queueDepth.set(whole ? pool.queueDepth : pool.queueDepth.subarray(from, from + count), place);
+    this.kvUsage.set(whole ? pool.kvUsage : pool.kvUsage.subarray(from, from + count), place);
+    this.readAt.set(whole ? pool.readAt : pool.readAt.subarray(from, from + count), place);
+    this.full.set(whole ? pool.full : pool.full.subarray(from, from + count), place);
   }
 
   /** Add a row of the pool. */
@@ -124,15 +123,15 @@ export class Field {
     this.near = new Int32Array(room);
     this.full = new Uint8Array(room);
     this.competes = new Uint8Array(room);
-    this.#touched = [];
   }
 
-  #clear(place: number): void {
-    this.ttftMs[place] = Number.NaN;
-    this.waitingTokens[place] = 0;
-    this.matched[place] = 0;
-    this.cold[place] = 0;
-    this.turn[place] = 0;
+  /** What few candidates have is taken back: of the last pick's places, whose number is bounded (`sampleMax`). */
+  #clear(size: number): void {
+    this.ttftMs.fill(Number.NaN, 0, size);
+    this.waitingTokens.fill(0, 0, size);
+    this.matched.fill(0, 0, size);
+    this.cold.fill(0, 0, size);
+    this.turn.fill(0, 0, size);
   }
 
   /**
@@ -156,7 +155,6 @@ export class Field {
   }
 
   #enterTimes(place: number, seen: Seen, now: number, times: boolean): void {
-    this.#touched.push(place);
     if (times) this.ttftMs[place] = fadedTtftMs(seen, now) ?? Number.NaN;
     this.waitingTokens[place] = leftToRead(seen, now);
     this.turn[place] = seen.turn;
@@ -180,7 +178,6 @@ export class Field {
   enterMatch(row: number, share: number, cold: number): void {
     const place = this.placeOf(row);
     if (place < 0) return;
-    this.#touched.push(place);
     this.matched[place] = share;
     this.cold[place] = cold;
   }

@@ -1,5 +1,5 @@
-/** Prompts kept at most: of fleets above 32 only a greater share than one replica's is told. */
-const keptMax = 128;
+/** Prompts kept at most: of fleets above 16 only a greater share than one replica's is told. */
+const keptMax = 64;
 /**
  * So many of the latest prompts, in multiples of the fleet's size, have to begin as one does for what they share to be hot. Four of four
  * times as many as there are replicas are one replica's part of the traffic. Fewer will do where they follow so closely on each other that of
@@ -47,6 +47,9 @@ export class LatestPrompts {
         at = at === 0 ? this.#chains.length - 1 : at - 1;
         if (this.#firsts[at] !== first) continue;
         const other = this.#chains[at] as readonly number[];
+        // what shares no more than those that are known tells nothing more
+        const least = most[countMax - 1] ?? 0;
+        if (least >= chain.length || other[least] !== chain[least]) continue;
         const alike = sharedBlocks(chain, other);
         if (alike < other.length || this.#conversations[at] !== conversation) enter(most, alike);
       }
@@ -69,6 +72,7 @@ function enter(most: number[], one: number): void {
 function sharedBlocks(a: readonly number[], b: readonly number[]): number {
   let low = 1;
   let high = Math.min(a.length, b.length);
+  if (a[high - 1] === b[high - 1]) return high;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
     if (a[middle - 1] === b[middle - 1]) low = middle;

@@ -55,6 +55,8 @@ export class PrefixMemory {
   #read: number[] = [];
   #sizes: (number | undefined)[] = [];
   readonly #numbers = new Map<string, number>();
+  /** Scratch: the owners of those that were found. */
+  readonly #found = new Int32Array(ways);
   #start: number | undefined;
   #recurring = 1;
 
@@ -100,7 +102,7 @@ export class PrefixMemory {
 
   /** The first way of a hash's place. */
   #firstWay(hash: number): number {
-    return ((mix(hash, 1) >>> 0) % this.#places) * ways;
+    return (mix(hash, 1) & (this.#places - 1)) * ways;
   }
 
   #knows(hash: number): boolean {
@@ -156,22 +158,29 @@ export class PrefixMemory {
     return size === undefined ? 1 : Math.min(1, Math.max(0, 1.5 - since / size));
   }
 
-  /** Those who may hold the beginning of a chain, the longest match first; eight at most. */
-  matches(chain: readonly number[], now: number): Match[] {
+  /**
+   * Those who may hold the beginning of a chain, the longest match first; eight at most.
+   *
+   * @param beyond only who holds more than so many blocks
+   */
+  matches(chain: readonly number[], now: number, beyond = 0): Match[] {
     const out: Match[] = [];
     if (this.#names.length === 0) return out;
     const oldest = this.#tick(now) - keptMs / tickMs;
     const hashes = this.#hashes;
-    for (let blocks = chain.length; blocks > 0 && out.length < ways; blocks--) {
+    const owners = this.#owners;
+    const found = this.#found;
+    for (let blocks = chain.length; blocks > beyond && out.length < ways; blocks--) {
       const hash = chain[blocks - 1] as number;
       const first = this.#firstWay(hash);
       for (let way = first; way < first + ways && out.length < ways; way++) {
         if (hashes[way] !== hash) continue;
-        const owner = this.#owners[way] as number;
-        if (owner === noEntry || (this.#ticks[way] as number) < oldest) continue;
+        const owner = owners[way] as number;
+        if (owner === noEntry || (this.#ticks[way] as number) < oldest || among(found, out.length, owner)) continue;
         const likely = this.#likely(owner, this.#since(owner, way));
-        const id = this.#names[owner] as string;
-        if (likely > 0 && !out.some((match) => match.id === id)) out.push({ id, blocks, likely });
+        if (likely === 0) continue;
+        found[out.length] = owner;
+        out.push({ id: this.#names[owner] as string, blocks, likely });
       }
     }
     return out;
@@ -208,4 +217,9 @@ export class PrefixMemory {
       if (!held) this.#sizes[owner] = since * firstGuess;
     } else if (held === since > size) this.#sizes[owner] = size + (since - size) * learned;
   }
+}
+
+function among(few: Int32Array, count: number, one: number): boolean {
+  for (let i = 0; i < count; i++) if (few[i] === one) return true;
+  return false;
 }

@@ -81,10 +81,10 @@ let prompt: Prompt | undefined;
  * What is looked for in caches: what of the prompt is hot, and by which of its blocks all isolates find the same home for it. That is the
  * first that is not hot: a conversation's own behind a system prompt that all have, a group's first where many have one each.
  */
-function promptOf(request: RequestFacts, observed: Observed | undefined, matches: readonly Match[], replicas: number): Prompt {
+function promptOf(request: RequestFacts, observed: Observed | undefined, replicas: number): Prompt {
   const { prefix, conversation } = request;
   const hotBlocks = observed === undefined ? 0 : observed.latest.hotBlocks(prefix, conversation, replicas);
-  return { hotBlocks, key: prefix[hotBlocks] ?? conversation, recurring: observed?.prefixes.recurring ?? 1, known: matches.some(({ blocks }) => blocks > hotBlocks) };
+  return { hotBlocks, key: prefix[hotBlocks] ?? conversation, recurring: observed?.prefixes.recurring ?? 1, known: false };
 }
 
 /** The version of a request, while requests are shared among versions. */
@@ -116,19 +116,20 @@ function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons:
   reasons.addAll(pool.unusable);
   if (drawn !== undefined) reasons.addAll(drawn.split.left);
   const session = request?.session;
-  const matches = request !== undefined && observed !== undefined && session === undefined && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now) : [];
-  prompt = request !== undefined && session === undefined && strategy === "prefix_affinity" ? promptOf(request, observed, matches, rows.length) : undefined;
+  prompt = request !== undefined && session === undefined && strategy === "prefix_affinity" ? promptOf(request, observed, rows.length) : undefined;
+  const hotBlocks = prompt?.hotBlocks ?? 0;
+  const matches = request !== undefined && observed !== undefined && session === undefined && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now, hotBlocks) : [];
+  if (prompt !== undefined) prompt.known = matches.length > 0;
   const key = session === undefined ? prompt?.key : sessionKey(session, (request as RequestFacts).account);
   enterRows(pool, drawn, key, matches, service.providers.length, random);
   if (blocked !== undefined) drop(blocked, pool, reasons);
   const weights = weightsOf(strategy, request);
   if (observed !== undefined) field.enterSeen(observed.among(pool), now, weights.latency !== undefined);
   if (facts.full !== undefined) fill(facts.full, pool);
-  const hotBlocks = prompt?.hotBlocks ?? 0;
   for (const { id, blocks, likely } of matches) {
     const row = pool.indexOf.get(id);
     const { length } = (request as RequestFacts).prefix;
-    if (row !== undefined) field.enterMatch(row, (blocks / length) * likely, (Math.max(0, blocks - hotBlocks) / length) * likely);
+    if (row !== undefined) field.enterMatch(row, (blocks / length) * likely, ((blocks - hotBlocks) / length) * likely);
   }
   if (capacity !== undefined && strategy === "instance_aware_least_load") {
     for (let place = 0; place < field.replicas; place++) field.load[place] = (field.load[place] as number) / (capacity((rows[field.source[place] as number] as ReplicaRow).replica) ?? 1);
