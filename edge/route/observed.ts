@@ -98,7 +98,7 @@ export class Observed {
     sent(seen, { sentAt: now, tokens, whole: request.promptTokens, given, since: before?.since ?? 0 });
     if (this.ramps.size > 0) this.ramps.started(id, now, tokens, request.stream);
     if (chain.length === 0) return;
-    this.prefixes.remember(chain, id, now, tokens, this.latest.lastHot(chain));
+    this.prefixes.remember(chain, id, now, request.promptTokens, this.latest.lastHot(chain));
     this.latest.note(chain, request.conversation);
   }
 

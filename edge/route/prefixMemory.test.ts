@@ -25,15 +25,15 @@ describe("PrefixMemory", () => {
   });
 
   test.each([
-    { read: 1_600, likely: 1 }, { read: 4_800, likely: 1 }, { read: 9_600, likely: 0.5 }, { read: 14_400, likely: 0 },
-  ])("expects of what was lost after 9,600 tokens, after $read, to be there with $likely", ({ read, likely }) => {
+    { given: 1_600, likely: 1 }, { given: 4_800, likely: 1 }, { given: 9_600, likely: 0.5 }, { given: 14_400, likely: 0 },
+  ])("expects of what was lost after 9,600 tokens, after $given, to be there with $likely", ({ given, likely }) => {
     const memory = new PrefixMemory();
     memory.remember([1, 2], "a", 0, 256);
     // what was lost at first is taken to have been lost half as soon again
     memory.learn("a", 6_400, false);
-    memory.remember([3], "a", 0, read);
+    memory.remember([3], "a", 0, given);
     memory.remember([1], "b", 0, 128);
-    expect(memory.givenOf([1, 2], "a", 0)).toEqual({ blocks: 2, since: read, likely });
+    expect(memory.givenOf([1, 2], "a", 0)).toEqual({ blocks: 2, since: given, likely });
     expect(memory.matches([1, 2], 0)).toEqual([...(likely > 0 ? [{ id: "a", blocks: 2, likely }] : []), { id: "b", blocks: 1, likely: 1 }]);
   });
 

@@ -10,7 +10,7 @@ const tickMs = 100;
 /** Names are forgotten, with all they hold, when there are more. */
 const namesMax = 16_384;
 
-/** What replicas have read is counted in steps of as many tokens as a block of vLLM's has. */
+/** What replicas were given is counted in steps of as many tokens as a block of vLLM's has. */
 const stepTokens = 16;
 /** By so much of the way what is learned of a cache's size goes towards what was seen: ten samples make up the most of it. */
 const learned = 0.1;
@@ -30,7 +30,7 @@ export interface Match {
 /** What one upstream was given of a chain. */
 export interface Given {
   blocks: number;
-  /** Tokens it has read for this isolate since. */
+  /** Tokens of prompts it was given since, by this isolate. */
   since: number;
   likely: number;
 }
@@ -40,19 +40,20 @@ export interface Given {
  * who share a system prompt, where their cache is. Bounded: a table of fixed size, of which the least recently used of eight goes.
  * At 65,536 entries of 16 bytes it covers 33 MB of prompt.
  *
- * A cache loses what has not been asked for while it has read as much as it holds. How much that is, is learned for each replica
- * from what it was seen to hold and to have lost: in tokens of this isolate's own, so that what others send it is in it.
+ * A cache loses what has not been asked for while as much else was as it holds: read or found, each prompt's blocks are its latest. How much
+ * that is, is learned for each replica from what it was seen to hold and to have lost: in tokens of prompts of this isolate's own, so
+ * that what others send it is in it.
  */
 export class PrefixMemory {
   readonly #places: number;
   #hashes = new Int32Array(0);
   #owners = new Int32Array(0);
   #ticks = new Int32Array(0);
-  /** What its owner had read by then, in steps. */
+  /** What its owner had been given by then, in steps. */
   #stamps = new Int32Array(0);
   #names: string[] = [];
-  /** By number: tokens read, and the size of the cache in the same; undefined: nothing was seen to be lost. */
-  #read: number[] = [];
+  /** By number: tokens of prompts given, and the size of the cache in the same; undefined: nothing was seen to be lost. */
+  #given: number[] = [];
   #sizes: (number | undefined)[] = [];
   readonly #numbers = new Map<string, number>();
   /** Scratch: the owners of those that were found. */
@@ -89,13 +90,13 @@ export class PrefixMemory {
     if (known !== undefined) return known;
     if (this.#names.length >= namesMax) {
       this.#names = [];
-      this.#read = [];
+      this.#given = [];
       this.#sizes = [];
       this.#numbers.clear();
       this.#owners.fill(noEntry);
     }
     this.#numbers.set(id, this.#names.length);
-    this.#read.push(0);
+    this.#given.push(0);
     this.#sizes.push(undefined);
     return this.#names.push(id) - 1;
   }
@@ -114,7 +115,7 @@ export class PrefixMemory {
   /**
    * The upstream has been given a prompt.
    *
-   * @param tokens of it that were to be read
+   * @param tokens of all of it
    * @param hotBlocks how many of its first blocks all begin with
    */
   remember(chain: readonly number[], id: string, now: number, tokens = 0, hotBlocks = 0): void {
@@ -124,9 +125,9 @@ export class PrefixMemory {
     if (head !== undefined) this.#recurring += ((this.#knows(head) ? 1 : 0) - this.#recurring) / recurringOver;
     const owner = this.#number(id);
     const tick = this.#tick(now);
-    const read = (this.#read[owner] as number) + tokens;
-    this.#read[owner] = read;
-    const stamp = Math.round(read / stepTokens) | 0;
+    const given = (this.#given[owner] as number) + tokens;
+    this.#given[owner] = given;
+    const stamp = Math.round(given / stepTokens) | 0;
     const hashes = this.#hashes;
     const owners = this.#owners;
     const ticks = this.#ticks;
@@ -147,9 +148,9 @@ export class PrefixMemory {
     }
   }
 
-  /** Tokens that an owner has read since it was last given what is in an entry. */
+  /** Tokens of prompts that an owner was given since it was last given what is in an entry. */
   #since(owner: number, way: number): number {
-    return ((Math.round((this.#read[owner] as number) / stepTokens) - (this.#stamps[way] as number)) | 0) * stepTokens;
+    return ((Math.round((this.#given[owner] as number) / stepTokens) - (this.#stamps[way] as number)) | 0) * stepTokens;
   }
 
   /** How likely it is that an owner holds what it was given so long ago: about its cache's size either may be. */

@@ -9,7 +9,7 @@ export interface Unread {
   whole: number;
   /** What the upstream was given of it before, and may hold. */
   given: number;
-  /** What it has read since it was given that (`PrefixMemory`). */
+  /** Tokens of prompts that it was given since (`PrefixMemory`). */
   since: number;
 }
 
@@ -51,7 +51,7 @@ export const leave = (reading: Reading, now: Now): void => void takeOut(reading,
 /**
  * The first token came of what was sent at a time.
  *
- * @returns where it tells: what the upstream has read since it was given the beginning of this prompt, and whether it held it still
+ * @returns where it tells: how much the upstream was given since it was given the beginning of this prompt, and whether it held it still
  */
 export function spoke(reading: Reading, sentAt: Now, now: Now): { since: number; held: boolean } | undefined {
   const tookMs = now - reading.readingSince;
