@@ -5,7 +5,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const processes = { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 } as const;
 
 /** Files that take longest, by which a suite ends: where no timings are kept, as on a fresh clone, Vitest would begin with the largest files. */
-const longest = ["test/e2e/scale.test.ts", "control/cli/cli.test.ts", "agent/agent.test.ts", "agent/maliciousHub.test.ts", "test/chaos/carriage.test.ts", "test/chaos/forward.test.ts", "test/chaos/hosts.test.ts", "test/chaos/resume.test.ts"];
+const longest = ["test/e2e/scale.test.ts", "control/cli/cli.test.ts", "agent/agent.test.ts", "agent/maliciousHub.test.ts", "test/chaos/carriage.test.ts", "test/chaos/cluster.test.ts", "test/chaos/forward.test.ts", "test/chaos/hosts.test.ts", "test/chaos/resume.test.ts"];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -51,6 +51,7 @@ export default defineConfig({
       { test: { name: "docker", include: ["test/docker/real.test.ts"], ...processes } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...processes } },
       { test: { name: "engines", include: ["test/engines/**/*.test.ts"], globalSetup: "test/engines/found.ts", ...processes, testTimeout: 300_000 } },
+      { test: { name: "faults", include: ["test/faults/**/*.test.ts"], ...processes } },
       { test: { name: "network", include: ["test/network/**/*.test.ts"], ...processes } },
       { test: { name: "chaos", include: ["test/chaos/**/*.test.ts"], ...processes } },
     ],

@@ -10,7 +10,7 @@ import type { SealedService } from "./secrets.ts";
 function service(yaml: string, name = "chat"): ServiceRow {
   const { service: spec, problems } = parseService(yaml, { name });
   if (spec === undefined) throw new Error(JSON.stringify(problems));
-  return { name, version: 3, yaml, spec, secrets: "", signed: null, previous: null, mode: null, createdAt: 5, updatedAt: 6, deletedAt: null };
+  return { name, version: 3, yaml, spec, secrets: "", signed: null, previous: null, mode: null, readySince: null, createdAt: 5, updatedAt: 6, deletedAt: null };
 }
 
 function host(id: string, region: Region, revokedAt: number | null = null): HostRow {

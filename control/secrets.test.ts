@@ -25,7 +25,7 @@ test("sealService() seals for each host that is not revoked, and keys for the ed
   const pair = (await crypto.subtle.generateKey("X25519", true, ["deriveBits"])) as CryptoKeyPair;
   const sealKey = toBase64(new Uint8Array((await crypto.subtle.exportKey("raw", pair.publicKey)) as ArrayBuffer));
   const spec = parseService("service: {}\nrun: a $PORT", { name: "chat" }).service;
-  const row = { name: "chat", version: 1, yaml: "", spec, secrets: await lockSecrets(vault, "chat", secrets), signed: null, previous: null, mode: null, createdAt: 0, updatedAt: 0, deletedAt: null } as ServiceRow;
+  const row = { name: "chat", version: 1, yaml: "", spec, secrets: await lockSecrets(vault, "chat", secrets), signed: null, previous: null, mode: null, readySince: null, createdAt: 0, updatedAt: 0, deletedAt: null } as ServiceRow;
   const host = { id: "h", name: "h", region: "local" as const, publicKey: "", sealKey, rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 0, revokedAt: null, drainingAt: null };
   const sealed = await sealService(vault, row, [host, { ...host, id: "gone", revokedAt: 1 }]);
   expect(Object.keys(sealed.hosts)).toEqual(["h"]);

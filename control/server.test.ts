@@ -47,10 +47,12 @@ async function start(variables: Record<string, string> = settings) {
   return { child, line, url: line?.split(" ").at(-1)?.trim() ?? "", err: () => err };
 }
 
-test("control prints one line when it listens, and publishes what it has", async () => {
+test("control prints one line when it listens, publishes what it has, and closes no connection just as a client sends on it", async () => {
   const { line, url } = await start();
   expect(line).toMatch(/^control listening on http:\/\/127\.0\.0\.1:\d+\n$/);
-  expect(await (await fetch(`${url}/healthz`)).json()).toEqual({ status: "ok" });
+  const health = await fetch(`${url}/healthz`);
+  expect(await health.json()).toEqual({ status: "ok" });
+  expect(health.headers.get("keep-alive")).toBe("timeout=75");
   expect((await edge.bundle(() => true)).route.version).toBe(1);
 });
 

@@ -16,6 +16,12 @@ export interface Control {
   close(): Promise<void>;
 }
 
+/**
+ * How long an idle connection is kept: nginx's 75 s, longer than clients keep one. With Node's 5 s a client that is busy for a moment sends on
+ * one that is closed already, and is told "fetch failed".
+ */
+const keepAliveMs = 75_000;
+
 /** Start control as a server of this process, and publish what the database holds. @throws Error in words */
 export async function startControl(environment: Environment, log: (line: string) => void = console.error): Promise<Control> {
   const pepper = await pepperKey(environment.FAIRLEAD_KEY_PEPPER);
@@ -59,7 +65,7 @@ async function seedAdminKey(db: Database, key: string | undefined, pepper: Crypt
 
 function listen(fetch: (request: Request) => Response | Promise<Response>, hostname: string, port: number): Promise<{ server: ServerType; port: number }> {
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch, hostname, port }, (address) => resolve({ server, port: address.port }));
+    const server = serve({ fetch, hostname, port, serverOptions: { keepAliveTimeout: keepAliveMs } }, (address) => resolve({ server, port: address.port }));
     server.once("error", (error: NodeJS.ErrnoException) => {
       const why = error.code === "EADDRINUSE" ? "the port is in use; FAIRLEAD_CONTROL_PORT chooses another" : error.message;
       reject(new Error(`Cannot start control: cannot listen on ${hostname} port ${port}: ${why}`, { cause: error }));

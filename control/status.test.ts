@@ -49,6 +49,14 @@ test("compileStatus() gives the reason why a service does not answer", () => {
   expect(of([{ ...region, replicas: [replica(1, "failed", { reason: "run exited with 1" })] }])).toMatchObject({ status: "FAILED", reason: "run exited with 1" });
 });
 
+test("compileStatus() says how many hosts would not run what, and when they are asked again, though another version answers", () => {
+  const refusals = (version: number, hosts: number, againAt: number) => ({ ...region, replicas: [replica(1, "ready", { version: 1 }), replica(2, "failed", { reason: "no template is named x" })], refusals: [{ service: "chat", version, hosts, againAt }, { service: "other", version: 1, hosts: 1, againAt: 0 }] });
+  const of = (...regions: RegionStatus[]) => compileStatus({ ...facts, edge: { reachable: true, regions } }).services[0];
+  expect(of(refusals(2, 1, 9000 + 552_000))).toMatchObject({ status: "READY", refused: "1 host would not run version 2: asked again in 9m 12s", reason: "1 host would not run version 2: asked again in 9m 12s" });
+  expect(of(refusals(2, 1, 99_000), refusals(2, 3, 69_000), refusals(3, 1, 0))?.refused).toBe("4 hosts would not run version 2: asked again in 1m 0s; 1 host would not run version 3: asked again now");
+  expect(of({ ...region, replicas: [replica(1, "ready")] })).not.toHaveProperty("refused");
+});
+
 const scale: ScaleStatus = { service: "chat", version: 2, desired: 5, decisions: [{ at: 1, action: "up", desired: 5, reason: "5 are needed" }] };
 
 test("compileStatus() takes the number of replicas from the Scaler, once that has seen the version", () => {

@@ -7,6 +7,7 @@ import type { HostKind, RolloutStatus, ScaleDecision } from "../schema/scale.ts"
 import type { RegionStatus, ScaleStatus, StatusReplica } from "../schema/snapshot.ts";
 import type { Task } from "../schema/task.ts";
 import type { HostRow, ServiceRow } from "../schema/tables.ts";
+import { formatDuration } from "../schema/units.ts";
 import { isListed } from "./compile.ts";
 import { scaleOf } from "./previous.ts";
 import { trafficOf, type TrafficView } from "./traffic.ts";
@@ -31,12 +32,14 @@ export interface ServiceView {
   status: ServiceStatus;
   /** Why it is not READY, in words. */
   reason?: string;
+  /** What no host would run, and when one is asked again, in words. */
+  refused?: string;
   models: string[];
   selfHosted: boolean;
   /** Replicas that are wanted: by its Scaler's word, where that has seen the configured version. */
   desired: number;
   ready: number;
-  /** Since when it has been answering (ms since the epoch). */
+  /** When it was first seen to answer (ms since the epoch); absent while it does not. */
   readySince?: number;
   endpoint: string;
   replicas: StatusReplica[];
@@ -107,12 +110,12 @@ export function compileStatus({ services, hosts, edge, publicUrl, now }: StatusF
   const known = new Set(services.map(({ name }) => name));
   const leaving = [...new Set(replicas.filter(({ service, phase }) => !known.has(service) && isAlive(phase)).map(({ service }) => service))].sort();
   return {
-    services: [...services.map((row) => viewService(row, edge, publicUrl)), ...leaving.map((name) => viewLeaving(name, replicas, publicUrl))],
+    services: [...services.map((row) => viewService(row, edge, publicUrl, now)), ...leaving.map((name) => viewLeaving(name, replicas, publicUrl))],
     hosts: hosts.map((row) => viewHost(row, edge, now)),
   };
 }
 
-function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publicUrl: string): ServiceView {
+function viewService({ name, version, spec, readySince }: ServiceRow, edge: EdgeStatus, publicUrl: string, now: Now): ServiceView {
   const regions = edge.reachable ? edge.regions : [];
   const replicas = regions.flatMap((region) => region.replicas).filter((replica) => replica.service === name);
   const ready = replicas.filter(({ phase }) => phase === "ready");
@@ -120,18 +123,20 @@ function viewService({ name, version, spec }: ServiceRow, edge: EdgeStatus, publ
   const scale = scaleOf(name, regions);
   const desired = scale?.version === version ? scale.desired : spec.replicas.min;
   const status = serviceStatus(desired, selfHosted, replicas, { reachable: edge.reachable });
-  const reason = edge.reachable ? reasonOf(status, regions, name, replicas, scale) : selfHosted ? edge.reason : undefined;
+  const refused = refusedInWords(name, regions, now);
+  const reason = edge.reachable ? reasonOf(status, regions, name, replicas, scale, refused) : selfHosted ? edge.reason : undefined;
   return {
     name,
     version,
     activeVersions: [...new Set(ready.map((replica) => replica.version))].sort((a, b) => a - b),
     status,
     ...(reason === undefined ? {} : { reason }),
+    ...(refused === undefined ? {} : { refused }),
     models: spec.models,
     selfHosted,
     desired,
     ready: ready.length,
-    ...(ready.length === 0 ? {} : { readySince: Math.min(...ready.map(({ since }) => since)) }),
+    ...(ready.length === 0 ? {} : { readySince: readySince ?? Math.min(...ready.map(({ since }) => since)) }),
     endpoint: isListed(spec) ? `${publicUrl}/v1` : `${publicUrl}/s/${name}/`,
     replicas,
     ...(scale === undefined ? {} : { decisions: scale.decisions, decidedFor: scale.version, ...(scale.rollout === undefined ? {} : { rollout: scale.rollout }) }),
@@ -149,9 +154,24 @@ export function rolloutReason({ rollout }: Pick<ServiceView, "rollout">): string
   return rollout === undefined || (rollout.state === "done" && rollout.shares === undefined) ? undefined : rollout.reason;
 }
 
-function reasonOf(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[], scale: ScaleStatus | undefined): string | undefined {
-  const reasons = [scale === undefined ? undefined : rolloutReason(scale), whyNotReady(status, regions, name, replicas, scale)].filter((reason) => reason !== undefined);
+function reasonOf(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[], scale: ScaleStatus | undefined, refused: string | undefined): string | undefined {
+  const reasons = [scale === undefined ? undefined : rolloutReason(scale), whyNotReady(status, regions, name, replicas, scale), refused].filter((reason) => reason !== undefined);
   return reasons.length === 0 ? undefined : [...new Set(reasons)].join("; ");
+}
+
+/**
+ * What is left with hosts that would not run it; undefined when nothing is.
+ *
+ * @example "2 hosts would not run version 3: asked again in 9m"
+ */
+function refusedInWords(name: string, regions: readonly RegionStatus[], now: Now): string | undefined {
+  const rows = regions.flatMap(({ refusals = [] }) => refusals).filter(({ service }) => service === name);
+  const words = [...Map.groupBy(rows, ({ version }) => version)].map(([version, own]) => {
+    const hosts = own.reduce((sum, one) => sum + one.hosts, 0);
+    const leftMs = Math.min(...own.map(({ againAt }) => againAt)) - now;
+    return `${hosts} host${hosts === 1 ? "" : "s"} would not run version ${version}: asked again ${leftMs < 1_000 ? "now" : `in ${formatDuration(leftMs)}`}`;
+  });
+  return words.length === 0 ? undefined : words.join("; ");
 }
 
 function whyNotReady(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[], scale: ScaleStatus | undefined): string | undefined {

@@ -156,14 +156,19 @@ async function refreshNow(env: RouterEnv, request: Request): Promise<void> {
  */
 export function getView(env: RouterEnv, request: Request, waitUntil: (work: Promise<unknown>) => void): View | Promise<View | undefined> {
   if (current !== undefined) {
-    const ageMs = Date.now() - current.fetchedAt;
-    if (ageMs < freshMs) return current;
-    if (ageMs < staleMsMax) {
+    const now = Date.now();
+    if (isFresh(current, now)) return current;
+    if (now - current.fetchedAt < staleMsMax) {
       if (!refreshing) waitUntil(refreshBehind(env, request));
       return current;
     }
   }
   return refreshNow(env, request).then(() => current);
+}
+
+/** Whether a view was used as it was at that time, without asking for another. */
+export function isFresh({ fetchedAt }: View, at: number): boolean {
+  return at - fetchedAt < freshMs;
 }
 
 /**

@@ -66,6 +66,8 @@ export interface ScaleReplica extends HostKind {
   /** Its host is heard. */
   reachable: boolean;
   reason?: string;
+  /** It has failed because its host would not begin it, and is asked again. */
+  refused?: boolean;
 }
 
 /** A host on which a service's replicas may be, as a Scaler sees it. */

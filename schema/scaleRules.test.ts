@@ -54,6 +54,7 @@ describe("what scales a service is warned of when it has", () => {
     ["a rate of nothing", withService("{replica_policy: {min_replicas: 1, max_replicas: 3, target_qps_per_replica: 0}}"), "target_qps_per_replica: is 0, by which SkyServe's autoscaler divides; taken as not given"],
     ["an accelerator's rate of nothing", withService("{load_balancing_policy: instance_aware_least_load, replica_policy: {min_replicas: 1, max_replicas: 3, target_qps_per_replica: {L4: 0, A100: 1}}}"), "target_qps_per_replica: is 0, by which SkyServe's autoscaler divides; such accelerators are taken as not given"],
     ["an autoscaler without room", withService("{replica_policy: {min_replicas: 1, autoscaler: adaptive}}"), "autoscaler: is not used: max_replicas is not above min_replicas"],
+    ["replicas to spare without room", withService("{replica_policy: {min_replicas: 2, max_replicas: 2, num_overprovision: 1}}"), "num_overprovision: adds nothing: there are never more replicas than max_replicas"],
     ["a schedule above the policy", withService("{replica_policy: {min_replicas: 1, max_replicas: 2, target_qps_per_replica: 1, schedule: [{cron: '0 8 * * *', duration: 1h, min_replicas: 5}]}}"), "schedule[0].min_replicas: is 5, above the policy's max_replicas, which is 2"],
     ["a canary's steps in another mode", withService("{rollout: {mode: rolling, steps: [{share: 5%, for: 2m}]}}"), "rollout.steps: is of mode: canary, and the mode is rolling"],
     ["a share in another mode", withService("{rollout: {share: 5%}}"), "rollout.share: is of mode: ab, and the mode is rolling"],

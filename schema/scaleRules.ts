@@ -49,6 +49,7 @@ function checkTargets(policy: ReplicaPolicyYaml, report: Report): void {
   }
   const grows = (policy.max_replicas ?? 0) > policy.min_replicas || (policy.schedule ?? []).length > 0;
   if (autoscaler != null && !grows) report("warning", place, "is not used: max_replicas is not above min_replicas");
+  if ((policy.num_overprovision ?? 0) > 0 && !grows) report("warning", [...at, "num_overprovision"], "adds nothing: there are never more replicas than max_replicas, which is not above min_replicas; SkyServe runs these beyond it");
 }
 
 function checkSchedule({ min_replicas: min, max_replicas: max, schedule }: ReplicaPolicyYaml, i: number, report: Report): void {

@@ -120,6 +120,16 @@ export interface ScaleStatus {
   decisions: ScaleDecision[];
 }
 
+/** A version that is left with a host that would not run it. */
+export interface RefusalStatus {
+  service: string;
+  version: number;
+  /** How many hosts would not. */
+  hosts: number;
+  /** When the first of them is asked again (ms since the epoch, by the Hub's clock). */
+  againAt: number;
+}
+
 /** What a Hub knows, for `fairlead status`. */
 export interface RegionStatus {
   region: Region;
@@ -129,6 +139,8 @@ export interface RegionStatus {
   replicas: StatusReplica[];
   /** Replicas that should be and have no host, with the reason in words. */
   unplaced: { service: string; count: number; reason: string; zone?: string; spot?: boolean }[];
+  /** Replicas that no host would run; absent: by a Hub that does not say. */
+  refusals?: RefusalStatus[];
   /** Requests of the last minute, as isolates near this Hub told of them. */
   traffic?: TrafficRow[];
   /** Of services whose Scalers have spoken. */

@@ -48,6 +48,8 @@ export const services = sqliteTable("services", {
   previous: previousVersion(),
   /** How it is to take the place of the one before, where whoever updated it said something else than its file. */
   mode: text().$type<RolloutPolicy["mode"]>(),
+  /** When it was first seen to answer; kept through the going and coming of replicas, as SkyServe's UPTIME is. */
+  readySince: integer(),
   createdAt: integer().notNull(),
   updatedAt: integer().notNull(),
   deletedAt: integer(),

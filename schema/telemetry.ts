@@ -82,7 +82,7 @@ export type Cell = z.infer<typeof cellSchema>;
 /** Versions of services in one telling at most: few services have a rollout at a time, of two versions each. */
 export const versionsToldMax = 100;
 
-/** What one isolate saw of one version of a service, while its requests are shared among versions (`VersionSeen` in `schema/scale.ts`). */
+/** What one isolate saw of one version of a service, while the service has several (`VersionSeen` in `schema/scale.ts`). */
 const versionToldSchema = z.object({
   service: nameSchema,
   version: z.number().int().positive(),
@@ -105,7 +105,7 @@ export const toldSchema = z.object({
   /** Requests that wait with it for a first replica, and those that it has at a provider because no replica could take them. */
   held: z.array(z.object({ service: nameSchema, count: z.number().int().positive() })).max(gaugesMax).optional(),
   spilled: z.array(z.object({ service: nameSchema, count: z.number().int().positive() })).max(gaugesMax).optional(),
-  /** What attempts came to, of services whose requests are shared among versions. */
+  /** What attempts came to, of services that have several versions. */
   versions: z.array(versionToldSchema).max(versionsToldMax).optional(),
 });
 export type Told = z.infer<typeof toldSchema>;

@@ -20,6 +20,8 @@ Usage: scripts/test [SUITE]… [--verbose]
   engines       one suite against every real engine that is found; installs llama-cpp-python and llm-d-inference-sim into
                 ~/.cache/fairlead-engines (docs/engines.md)
   docker        the docker executor against a real engine, where one answers
+  faults        the workerd that holds a host's Relay killed again and again under load, with how long streams paused; agents whose
+                clocks are a day off (libfaketime; skipped without): some minutes
   network       hosts cut off and on lossy links, in network namespaces (root and nftables; skipped without)
   bench-smoke   the benchmark of the edge, its shortest run
   smoke         a fresh clone: scripts/up, one streamed answer, stop (takes what is committed)

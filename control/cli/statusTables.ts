@@ -52,7 +52,7 @@ function servicesTable(services: readonly ServiceView[], now: Now, verbose: bool
     coloured(service.status),
     service.selfHosted ? `${service.ready}/${service.desired}` : "-",
     service.endpoint,
-    ...(verbose ? [...askedCells(service), service.models.join(","), service.reason ?? ""] : service.status === "READY" ? [rolloutReason(service) ?? ""] : [service.reason ?? ""]),
+    ...(verbose ? [...askedCells(service), service.models.join(","), service.reason ?? ""] : service.status === "READY" ? [[rolloutReason(service), service.refused].filter((words) => words !== undefined).join("; ")] : [service.reason ?? ""]),
   ]);
   const needsReason = verbose || rows.some((row) => row.at(-1) !== "");
   const head = ["NAME", "VERSION", "UPTIME", "STATUS", "REPLICAS", "ENDPOINT", ...(verbose ? ["AUTOSCALING_POLICY", "LOAD_BALANCING_POLICY", "REQUESTED_RESOURCES", "MODELS"] : []), ...(needsReason ? ["REASON"] : [])];

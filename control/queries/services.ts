@@ -17,7 +17,7 @@ export async function lastVersion(rows: Rows, name: string): Promise<number> {
   return row?.version ?? 0;
 }
 
-export async function saveService(rows: Rows, row: Omit<ServiceRow, "deletedAt">): Promise<void> {
+export async function saveService(rows: Rows, row: Omit<ServiceRow, "deletedAt" | "readySince">): Promise<void> {
   await rows
     .insert(services)
     .values(row)
@@ -28,9 +28,14 @@ export async function saveService(rows: Rows, row: Omit<ServiceRow, "deletedAt">
 export async function deleteService(rows: Rows, name: string, now: number): Promise<boolean> {
   const result = await rows
     .update(services)
-    .set({ deletedAt: now, updatedAt: now, yaml: "", secrets: "", previous: null, mode: null })
+    .set({ deletedAt: now, updatedAt: now, yaml: "", secrets: "", previous: null, mode: null, readySince: null })
     .where(and(eq(services.name, name), isNull(services.deletedAt)));
   return result.rowsAffected > 0;
+}
+
+/** Services were seen to answer: since when is kept of those that were not before. */
+export async function noteReady(rows: Rows, ready: readonly { name: string; since: number }[]): Promise<void> {
+  for (const { name, since } of ready) await rows.update(services).set({ readySince: since }).where(and(eq(services.name, name), isNull(services.deletedAt), isNull(services.readySince)));
 }
 
 /** The service other than `name` that claims one of these models, and the model. */

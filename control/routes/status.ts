@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import type { Context } from "../context.ts";
 import { bundleVersion } from "../queries/bundle.ts";
 import { listHosts } from "../queries/hosts.ts";
-import { listServices } from "../queries/services.ts";
+import { listServices, noteReady } from "../queries/services.ts";
 import { compileStatus, type EdgeStatus, type HostView, type ServiceView } from "../status.ts";
 
 /** The edge is given so long: status answers within a second, whatever the fleet is doing. */
@@ -23,7 +23,7 @@ export interface StatusAnswer {
   braked?: { region: string; reason: string }[];
 }
 
-export function statusRoutes({ db, edge, clock, publicUrl }: Context): Hono {
+export function statusRoutes({ db, edge, clock, publicUrl, log }: Context): Hono {
   const routes = new Hono();
   routes.get("/", async (c) => {
     const wanted = c.req.query("services")?.split(",").map((name) => name.trim()).filter((name) => name !== "");
@@ -31,6 +31,9 @@ export function statusRoutes({ db, edge, clock, publicUrl }: Context): Hono {
     const now = clock.now();
     const views = compileStatus({ services, hosts, edge: asked, publicUrl, now });
     const regions = asked.reachable ? asked.regions : [];
+    const began = views.services.flatMap(({ name, readySince }) => (readySince !== undefined && services.some((row) => row.name === name && row.readySince === null) ? [{ name, since: readySince }] : []));
+    // behind the answer: what cannot be kept now is seen again the next time
+    if (began.length > 0) void db.transact((rows) => noteReady(rows, began)).catch((error: Error) => log(`Cannot keep since when ${began.map(({ name }) => name).join(", ")} answers: ${error.message}`));
     return c.json({
       takenAt: now,
       endpoint: `${publicUrl}/v1`,

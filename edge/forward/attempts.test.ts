@@ -66,7 +66,7 @@ class Vendors {
   course(more: Partial<Course<string>> = {}): Course<string> {
     return {
       candidates: this.candidates,
-      pool: {
+      upstreams: {
         replicas: this.candidates.flatMap(({ kind, id }) => (kind === "replica" ? [replicaRow(id)] : [])),
         providers: this.candidates.flatMap(({ kind, id }) => (kind === "provider" ? [{ name: id }] : [])),
       },
@@ -158,6 +158,38 @@ describe("attemptInTurn(): what goes elsewhere", () => {
     expect(world.asked).toEqual(["r1", "r2"]);
   });
 
+  describe("a replica whose host is silent for a moment", () => {
+    const silent: Failure = { kind: "unsent", why: "no_ack: ", silent: "host" };
+    const still = (...ids: string[]) => async () => ids.map((id) => replica(id));
+
+    test("is asked again after a pause when nobody else is left, for nothing has begun", async () => {
+      const world = vendors([replica("only")], { only: [silent, silent] });
+      expect(await world.ask({ again: still("only") })).toMatchObject({ answer: "good", attempts: [{ outcome: "unsent" }, { outcome: "unsent" }, { outcome: "answer" }] });
+      expect(world.waits).toEqual([500, 1_000]);
+    });
+
+    test("is asked no more often than a request is tried", async () => {
+      const world = vendors([replica("only")], { only: [silent, silent, silent, silent] });
+      expect(await world.ask({ again: still("only") })).toMatchObject({ failure: silent });
+      expect(world.asked).toEqual(["only", "only", "only"]);
+    });
+
+    test("is not asked again while another can be, or one that has come since", async () => {
+      const world = vendors([replica("a"), replica("b")], { a: [silent], b: [silent] });
+      expect(await world.ask({ attemptsMax: 6, again: still("a", "b", "fresh") })).toMatchObject({ answer: "good", candidate: { id: "fresh" } });
+      expect(world.asked).toEqual(["a", "b", "fresh"]);
+      expect(world.waits).toEqual([]);
+    });
+
+    test("is not asked again when the news have it no more, when its client has gone, when time is over, or where there are no news", async () => {
+      const world = (more: Partial<Course<string>>) => vendors([replica("only")], { only: [silent] }).ask({ again: still("only"), ...more });
+      expect(await world({ again: still() })).toMatchObject({ failure: silent });
+      expect(await world({ gone: () => true })).toMatchObject({ failure: silent });
+      expect(await world({ endsAt: 400 })).toMatchObject({ failure: silent });
+      expect(await vendors([replica("only")], { only: [silent] }).ask()).toMatchObject({ failure: silent });
+    });
+  });
+
   test("attempts are told in order, with what became of each and how long it took", async () => {
     const world = vendors([provider("a"), provider("b"), provider("c")], { a: [unable(503)], b: [lost] });
     expect((await world.ask()).attempts).toEqual([{ id: "a", outcome: "unable", ms: 5 }, { id: "b", outcome: "lost", ms: 5 }, { id: "c", outcome: "answer", ms: 5 }]);
@@ -192,11 +224,11 @@ describe("attemptInTurn(): what goes elsewhere", () => {
     const world = vendors([replica("a"), replica("b")], { a: [unsent], b: [unsent] });
     const { standings } = world.remembered;
     for (let i = 0; i < 3; i++) standings.failed("left", path, lost, world.now, world.now, () => 0.5);
-    const pool = { replicas: ["a", "b", "left"].map((id) => replicaRow(id)), providers: [] };
+    const upstreams = { replicas: ["a", "b", "left"].map((id) => replicaRow(id)), providers: [] };
     // as routing does it
-    const again = async (tried: readonly string[]): Promise<Candidate[]> => [replica("left")].filter(({ id }) => standings.survey(pool, path, world.now, tried)?.blocked.has(id) !== true);
+    const again = async (tried: readonly string[]): Promise<Candidate[]> => [replica("left")].filter(({ id }) => standings.survey(upstreams, path, world.now, tried)?.blocked.has(id) !== true);
     expect(await again([])).toEqual([]);
-    expect(await world.ask({ pool, again })).toMatchObject({ answer: "good" });
+    expect(await world.ask({ upstreams, again })).toMatchObject({ answer: "good" });
     expect(world.asked).toEqual(["a", "b", "left"]);
   });
 
@@ -277,7 +309,7 @@ describe("attemptInTurn(): a second attempt beside a silent first", () => {
     const world = slow({ a: 500 });
     expect(await world.ask({ hedgeAfterMs: 50 })).toMatchObject({ candidate: { id: "b" }, attempts: [{ id: "a", outcome: "abandoned" }, { id: "b", outcome: "answer", hedge: true }] });
     expect(world.abandoned).toEqual(["a"]);
-    expect(world.remembered.standings.survey(world.course().pool, "", world.now)).toBeUndefined();
+    expect(world.remembered.standings.survey(world.course().upstreams, "", world.now)).toBeUndefined();
   });
 
   test("when the second fails, the first still decides", async () => {
@@ -306,7 +338,7 @@ describe("attemptInTurn(): over a minute", () => {
     let answered = 0;
     for (const end = world.now + 60_000; world.now < end; requests++) {
       const at = world.now;
-      const survey = world.remembered.standings.survey(world.course().pool, "/v1/chat/completions", at);
+      const survey = world.remembered.standings.survey(world.course().upstreams, "/v1/chat/completions", at);
       const candidates = world.candidates.filter(({ id }) => survey?.blocked.has(id) !== true);
       if ("answer" in (await world.ask({ candidates }))) answered++;
       world.now = Math.max(world.now, at + 1000 / perSecond);

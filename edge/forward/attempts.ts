@@ -11,12 +11,17 @@ import { firstGood, type Run } from "./hedge.ts";
 import { diedOf } from "./poison.ts";
 import { isPassing, mayGoElsewhere, type Failure, type Outcome } from "./outcome.ts";
 import { waitMsMax } from "./retryAfter.ts";
-import type { Pool, Standings } from "./standing.ts";
+import type { Standings, Upstreams } from "./standing.ts";
 
 /** Upstream attempts of one request at most, whatever people set (facts/openai-wire.md §12). */
 export const attemptsMaxEver = 6;
 /** Before the same upstream is asked again after a passing failure: up to this long, at random (facts/failures.md §2). */
 const passingMsMax = 50;
+/**
+ * Before a replica whose host was silent is asked again, where nobody else is left: an agent's first reconnection takes up to half a second
+ * (facts/failures.md §2). Then twice as long.
+ */
+const silentMs = 500;
 
 /** How late after its request's end an attempt may be said to have ended: timers and the last write take their time. */
 export const lateMs = 1_000;
@@ -56,7 +61,7 @@ export interface Course<Answer> {
   candidates: readonly Candidate[];
   /** Candidates by the latest news, when the last of the first could not be reached or was lost; `tried` has failed the request. */
   again?: ((tried: readonly string[]) => Promise<readonly Candidate[]>) | undefined;
-  pool: Pool;
+  upstreams: Upstreams;
   path: string;
   /** What may have begun may be repeated. */
   repeatable: boolean;
@@ -73,8 +78,8 @@ export interface Course<Answer> {
   now: () => Now;
   random: Random;
   wait: (ms: number) => Promise<void>;
-  /** Begin an attempt that may go so long without its first byte. `last`: when it is silent for so long, nothing is tried after it. */
-  send: (candidate: Candidate, limitMs: number, last: boolean) => Run<Outcome<Answer>>;
+  /** Begin an attempt that may go so long without its first byte. `last`: when it is silent for so long, nothing is tried after it. `others`: there is somebody else to try. */
+  send: (candidate: Candidate, limitMs: number, last: boolean, others: boolean) => Run<Outcome<Answer>>;
   /** A replica was lost while it had the request; what its caller is told when it is to stop because of that. */
   blame?: ((replica: string) => FairleadError | undefined) | undefined;
   /** Nobody waits for the answer any more. */
@@ -108,8 +113,8 @@ function costOf(failure: Failure): number {
 
 /**
  * The attempts of one request, one after the other: each failure is classified, and what may go elsewhere does, while attempts,
- * budget and time last. The same replica is never asked twice; a provider, being a single endpoint, is asked again once after a
- * passing failure and once after a short Retry-After.
+ * budget and time last. The same replica is not asked twice, but for one whose host was silent, where nobody else is left; a provider,
+ * being a single endpoint, is asked again once after a passing failure and once after a short Retry-After.
  */
 export async function attemptInTurn<Answer>(course: Course<Answer>): Promise<Answered<Answer> | Unanswered> {
   const turn = new Turn(course);
@@ -131,6 +136,7 @@ class Turn<Answer> {
   #repeatedPassing = false;
   #repeatedThrottled = false;
   #askedAgain = false;
+  #silences = 0;
   failure: Failure | undefined;
   /** The largest context window that was too small, in tokens. */
   #windowOver = 0;
@@ -142,8 +148,8 @@ class Turn<Answer> {
 
   /** The first candidate that was not tried and is not blocked; those whose breakers are not believed come last. */
   pick(): Candidate | undefined {
-    const { remembered: { standings }, pool, path, now } = this.#course;
-    const survey = standings.untroubled ? undefined : standings.survey(pool, path, now(), this.#used);
+    const { remembered: { standings }, upstreams, path, now } = this.#course;
+    const survey = standings.untroubled ? undefined : standings.survey(upstreams, path, now(), this.#used);
     let last: Candidate | undefined;
     for (const candidate of this.#candidates) {
       if (this.#used.includes(candidate.id) || (this.#windowOver > 0 && (candidate.contextWindow ?? 0) <= this.#windowOver)) continue;
@@ -181,7 +187,20 @@ class Turn<Answer> {
       this.#candidates = await again(this.#used);
       next = this.pick();
     }
+    next ??= await this.#afterSilence(failure);
     return next !== undefined && remembered.budget.take(costOf(failure)) ? next : undefined;
+  }
+
+  /** Nobody else is left, and the last one's host said nothing, so nothing has begun there: it may have stalled for a moment. By the news it is asked again. */
+  async #afterSilence(failure: Failure): Promise<Candidate | undefined> {
+    const { again, wait, now, endsAt } = this.#course;
+    const silent = this.#last;
+    const pauseMs = silentMs * 2 ** this.#silences++;
+    if (failure.kind !== "unsent" || failure.silent === undefined || silent === undefined || again === undefined || now() + pauseMs >= endsAt) return undefined;
+    await wait(pauseMs);
+    if (this.#spent) return undefined;
+    this.#candidates = await again(this.#used);
+    return this.pick() ?? this.#candidates.find(({ id }) => id === silent.id);
   }
 
   /** Who may have room for what is too long for the last one. */
@@ -195,7 +214,7 @@ class Turn<Answer> {
 
   /** Whether a failure says that what was known of the replicas is out of date. */
   #mayHaveGone({ kind }: Failure): boolean {
-    return kind === "unsent" || (kind === "lost" && this.#course.pool.replicas.length > 0);
+    return kind === "unsent" || (kind === "lost" && this.#course.upstreams.replicas.length > 0);
   }
 
   /** How long to wait before the same upstream is asked again; undefined when another one is to be asked. */
@@ -224,7 +243,7 @@ class Turn<Answer> {
     const flight = remembered.flights.begin(candidate.id, at, endsAt + lateMs, request);
     remembered.standings.began(candidate.id, at);
     const others = this.#candidates.length > this.#used.length && this.pick() !== undefined;
-    const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }), !others && hedgeAfterMs === undefined);
+    const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }), !others && hedgeAfterMs === undefined, others);
     return { candidate, at, flight, result: run.result, abandon: run.abandon };
   }
 

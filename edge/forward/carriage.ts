@@ -24,6 +24,10 @@ export interface CarriageOptions {
   env: RouterEnv;
   /** The agent keeps the answer for the case that a Relay is lost; whoever reads it fills its silences, and words its loss. */
   kept: boolean;
+  /** What may have begun may be asked for again. */
+  repeatable: boolean;
+  /** Somebody else can be asked: where one way is silent for as long as an agent's sign may take, the others are not waited for. */
+  elsewhere: boolean;
   random: () => number;
 }
 
@@ -32,6 +36,7 @@ const suspects = new Suspects();
 function askedOf(response: Response, relay: string): Asked {
   const failure = response.headers.get(carriageHeader) as CarriageFailure | null;
   if (failure === null) return { reply: { kind: "answer", response }, carrier: "good" };
+  if (failure === "overloaded") return shed(relay);
   if (failure === "no_ack") suspects.add(relay, Date.now());
   const carrier = failure === "no_agent" || failure === "no_ack" ? "absent" : failure === "carrier_lost" ? "lost" : "good";
   return { reply: carriageOutcome(failure, response.headers.get("x-fairlead-reason") ?? ""), carrier };
@@ -54,10 +59,11 @@ function shed(relay: string): Asked {
 
 /**
  * Through its host's gate where it has one that can be reached, else through one of its Relay objects. One that cannot carry says nothing
- * against the replica behind it: the others are tried before another replica.
+ * against the replica behind it: the others are tried before another replica, but after a silence, which has cost a second already.
  */
-export async function carry({ env, kept, random }: CarriageOptions, { id, host, relays, direct }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined): Promise<Reply> {
+export async function carry({ env, kept, repeatable, elsewhere, random }: CarriageOptions, { id, host, relays, direct }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined): Promise<Reply> {
   if (relays.length === 0) return { kind: "unsent", why: "its host has no relay" };
+  if (elsewhere && direct === undefined && suspects.hasAll(host, relays, Date.now())) return { kind: "unsent", why: "none of the ways to its host was to be had a moment ago", silent: "host" };
   const headers: HeaderObject = { ...given, "x-fairlead-target": id, "x-fairlead-request": requestId };
   if (upgrade) headers["upgrade"] = "websocket";
   const relayOf = (carrier: number): string => `${host}/${relays[carrier] ?? 0}`;
@@ -68,14 +74,35 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
   const init = { method, headers, body, redirect: "manual", ...ending } as const;
   /** What a carrier said before: when it could not carry, another one that is suspect is not waited for, so that a host that is silent costs its first callers a second. */
   let before: Asked | undefined;
+  /** Carriers that were lost, a bit each. */
+  let gone = 0;
+  const beganAt = Date.now();
+  const told = (response: Response, carrier: number): Asked => {
+    const asked = askedOf(response, relayOf(carrier));
+    const { reply } = asked;
+    const now = Date.now();
+    if (reply.kind === "answer") suspects.heard(host, now);
+    if (reply.kind !== "unsent" || reply.silent === undefined) return asked;
+    // by no way was anything heard of it in that time: it is the host that is silent, as far as anybody can tell
+    if (elsewhere && !suspects.heardSince(host, beganAt)) for (const relay of relays) suspects.add(`${host}/${relay}`, now);
+    if (!suspects.hasAll(host, relays, now)) reply.silent = "relay";
+    return elsewhere ? { reply, carrier: "good" } : asked;
+  };
+  const isSilent = (carrier: number): boolean => before?.carrier === "absent" && (gone & (1 << carrier)) === 0 && suspects.has(relayOf(carrier), Date.now());
+  /** The object was lost with what it carried, or could not be reached: other requests pass it over until it had time to be elsewhere, and this one looks for it again. */
+  const lost = (carrier: number, error: unknown): Asked => {
+    gone |= 1 << carrier;
+    if (carrier < relays.length && !once && signal?.aborted !== true) suspects.add(relayOf(carrier), Date.now());
+    return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
+  };
   if (!kept || once || upgrade) {
     const ask = async (carrier: number): Promise<Asked> => {
-      if (before !== undefined && suspects.has(relayOf(carrier), Date.now())) return before;
+      if (before !== undefined && isSilent(carrier)) return before;
       try {
-        before = askedOf(await env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init), relayOf(carrier));
+        before = told(await env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init), carrier);
       } catch (error) {
-        if (!isOverloaded(error)) throw error;
-        before = shed(relayOf(carrier));
+        before = isOverloaded(error) ? shed(relayOf(carrier)) : lost(carrier, error);
+        if (before.carrier === "lost" && !repeatable) throw error;
       }
       return before;
     };
@@ -93,8 +120,8 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
       if (gate !== undefined && carrier === relays.length) return await askGate(gate, way.from === undefined ? { method, path, headers, body } : { method: "GET", path: "/", headers, body: null }, signal);
       const stub = env.RELAY.getByName(relayOf(carrier));
       if (way.from === undefined) {
-        if (before?.carrier === "absent" && suspects.has(relayOf(carrier), Date.now())) return before;
-        before = askedOf(await stub.fetch(`http://carry${path}`, init), relayOf(carrier));
+        if (before !== undefined && isSilent(carrier)) return before;
+        before = told(await stub.fetch(`http://carry${path}`, init), carrier);
         return before;
       }
       return askedOf(await stub.fetch("http://carry/", { headers, ...ending }), relayOf(carrier));
@@ -103,8 +130,7 @@ export async function carry({ env, kept, random }: CarriageOptions, { id, host, 
         before = shed(relayOf(carrier));
         return before;
       }
-      // the object was lost with what it carried
-      return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
+      return lost(carrier, error);
     }
   };
   const ways = new Ways(gate === undefined ? { ...times, count: relays.length, first, ask } : { ...times, count: relays.length + 1, first: relays.length, ask });

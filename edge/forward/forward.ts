@@ -18,7 +18,7 @@ import { remembered } from "./memory.ts";
 import type { Failure, Outcome } from "./outcome.ts";
 import type { Sending } from "./sending.ts";
 import { sendToProvider } from "./sendToProvider.ts";
-import type { Pool } from "./standing.ts";
+import type { Upstreams } from "./standing.ts";
 import type { Source } from "./stream.ts";
 import { unanswered } from "./unanswered.ts";
 import { Watch } from "./watch.ts";
@@ -30,7 +30,7 @@ export interface ForwardOptions {
   waitUntil: (work: Promise<unknown>) => void;
   service: RouteService;
   /** All upstreams of the service, also those that are not candidates now. */
-  pool: Pool;
+  upstreams: Upstreams;
   /** OpenAI's API: answers are looked at, and an attempt may be anywhere. Else the answer's status decides. */
   inference: boolean;
   /** Whether an attempt that may have begun may be repeated elsewhere. */
@@ -82,7 +82,7 @@ type Whole = ArrayBuffer | Uint8Array;
  */
 export async function forward(options: ForwardOptions, decision: Decided, sending: Sending): Promise<Forwarded | Unforwarded> {
   if (decision.refused !== undefined) return { error: decision.refused, attempts: [] };
-  const { service, pool, inference, random, again } = options;
+  const { service, upstreams, inference, random, again } = options;
   const { client, stream, startedAt } = sending;
   const once = sending.body instanceof ReadableStream;
   const memory = remembered(service);
@@ -92,12 +92,12 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
   const accuse = (replica: string): FairleadError | undefined =>
     account === undefined ? undefined : blame({ service, account, body: sending.body as Whole, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
   const first = inference && stream ? firstLegOf(service.routing.onStreamLoss, sending) : undefined;
-  const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined, last = false): Run<Outcome<Answer>> =>
-    attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, random }, candidate, what, signal)));
+  const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined, last = false, others = false): Run<Outcome<Answer>> =>
+    attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, repeatable: options.repeatable, elsewhere: others, random }, candidate, what, signal)));
   const result = await attemptInTurn<Answer>({
     candidates: decision.candidates,
     again: again === undefined ? undefined : async (tried: readonly string[]) => (await again(tried)).candidates,
-    pool,
+    upstreams,
     path: inference ? sending.path : "",
     repeatable: options.repeatable,
     stream,
@@ -111,7 +111,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     now: Date.now,
     random,
     wait: (ms) => scheduler.wait(ms),
-    send: (candidate, limitMs, last) => sendTo(candidate, first?.sending(candidate) ?? sending, limitMs, first?.watch(candidate), last),
+    send: (candidate, limitMs, last, others) => sendTo(candidate, first?.sending(candidate) ?? sending, limitMs, first?.watch(candidate), last, others),
     blame: accuse,
     gone: () => client.gone,
   });
@@ -150,7 +150,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
       model: String(sending.parsed?.["model"]),
       candidates: decision.candidates,
       again: again === undefined ? undefined : async (tried: readonly string[]) => (await again(tried)).candidates,
-      pool,
+      upstreams,
       path: sending.path,
       request: sending.facts,
       attempts,

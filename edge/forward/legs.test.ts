@@ -73,7 +73,7 @@ interface World {
 /** How an answer that the first candidate began goes on, leg after leg. */
 function world({ candidates, ask = asking(), outcome = () => "answer", more = {} }: World): Legs {
   return {
-    ask, onStreamLoss: "continue", model: "m", candidates, again: undefined, pool: { replicas: [], providers: [] }, path: "/v1/chat/completions",
+    ask, onStreamLoss: "continue", model: "m", candidates, again: undefined, upstreams: { replicas: [], providers: [] }, path: "/v1/chat/completions",
     attempts: [{ id: candidates[0]?.id ?? "", outcome: "answer", ms: 1 }], attemptsMax: 3, ttftMs: 1_000, idleMs: 1_000, startedAt: 0, endsAt: 100_000,
     remembered: remembered(), now: () => now, random: () => 0.5,
     send: (candidate, leg, passage) => {
@@ -177,7 +177,7 @@ describe("what a leg may cost", () => {
 
   test("breakers and limits are kept", async () => {
     standings.failed("r2", "", { kind: "throttled", retryAfterMs: 60_000, error: refusal }, now, now, () => 0.5);
-    await goOn(world({ candidates: [replica("r1"), replica("r2"), replica("r3")], more: { pool: { replicas: [replicaRow("r2")], providers: [] } } }));
+    await goOn(world({ candidates: [replica("r1"), replica("r2"), replica("r3")], more: { upstreams: { replicas: [replicaRow("r2")], providers: [] } } }));
     expect(sent).toEqual([{ id: "r3", as: "exact" }]);
   });
 

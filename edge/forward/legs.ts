@@ -20,7 +20,7 @@ import type { Passage } from "./passage.ts";
 import { diedOf } from "./poison.ts";
 import { exactLeg, exactRefusal, idsFor, methodsOf, regenerateRefusal, textLeg, textRefusal, type Ask, type Leg } from "./resume.ts";
 import { Exact, FromText } from "./splice.ts";
-import type { Pool } from "./standing.ts";
+import type { Upstreams } from "./standing.ts";
 import type { Source } from "./stream.ts";
 
 /** All that the legs of one answer depend on after its first; time, chance and the wire are arguments. */
@@ -33,7 +33,7 @@ export interface Legs {
   candidates: readonly Candidate[];
   /** As they are now. */
   again: ((tried: readonly string[]) => Promise<readonly Candidate[]>) | undefined;
-  pool: Pool;
+  upstreams: Upstreams;
   path: string;
   request?: RequestFacts | undefined;
   /** Of the request: those before its first byte are in it, those of its legs join them. */
@@ -150,8 +150,8 @@ class Course {
 
   /** Those that may be asked: by rank, then those that are asked when nothing else is left. */
   #ranked(candidates: readonly Candidate[]): Candidate[] {
-    const { remembered, pool, path, now } = this.#legs;
-    const survey = remembered.standings.survey(pool, path, now(), this.#tried);
+    const { remembered, upstreams, path, now } = this.#legs;
+    const survey = remembered.standings.survey(upstreams, path, now(), this.#tried);
     const usable = candidates.filter((candidate) => this.#mayAsk(candidate) && survey?.blocked.has(candidate.id) !== true);
     const last = (candidate: Candidate): number => (this.#lost.has(candidate.id) ? 2 : 0) + (survey?.lastResort(candidate.id) === true ? 1 : 0);
     return usable.toSorted((a, b) => last(a) - last(b));

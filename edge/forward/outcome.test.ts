@@ -10,7 +10,7 @@ describe("carriageOutcome()", () => {
     ["no_agent", "unsent"], ["no_ack", "unsent"], ["no_target", "unsent"], ["draining", "unsent"], ["connect_failed", "unsent"],
     ["upstream_lost", "lost"], ["cancelled", "lost"], ["too_large", "lost"], ["protocol", "lost"],
   ])("%s: the request counts as %s", (failure, kind) => {
-    expect(carriageOutcome(failure, "why")).toEqual({ kind, why: `${failure}: why` });
+    expect(carriageOutcome(failure, "why")).toEqual({ kind, why: `${failure}: why`, ...(failure === "no_ack" ? { silent: "host" } : {}) });
   });
 
   test("knows every reason that an agent may cut a stream for", () => {

@@ -7,8 +7,8 @@ export const carriageHeader = "x-fairlead-carriage";
 /** How the router names the attempt that a Relay carries: `AttemptWay` as JSON. Its answer is kept by the agent, and comes byte for byte. */
 export const attemptHeader = "x-fairlead-attempt";
 
-/** What can go wrong on the way to a replica and back: the agent's resets, and what the Relay sees by itself. */
-export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack" | "carrier_lost";
+/** What can go wrong on the way to a replica and back: the agent's resets, what the Relay sees by itself, and that it takes nothing more. */
+export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack" | "carrier_lost" | "overloaded";
 
 /** Goes on with an answer of which so many bytes were received, where its carrier was lost and the upstream was not; undefined when that cannot be. */
 export type Reattach = (receivedBytes: number) => Promise<ReadableStream<Uint8Array> | undefined>;
@@ -17,7 +17,7 @@ export type Reattach = (receivedBytes: number) => Promise<ReadableStream<Uint8Ar
 export type Reply =
   | { kind: "answer"; response: Response; reattach?: Reattach }
   /** The carrier failed before the replica can have begun: any request may go elsewhere. */
-  | { kind: "unsent"; why: string }
+  | { kind: "unsent"; why: string; /** What is connected said nothing in time, and may have stalled for a moment: one way to the host, or all of them. */ silent?: "relay" | "host" }
   /** The upstream failed before its first byte, and may have begun: only what can be repeated goes elsewhere. */
   | { kind: "lost"; why: string }
   /** The carrier took nothing in and asked to be left alone. */
@@ -44,8 +44,10 @@ export type Outcome<Answer> = { kind: "answer"; answer: Answer } | Failure;
 /** Whether the attempt may have had an effect, by how the carriage failed. */
 export function carriageOutcome(failure: CarriageFailure, message: string): Extract<Reply, { why: string }> {
   switch (failure) {
-    case "no_agent":
     case "no_ack":
+      return { kind: "unsent", why: `${failure}: ${message}`, silent: "host" };
+    case "overloaded":
+    case "no_agent":
     case "no_target":
     case "draining":
     case "connect_failed":

@@ -23,7 +23,7 @@ interface Standing {
 }
 
 /** The upstreams of a service, as the view lists them. */
-export interface Pool {
+export interface Upstreams {
   replicas: readonly ReplicaRow[];
   providers: readonly { name: string }[];
 }
@@ -87,7 +87,7 @@ export class Standings {
    * @param tried what has failed the request that asks: for it, that is out like those whose breakers are open
    * @returns undefined when nothing is wrong with any upstream
    */
-  survey({ replicas, providers }: Pool, path: string, now: Now, tried: readonly string[] = []): Survey | undefined {
+  survey({ replicas, providers }: Upstreams, path: string, now: Now, tried: readonly string[] = []): Survey | undefined {
     if (this.#troubled.size === 0) return undefined;
     this.#forgetOld(now);
     if (this.#troubled.size === 0) return undefined;
@@ -155,6 +155,13 @@ export class Standings {
     const { breaker } = standing;
     switch (failure.kind) {
       case "unsent":
+        // one way to it says nothing against what stands behind
+        if (failure.silent === "relay") {
+          breaker.withoutVerdict();
+          return;
+        }
+        breaker.failed(now, beganAt, random);
+        break;
       case "lost":
         breaker.failed(now, beganAt, random);
         break;

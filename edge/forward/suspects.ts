@@ -8,6 +8,19 @@ const suspectsMax = 1_024;
 /** The relays that this isolate has heard nothing from when it should have. */
 export class Suspects {
   readonly #until = new Map<string, Now>();
+  readonly #heard = new Map<string, Now>();
+
+  /** Something came of a host, by whichever of its relays. */
+  heard(host: string, now: Now): void {
+    this.#heard.delete(host);
+    this.#heard.set(host, now);
+    const oldest = this.#heard.size > suspectsMax ? this.#heard.keys().next() : undefined;
+    if (oldest?.done === false) this.#heard.delete(oldest.value);
+  }
+
+  heardSince(host: string, at: Now): boolean {
+    return (this.#heard.get(host) ?? Number.NEGATIVE_INFINITY) >= at;
+  }
 
   add(relay: string, now: Now): void {
     this.#until.delete(relay);
@@ -23,6 +36,11 @@ export class Suspects {
     if (now < until) return true;
     this.#until.delete(relay);
     return false;
+  }
+
+  /** Whether none of a host's relays is believed in. */
+  hasAll(host: string, relays: readonly number[], now: Now): boolean {
+    return this.#until.size > 0 && relays.every((relay) => this.has(`${host}/${relay}`, now));
   }
 
   /** Which of a host's relays is asked first: any of those that are not suspect, or any where all are. */

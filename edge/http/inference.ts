@@ -1,5 +1,6 @@
 import { errorResponse, FairleadError } from "../../schema/errors.ts";
-import type { RouteService } from "../../schema/bundle.ts";
+import type { RouteKey, RouteService } from "../../schema/bundle.ts";
+import type { DecisionRecord } from "../../schema/decision.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
 import { noteDecision, tellSoon, tellWanted, weighed } from "../decisions.ts";
 import { Client, discard, type Begun } from "../forward/attempt.ts";
@@ -11,18 +12,18 @@ import { inferenceRequestHeaders } from "../forward/headers.ts";
 import { remembered } from "../forward/memory.ts";
 import { waitMsMax } from "../forward/retryAfter.ts";
 import { orSilence } from "../forward/silence.ts";
-import type { Pool, Survey } from "../forward/standing.ts";
+import type { Survey, Upstreams } from "../forward/standing.ts";
 import { beginEarly, events, type Source } from "../forward/stream.ts";
 import { isPoison } from "../quarantine.ts";
 import { readInference, requestFacts, type RequestFacts } from "../route/request.ts";
 import type { ReplicaRow } from "../route/candidates.ts";
-import { poolOf as columnsOf } from "../route/pool.ts";
+import { poolOf } from "../route/pool.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
-import { versionsIn } from "../route/shares.ts";
+import { isMixed, versionsIn } from "../route/shares.ts";
 import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
 import { countedBy, gapsOf, journey } from "../telemetry/telemetry.ts";
-import { newsFor, type View } from "../view.ts";
+import { isFresh, latestView, newsFor, type View } from "../view.ts";
 import { answerHeaders } from "./answerHeaders.ts";
 import { readBody } from "./body.ts";
 import { sendOrHold } from "./hold.ts";
@@ -31,12 +32,22 @@ import { requestIdOf, viewOf, type RouterRequest } from "./context.ts";
 /** The largest body before the service is known (facts/failures.md §2: 20 MiB multimodal). */
 const bodyBytesMax = 20 * 1024 * 1024;
 
+/** A request that was read: what of it stays the same whoever serves it. */
+interface Asked {
+  requestId: string;
+  startedAt: number;
+  key: RouteKey;
+  bytes: ArrayBuffer;
+  model: string;
+  stream: boolean;
+  body: Record<string, unknown>;
+}
+
 /** Chat, completions and embeddings: authenticate, read, route, forward. */
 export async function inference(c: RouterRequest): Promise<Response> {
   const request = c.req.raw;
   const startedAt = Date.now();
   const requestId = requestIdOf(c);
-  const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
 
   // nothing is waited for that is here: a turn of the event loop costs more than what is done in it
   const here = viewOf(c);
@@ -45,12 +56,32 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const key = known instanceof Promise ? await known : known;
   const bytes = await readBody(request, bodyBytesMax);
   const { model, stream, body } = readInference(bytes);
+  const asked: Asked = { requestId, startedAt, key, bytes, model, stream, body };
 
   let service = view.routes.byModel.get(model);
   if (service === undefined) {
     view = await newsFor(c.env, request, view);
     service = view.routes.byModel.get(model);
   }
+  const answer = await serve(c, asked, view, service);
+  if (answer instanceof Response) return answer;
+  // its service may have been taken down since an idle isolate heard the last time: whoever has the model now, and nobody after that
+  const news = isFresh(view, startedAt) ? latestView(view) : await newsFor(c.env, request, view);
+  if (news.routes.byName.has(answer.service)) return answer.respond();
+  const second = await serve(c, asked, news, news.routes.byModel.get(model));
+  return second instanceof Response ? second : second.respond();
+}
+
+/** Nobody of a service could answer: what its caller is told, unless somebody else has the model now. */
+interface Unserved {
+  service: string;
+  respond: () => Response;
+}
+
+/** The answer of one service. */
+async function serve(c: RouterRequest, { requestId, startedAt, key, bytes, model, stream, body }: Asked, view: View, service: RouteService | undefined): Promise<Response | Unserved> {
+  const request = c.req.raw;
+  const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   // a model that the key may not call looks like one that is not there
   if (service === undefined || !mayCall(key, service)) throw new FairleadError("model_not_found", `Cannot route model "${model}": there is no such model, or this key may not use it`, { param: "model" });
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
@@ -62,19 +93,17 @@ export async function inference(c: RouterRequest): Promise<Response> {
   let decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
   const client = new Client();
   let held: { heldMs: number } | undefined;
+  const recordOf = (attempts: Tried[], now: number, end: Pick<DecisionRecord, "status" | "upstream" | "reason">): DecisionRecord => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts, ms: now - startedAt, ...held, ...end });
   const note = (forwarded: Forwarded | Unforwarded): void => {
     const { attempts } = forwarded;
     const status = "error" in forwarded ? forwarded.error.status : forwarded.answer.response.status;
     const now = Date.now();
-    noteDecision(c.env, request, waitUntil, now, () => ({
-      requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts, ms: now - startedAt, ...held, status,
-      ...("error" in forwarded ? { reason: forwarded.error.message } : { upstream: forwarded.candidate.id }),
-    }));
+    noteDecision(c.env, request, waitUntil, now, () => recordOf(attempts, now, { status, ...("error" in forwarded ? { reason: forwarded.error.message } : { upstream: forwarded.candidate.id }) }));
     if ("error" in forwarded) seen.refused(attempts, status, client.gone, now, forwarded.error.code);
     else seen.began({ attempts, by: forwarded.candidate, status, fallback: isFallback(chosen, decision, forwarded.candidate) }, decision, forwarded.answer.events !== undefined, now);
   };
   const send = (decided: Decided, by: View): Promise<Forwarded | Unforwarded> => forward(
-    { env: c.env, request, waitUntil, service: chosen, pool: poolOf(by, chosen), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, by, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
+    { env: c.env, request, waitUntil, service: chosen, upstreams: upstreamsOf(by, chosen), inference: true, repeatable: true, random: Math.random, note, again: (tried) => redecide(c, by, chosen, facts, tried), resumed: (attempts, last) => (seen.resumed(last, Date.now()), noteEnd(attempts, { upstream: last.id })) },
     seenLack(c, chosen, (decision = decided), seen, startedAt),
     {
       requestId,
@@ -95,7 +124,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
     : sendOrHold(c, { decision, view, service: chosen, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, whole: true, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts), send, waited: (heldMs, by) => (seen.held(countedBy(versionsOf(by, chosen))), (held = { heldMs })) });
   // what became of it is known anew: the later record is the one that is kept
   const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
-    noteDecision(c.env, request, waitUntil, Date.now(), () => ({ requestId, at: startedAt, service: chosen.name, model, account: key.account, ...weighed(decision), attempts: [...attempts], ms: Date.now() - startedAt, status: 200, ...held, ...end }));
+    noteDecision(c.env, request, waitUntil, Date.now(), () => recordOf([...attempts], Date.now(), { status: 200, ...end }));
   let streaming: Begun | undefined;
   /** The end of a stream is known when nothing of its work is left. */
   const untilOver = (work: Promise<unknown>): void =>
@@ -117,9 +146,13 @@ export async function inference(c: RouterRequest): Promise<Response> {
     seen.close({ whole });
     return whole ?? null;
   };
-  const finish = (forwarded: Forwarded | Unforwarded): Response => {
+  const finish = (forwarded: Forwarded | Unforwarded): Response | Unserved => {
     note(forwarded);
-    if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestId, "x-fairlead-attempts": String(forwarded.attempts.length) });
+    if ("error" in forwarded) {
+      const { error, attempts } = forwarded;
+      const respond = (): Response => errorResponse(error, { "x-request-id": requestId, "x-fairlead-attempts": String(attempts.length) });
+      return error.status < 500 || client.gone ? respond() : { service: chosen.name, respond };
+    }
     const { answer: { response: from, events: begun }, candidate, attempts } = forwarded;
     return new Response(bodyOf(forwarded), {
       status: from.status,
@@ -163,23 +196,24 @@ function replicasOf(view: View, { name }: RouteService): readonly ReplicaRow[] {
 }
 
 /** All upstreams of a service, as the view lists them. */
-export function poolOf(view: View, service: RouteService): Pool {
+export function upstreamsOf(view: View, service: RouteService): Upstreams {
   return { replicas: replicasOf(view, service), providers: service.providers };
 }
 
-/** The versions of a service's replicas; undefined while its requests are not shared among them. */
+/** The versions of a service's replicas; undefined while there is one only, and no other is on its way. */
 export function versionsOf(view: View, service: RouteService): ReadonlyMap<string, number> | undefined {
-  return view.shares.has(service.name) ? versionsIn(replicasOf(view, service)) : undefined;
+  const rows = replicasOf(view, service);
+  return view.shares.has(service.name) || isMixed(rows) ? versionsIn(rows) : undefined;
 }
 
 function routed(c: RouterRequest, view: View, service: RouteService, request: RequestFacts | undefined, tried?: readonly string[]): { decision: Decision; survey: Survey | undefined } {
   const now = Date.now();
   const { standings, observed } = remembered(service);
-  const pool = poolOf(view, service);
-  const survey = standings.untroubled ? undefined : standings.survey(pool, request === undefined ? "" : c.req.path, now, tried);
-  const facts: RouteFacts = { service, replicas: pool.replicas, observed, shares: view.shares.get(service.name) };
+  const upstreams = upstreamsOf(view, service);
+  const survey = standings.untroubled ? undefined : standings.survey(upstreams, request === undefined ? "" : c.req.path, now, tried);
+  const facts: RouteFacts = { service, replicas: upstreams.replicas, observed, shares: view.shares.get(service.name) };
   if (service.selfHosted && service.providers.length > 0) {
-    const full = observed.ramps.full(columnsOf(pool.replicas), observed.inFlight, now);
+    const full = observed.ramps.full(poolOf(upstreams.replicas), observed.inFlight, now);
     if (full !== undefined) facts.full = full;
   }
   if (request !== undefined) facts.request = request;
@@ -212,7 +246,7 @@ export async function decide(c: RouterRequest, view: View, service: RouteService
 
 /** The decision, and whether no replica is ready where one could be. */
 function withLack(decision: Decision, view: View, service: RouteService): Decided {
-  if (!service.selfHosted || decision.candidates[0]?.kind === "replica" || columnsOf(replicasOf(view, service)).rows.length > 0) return decision;
+  if (!service.selfHosted || decision.candidates[0]?.kind === "replica" || poolOf(replicasOf(view, service)).rows.length > 0) return decision;
   return { ...decision, lacking: true };
 }
 

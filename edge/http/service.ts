@@ -7,7 +7,7 @@ import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.
 import { countedBy, journey } from "../telemetry/telemetry.ts";
 import { newsFor, type View } from "../view.ts";
 import { sendOrHold } from "./hold.ts";
-import { decide, decideBy, poolOf, redecide, seenLack, versionsOf } from "./inference.ts";
+import { decide, decideBy, redecide, seenLack, upstreamsOf, versionsOf } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
@@ -46,7 +46,7 @@ export async function service(c: RouterRequest): Promise<Response> {
       request,
       waitUntil,
       service: routed,
-      pool: poolOf(by, routed),
+      upstreams: upstreamsOf(by, routed),
       inference: false,
       repeatable: idempotent.has(request.method) && request.body === null,
       random: Math.random,

@@ -170,7 +170,7 @@ export class Hub extends DurableObject<FleetEnv> {
       now,
     );
     const { brake } = this.#placing.losses;
-    return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), scales: this.#scaling.status(), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
+    return { ...seen, traffic: this.#traffic.rows(now, this.#awakeSince), scales: this.#scaling.status(), refusals: this.#placing.refusals(now), ...(brake === undefined ? {} : { braked: brakeReason(brake) }) };
   }
 
   /** The whole fleet's metrics, in Prometheus text. A region that does not answer is left out. */
@@ -427,6 +427,7 @@ export class Hub extends DurableObject<FleetEnv> {
     const reassigned = this.#placing.plan(bundle, this.#rows, now);
     const { brake } = this.#placing.losses;
     if (brake !== undefined) this.ctx.waitUntil(this.#wakeAt(nextLook(brake)));
+    for (const { againAt } of this.#placing.refusals(now)) this.ctx.waitUntil(this.#wakeAt(againAt));
     for (const service of this.#journal.unplaced(this.#placing.unplaced, now)) this.#traffic.decided(service, "unplaced");
     for (const { host, name, before, after } of reassigned) {
       for (const change of changesOf(before, after, name, now)) {

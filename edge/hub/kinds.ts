@@ -18,10 +18,12 @@ export interface KindFacts {
   reclaims?: ReadonlyMap<string, number>;
   /** Digests that a host would not run, by host; absent: none is remembered. */
   refusals?: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Replicas that a host refused so long ago that it is asked again, by host; absent: none. */
+  overdue?: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
 /** Hosts as placing sees them. */
-export function assignHosts(hosts: readonly FleetHost[], { rows, awakeSince, braked, reclaims, refusals }: KindFacts, now: Now): AssignHost[] {
+export function assignHosts(hosts: readonly FleetHost[], { rows, awakeSince, braked, reclaims, refusals, overdue }: KindFacts, now: Now): AssignHost[] {
   return hosts.map((host) => {
     const { id, revoked } = host;
     const row = rows.get(id);
@@ -30,11 +32,12 @@ export function assignHosts(hosts: readonly FleetHost[], { rows, awakeSince, bra
     const leaving = leavingReason(row, host) !== undefined;
     const { warm, ...kind } = row?.kind ?? {};
     const refused = refusals?.get(id);
+    const askedAgain = overdue?.get(id);
     const reclaimed = kind.zone === undefined ? undefined : reclaims?.get(kind.zone);
     return {
       id, usable: !lost && !silent && (row?.linkUp ?? false) && !leaving, leaving, lost, gpus: row?.gpus ?? 0, images: (row?.protocol ?? 1) >= imagesSince, ...kind,
       ...(warm === undefined ? {} : { warm: new Set(warm) }), ...(reclaimed === undefined ? {} : { reclaims: reclaimed }),
-      ...(refused === undefined ? {} : { refused }), ...(row?.diskFull === true ? { full: true } : {}),
+      ...(refused === undefined ? {} : { refused }), ...(askedAgain === undefined ? {} : { overdue: askedAgain }), ...(row?.diskFull === true ? { full: true } : {}),
     };
   });
 }

@@ -2,12 +2,12 @@ import type { Bundle } from "../../schema/bundle.ts";
 import type { Now } from "../../schema/clock.ts";
 import type { Region } from "../../schema/region.ts";
 import type { ScaleHost } from "../../schema/scale.ts";
-import type { RegionStatus } from "../../schema/snapshot.ts";
+import type { RefusalStatus, RegionStatus } from "../../schema/snapshot.ts";
 import type { Brake } from "../scale/brake.ts";
 import { Assignments, type PlanFacts, type Reassigned } from "./assignments.ts";
 import { Losses } from "./losses.ts";
 import { reclaimsAfter, reclaimsByZone, type Reclaimed } from "./reclaims.ts";
-import { refusalsAfter, refusalsByHost, type Refused } from "./refusals.ts";
+import { overdueByHost, refusalsAfter, refusalsByHost, refusalStatus, type Refused } from "./refusals.ts";
 import type { HostRow } from "./roster.ts";
 import type { Scaling } from "./scaling.ts";
 
@@ -82,6 +82,11 @@ export class Placing {
     return this.#refusals.some((one) => one.host === host && one.digest === digest);
   }
 
+  /** What is left with a host that refuses it, for people, and for the clock: then it is to be placed anew. */
+  refusals(now: Now): RefusalStatus[] {
+    return this.#refusals.length === 0 ? [] : refusalStatus(this.#refusals, (host) => this.assignments.of(host).replicas, now);
+  }
+
   #lookForRefusals(rows: Rows, now: Now): void {
     const before = this.#refusals;
     this.#refusals = refusalsAfter(before, rows, now);
@@ -90,6 +95,6 @@ export class Placing {
 
   #facts(bundle: Bundle, rows: Rows, now: Now): PlanFacts {
     const { region, awakeSince, scaling } = this.#options;
-    return { region, bundle, rows, awakeSince, desires: scaling.desires, braked: this.losses.brake !== undefined, reclaims: reclaimsByZone(this.#reclaims, now), refusals: refusalsByHost(this.#refusals, now) };
+    return { region, bundle, rows, awakeSince, desires: scaling.desires, braked: this.losses.brake !== undefined, reclaims: reclaimsByZone(this.#reclaims, now), refusals: refusalsByHost(this.#refusals, now), overdue: overdueByHost(this.#refusals, now) };
   }
 }

@@ -60,7 +60,7 @@ function replicasOf(service: string, { bundle, rows, region, awakeSince, assigne
       replicas.push({
         id, number, version, digest, region, host, leaving, reachable, ...kinds.get(host),
         phase: isToMove ? "pending" : (state?.phase ?? "pending"), since: state?.since ?? now, inFlight: state?.inFlight ?? 0, wasReady: state?.wasReady ?? false,
-        ...(state?.load === undefined ? {} : { load: state.load }), ...(state?.reason === undefined ? {} : { reason: state.reason }),
+        ...(state?.load === undefined ? {} : { load: state.load }), ...(state?.reason === undefined ? {} : { reason: state.reason }), ...(state?.phase === "failed" && state.refused === true ? { refused: true } : {}),
       });
     }
     // withdrawn, and finishing what they have

@@ -12,6 +12,10 @@ export interface Carrier {
   release(stream: number, reset?: ResetReason): void;
   /** A request's answer broke off after its head. */
   brokeOff(request: string, code: CarriageFailure): void;
+  /** Of a request that the agent has not acknowledged, so much more has been sent. */
+  sent(bytes: number): void;
+  /** The agent has acknowledged it, or is not to have it any more. @param bytes that were sent of it until then */
+  settled(bytes: number): void;
 }
 
 /** The answer to the router when a request could not be carried: seen by `attempt.ts`, never by a client. */
@@ -61,8 +65,12 @@ export class CarriedStream {
   readonly answered: Promise<Response>;
   #head = false;
   #over = false;
+  /** Its client has gone: nobody reads what is here. */
+  #left = false;
   /** The agent has said something: the request has arrived. */
   #arrived = false;
+  /** Of what was sent, what nobody knows to have arrived; undefined once that is settled. */
+  #unacknowledgedBytes: number | undefined = 0;
   readonly #openedAt: number;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #wantPull: (() => void) | undefined;
@@ -121,8 +129,18 @@ export class CarriedStream {
     if (!this.#over) this.#carrier.send({ kind: frameKinds.end, stream: this.id, sequence: 0, payload: noPayload });
   }
 
+  #settle(): void {
+    if (this.#unacknowledgedBytes === undefined) return;
+    this.#carrier.settled(this.#unacknowledgedBytes);
+    this.#unacknowledgedBytes = undefined;
+  }
+
   #body(kind: typeof frameKinds.data | typeof frameKinds.text, payload: Uint8Array): void {
     this.#send.spend(payload.byteLength);
+    if (this.#unacknowledgedBytes !== undefined) {
+      this.#unacknowledgedBytes += payload.byteLength;
+      this.#carrier.sent(payload.byteLength);
+    }
     this.#carrier.send({ kind, stream: this.id, sequence: this.#sent++ >>> 0, payload });
   }
 
@@ -134,6 +152,7 @@ export class CarriedStream {
    */
   receive(frame: Frame, now: number, whole = false): void {
     this.#arrived = true;
+    this.#settle();
     if (whole && this.#gather(frame)) return;
     switch (frame.kind) {
       case frameKinds.open:
@@ -276,7 +295,7 @@ export class CarriedStream {
   // ——— ends ———
 
   /** Cut the stream; `tell` says whether the agent has to be told. */
-  fail(code: CarriageFailure, message: string, tell = true): void {
+  fail(code: Exclude<CarriageFailure, "overloaded">, message: string, tell = true): void {
     if (this.#over) return;
     const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "carrier_lost" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
     if (!this.#head || this.#gathered !== undefined) {
@@ -321,6 +340,7 @@ export class CarriedStream {
 
   /** The client went away, by the request's own signal. */
   cancel(): void {
+    this.#left = true;
     if (!this.#head) this.#answer(carriageFailure("cancelled", "the client has gone"));
     this.#release({ code: "cancelled", message: "the client has gone" });
   }
@@ -330,10 +350,19 @@ export class CarriedStream {
     this.#over = true;
     this.#creditWaiter?.();
     this.#wantPull?.();
+    this.#settle();
     this.#carrier.release(this.id, reset);
   }
 
   // ——— on the Relay's clock ———
+
+  /** What has come of its answer and nobody has read; of one that is over, until that was read. */
+  get unreadBytes(): number {
+    if (this.#left) return 0;
+    const left = this.#controller?.desiredSize ?? windowBytes;
+    // a stream that was closed and read tells of no room, too
+    return this.#over && left === 0 ? 0 : windowBytes - left;
+  }
 
   /** What time brings: a missing first sign of the agent, a comment into a silent stream. */
   tick(now: number, ackMs: number): void {

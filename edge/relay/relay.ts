@@ -5,6 +5,7 @@ import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
 import { attemptHeader, type CarriageFailure } from "../forward/outcome.ts";
 import { CarriedStream, carriageFailure, type Carrier } from "./carried.ts";
+import { Held } from "./held.ts";
 import { StreamIds } from "./mux.ts";
 
 /** What is known of an agent's socket; survives hibernation with it. */
@@ -22,6 +23,8 @@ function attachedTo(socket: WebSocket): Attached {
 const brokenMax = 256;
 /** A request's body up to this size is sent with its head: one data frame (agent/mux.ts), and well within the first credit. */
 const smallBytesMax = 64 * 1024;
+/** A client that reads nothing for so long is dropped by its router (failure model, row 27), which may not be told here. */
+const unreadMsMax = 60_000;
 /** How often streams are looked at for silence and missing answers; only while there are any. */
 const tickMs = 250;
 
@@ -49,6 +52,9 @@ function attemptOf(headers: Headers): AttemptWay | undefined {
  */
 export class Relay extends DurableObject<FleetEnv> implements Carrier {
   readonly #streams = new Map<number, CarriedStream>();
+  /** Those that are over and have not been read to their ends, since when. */
+  readonly #unread = new Map<CarriedStream, number>();
+  readonly #held = new Held();
   readonly #ids = new StreamIds(Math.random);
   #outgoing: Frame[] = [];
   /** The agent's socket, once it was looked for. */
@@ -90,6 +96,8 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     for (const [name, value] of request.headers) if (!name.startsWith("x-fairlead-") && name !== "upgrade") headers.push([name, value]);
     const upgrade = request.headers.get("upgrade") === "websocket";
     const attempt = attemptOf(request.headers);
+    // what has begun goes on
+    if (this.#held.isFull && attempt?.from === undefined) return carriageFailure("overloaded", "this relay holds as much as it may");
     // what is here already goes with its head, in one message
     let whole = request.body === null ? noPayload : undefined;
     if (whole === undefined && !upgrade && Number(request.headers.get("content-length") ?? Number.NaN) <= smallBytesMax) {
@@ -104,6 +112,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     const requestId = request.headers.get("x-fairlead-request") ?? "";
     const stream = new CarriedStream(this.#ids.next(this.#streams), requestId, this, Date.now(), attempt !== undefined, attempt?.from !== undefined);
     this.#streams.set(stream.id, stream);
+    this.#held.opened();
     this.#ticking ??= setInterval(() => this.#tick(), tickMs);
     this.send(
       jsonFrame(frameKinds.open, stream.id, {
@@ -130,12 +139,27 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   release(stream: number, reset?: ResetReason): void {
+    const carried = this.#streams.get(stream);
     this.#streams.delete(stream);
+    if (carried !== undefined && carried.unreadBytes > 0) this.#unread.set(carried, Date.now());
     if (reset !== undefined) this.send(jsonFrame(frameKinds.reset, stream, reset));
-    if (this.#streams.size === 0) {
-      if (this.#ticking !== undefined) clearInterval(this.#ticking);
-      this.#ticking = undefined;
-    }
+    this.#rest();
+  }
+
+  /** Its clock stands still where there is nothing to be looked at. */
+  #rest(): void {
+    if (this.#streams.size + this.#unread.size > 0) return;
+    this.#held.unread(0);
+    if (this.#ticking !== undefined) clearInterval(this.#ticking);
+    this.#ticking = undefined;
+  }
+
+  sent(bytes: number): void {
+    this.#held.sent(bytes);
+  }
+
+  settled(bytes: number): void {
+    this.#held.settled(bytes);
   }
 
   brokeOff(request: string, code: CarriageFailure): void {
@@ -173,7 +197,18 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
 
   #tick(): void {
     const now = Date.now();
-    for (const stream of this.#streams.values()) stream.tick(now, linkTimes.dispatchAckMs);
+    let unreadBytes = 0;
+    for (const stream of this.#streams.values()) {
+      stream.tick(now, linkTimes.dispatchAckMs);
+      unreadBytes += stream.unreadBytes;
+    }
+    for (const [stream, since] of this.#unread) {
+      const bytes = stream.unreadBytes;
+      unreadBytes += bytes;
+      if (bytes === 0 || now - since > unreadMsMax) this.#unread.delete(stream);
+    }
+    this.#held.unread(unreadBytes);
+    this.#rest();
   }
 
   // ——— the agent's socket ———

@@ -6,7 +6,7 @@ import type { Load } from "../../schema/protocol.ts";
 import type { Phase } from "../../schema/replica.ts";
 import { requestFacts, type RequestFacts } from "./request.ts";
 import { route, type Decision, type RouteFacts } from "./route.ts";
-import type { Shares } from "./shares.ts";
+import { isMixed, type Shares } from "./shares.ts";
 
 const takenAt = 1_000_000;
 const plain = routeServiceSchema.parse({ name: "chat", version: 2, models: ["chat"], listed: true, createdAt: 0, selfHosted: true, timeouts: { ttftMs: 1, totalMs: 1 }, bodyBytesMax: 1, providers: [] });
@@ -37,6 +37,15 @@ function firsts(replicas: readonly Row[], shares: Shares, { service = plain, req
   }
   return counts;
 }
+
+test.each<[string, Row[], boolean]>([
+  ["no replica", [], false],
+  ["one version", rows(3, 1), false],
+  ["another one that is not ready", [...rows(3, 1), row(9, 2, { phase: "starting" })], false],
+  ["another one that is", [...rows(3, 1), row(9, 2)], true],
+])("isMixed() of %s", (_, replicas, mixed) => {
+  expect([isMixed(replicas), isMixed(replicas)]).toEqual([mixed, mixed]);
+});
 
 describe("route() by shares", () => {
   test.each<[Shares]>([[{ 1: 0.95, 2: 0.05 }], [{ 1: 0.75, 2: 0.25 }], [{ 1: 0.5, 2: 0.5 }], [{ 1: 0.5, 2: 0.3, 3: 0.2 }]])("holds %j to one per cent over 10,000 requests, however many replicas each version has", (shares) => {

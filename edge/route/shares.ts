@@ -59,6 +59,18 @@ export function versionsIn(rows: readonly ReplicaRow[]): ReadonlyMap<string, num
   return versions;
 }
 
+const mixedByRows = new WeakMap<readonly ReplicaRow[], boolean>();
+
+/** Whether replicas of more than one version are ready; worked out once a list. */
+export function isMixed(rows: readonly ReplicaRow[]): boolean {
+  let mixed = mixedByRows.get(rows);
+  if (mixed === undefined) {
+    const first = rows.find(({ replica }) => replica.phase === "ready")?.replica.version;
+    mixedByRows.set(rows, (mixed = rows.some(({ replica: { phase, version } }) => phase === "ready" && version !== first)));
+  }
+  return mixed;
+}
+
 /** 2^32: what a hash is less than. */
 const hashes = 0x1_0000_0000;
 /** Which version has a session is not which replica has it. */

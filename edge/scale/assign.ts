@@ -67,7 +67,7 @@ function hasGone(facts: AssignFacts, replica: Held): boolean {
  *
  * A replica stays where it is while its host is not lost. On a host that is leaving it stays until another is ready in its place,
  * which is asked for at once, as in an update. One that failed keeps its place in the count: it was never ready, and
- * another of the same digest would fail as well; but what its host would not begin is tried on another. An update is rolling: old replicas go as new ones become ready; where the new
+ * another of the same digest would fail as well; but what its host would not begin is tried on another, and after a while there again. An update is rolling: old replicas go as new ones become ready; where the new
  * one cannot fit beside the old one, the old one goes first: one at a time, the next when every new one is ready, and none for a
  * new one that would not fit then either. Versions that are wanted side by side are each kept at their count. A ready one whose host is
  * not of the kind that is wanted any more serves on, as on a leaving host, until another is ready in its place.
@@ -170,16 +170,20 @@ function another(facts: AssignFacts, service: string, task: AssignTask, host: As
   return { id: replicaId(service, facts.region, number), service, number, version: task.version, digest: task.digest, host: host.id };
 }
 
-/** What its host would not begin, or begins only when its disk has room again, goes to a host that may, where one fits. */
+/**
+ * What its host would not begin, or begins only when its disk has room again, goes to a host that may, where one fits. What it would not
+ * begin a while ago is asked for anew, there too.
+ */
 function elsewhere(facts: AssignFacts, service: string, task: AssignTask, own: Held[], possible: readonly AssignHost[], without: (id: string) => readonly Held[]): void {
   const hosts = new Map(facts.hosts.map((host) => [host.id, host]));
   const tries = facts.hosts.filter(({ refused }) => refused?.has(task.digest) === true).length;
   for (const [i, replica] of own.entries()) {
     const { phase = "pending", refused = false } = facts.states.get(replica.id) ?? {};
+    const isOverdue = phase === "failed" && hosts.get(replica.host)?.overdue?.has(replica.id) === true;
     const isRefused = phase === "failed" && refused && tries < triesMax;
-    if (!isRefused && !(phase === "pending" && hosts.get(replica.host)?.full === true)) continue;
+    if (!isOverdue && !isRefused && !(phase === "pending" && hosts.get(replica.host)?.full === true)) continue;
     const held = without(replica.id);
-    const host = preferred(possible.filter((one) => one.id !== replica.host && isWilling(one, task) && misfit(facts, task, one, held) === undefined), task, held, (id) => hosts.get(id)?.zone);
+    const host = preferred(possible.filter((one) => (isOverdue || one.id !== replica.host) && isWilling(one, task) && misfit(facts, task, one, held) === undefined), task, held, (id) => hosts.get(id)?.zone);
     if (host !== undefined) own[i] = another(facts, service, task, host);
   }
 }

@@ -42,6 +42,28 @@ describe("assign() where hosts refuse", () => {
     expect(fleet.ids()).toEqual({ h1: [], h2: ["chat.local.2"] });
   });
 
+  test("what all hosts refuse is asked for again when the time of the last one is over, there or where another's is over too", () => {
+    const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 1);
+    fleet.plan();
+    fleet.refuse("chat.local.1").plan();
+    fleet.refuse("chat.local.2").plan();
+    expect(fleet.ids()).toEqual({ h1: [], h2: ["chat.local.2"] });
+    fleet.on(host("h1", { refused: new Set(["a"]) }), host("h2", { overdue: new Set(["chat.local.2"]) })).plan();
+    expect(fleet.ids()).toEqual({ h1: [], h2: ["chat.local.3"] });
+    // it is another one, which was not refused
+    expect(fleet.plan().unplaced).toEqual([]);
+    expect(fleet.ids()).toEqual({ h1: [], h2: ["chat.local.3"] });
+    // also where more hosts refuse it than are asked in a row
+    const many = Array.from({ length: triesMax + 1 }, (_, i) => host(`h${i}`, { refused: new Set(["a"]) }));
+    const crowd = new Fleet().on(...many).want(task("chat", "a"), 1);
+    crowd.plan();
+    crowd.refuse("chat.local.1").plan();
+    expect(crowd.all()).toMatchObject([{ id: "chat.local.1" }]);
+    const last = [...crowd.assigned].find(([, list]) => list.length > 0)?.[0];
+    crowd.on(...many.map((one) => (one.id === last ? host(one.id, { overdue: new Set(["chat.local.1"]) }) : one))).plan();
+    expect(crowd.ids()[last ?? ""]).toEqual(["chat.local.2"]);
+  });
+
   test("replicas that run stay where they are, though their host refuses another one", () => {
     const fleet = new Fleet().on(host("h1"), host("h2")).want(task("chat", "a"), 2);
     fleet.plan();

@@ -23,6 +23,8 @@ export interface AssignHost extends HostKind {
   reclaims?: number;
   /** Digests that it would not run when it was last asked. */
   refused?: ReadonlySet<string>;
+  /** Ids of replicas there that it would not run so long ago that it is asked again. */
+  overdue?: ReadonlySet<string>;
   /** Its disk has no room for anything new. */
   full?: boolean;
 }

@@ -85,9 +85,15 @@ function ref({ version, digest }: VersionRef, count: number): Wanted {
   return { version, digest, count };
 }
 
-/** The whole count is the new version's; old replicas go as new ones get ready. */
-export function rolling({ coming, from, desired, ready, others }: Omit<ModeFacts, "from"> & { from: VersionRef | undefined }): Stand {
+/** The whole count is the new version's; old replicas go as new ones get ready. While both serve, it is taken back when it fails more. */
+export function rolling(facts: Omit<ModeFacts, "from"> & { from: VersionRef | undefined }): Stand {
+  const { policy, from, desired, ready, others, seen } = facts;
+  let { coming } = facts;
   const wanted = [ref(coming, desired)];
+  const isJudged = coming.mode === "rolling" && policy.rollback && from !== undefined;
+  if (isJudged && coming.origin === undefined && ready > 0) coming = { ...coming, origin: [...seen] };
+  const worse = isJudged ? failing({ ...facts, coming, from }, ready >= desired) : undefined;
+  if (worse !== undefined) return { coming, wanted, worse, reason: "it fails more than the version before", nextMs: lookMs };
   if (desired === 0) return { coming, wanted, reason: `no replica is wanted now: the next one is of version ${coming.version}`, nextMs: Number.POSITIVE_INFINITY };
   // where fewer fit than are wanted, it is over when nothing else is left
   if (ready >= desired || (ready > 0 && others === 0)) return { coming, wanted, reason: `version ${coming.version} serves`, over: "all", nextMs: Number.POSITIVE_INFINITY };
@@ -183,6 +189,19 @@ function judged({ policy, coming, from, seen }: ModeFacts, last: boolean): strin
   const old = seenSince(seen, enough ? base : origin, from.version);
   // after a change over the old one answers nothing: then it is what it was before
   return worse(policy, fresh, attemptsOf(old) >= policy.requestsMin ? old : seenSince(seen, [], from.version), last);
+}
+
+/**
+ * `rolling`: by failures alone, for a replica that has just started is slower than those beside it, and only against what the old version
+ * was asked beside it: when that is gone, or was hardly asked, nothing is concluded.
+ *
+ * @param last it is about to have everything
+ */
+function failing({ policy, coming, from, seen }: ModeFacts, last: boolean): string | undefined {
+  const { origin } = coming;
+  if (origin === undefined) return undefined;
+  const old = seenSince(seen, origin, from.version);
+  return attemptsOf(old) < policy.requestsMin ? undefined : worse({ ...policy, latencyRatioMax: Number.POSITIVE_INFINITY }, seenSince(seen, origin, coming.version), old, last);
 }
 
 function without(coming: Coming, key: "since" | "lackSince"): Coming {

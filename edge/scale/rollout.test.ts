@@ -106,6 +106,9 @@ describe("rollout() without another version", () => {
     service.facts = { ...service.facts, desired: 9 };
     expect(service.look().look().counts).toEqual({ 1: 2 });
     expect(service.said).toHaveLength(1);
+    // a host's refusal is not the version's failure
+    service.facts = { ...service.facts, replicas: service.facts.replicas.map((one) => ({ ...one, refused: true })) };
+    expect(service.look().last?.status?.reason).toBe("version 1 never got ready: chat.local.1 failed: exit 1; hosts that would not run it are asked again later");
   });
 
   test("one that was ready before is started again, however its replicas end", () => {
@@ -116,6 +119,39 @@ describe("rollout() without another version", () => {
 });
 
 describe("rollout(), rolling", () => {
+  const half = () => new Service({}, 4).update(v2, v1).become("b", "ready", 1).look();
+
+  test("that fails more than the version before while both serve is taken back, and the old ones that have gone are started again", () => {
+    const service = half().saw(seen(1, 60), seen(2, 10, 10)).look(2_000);
+    expect(service.last).toMatchObject({ wanted: [{ ...v1, count: 4 }], shares: { 1: 1 }, status: { mode: "rolling", state: "rolled_back", reason: "version 2 was rolled back: 10 of 20 attempts on it failed (50 %), and 0 % on version 1; version 1 serves" } });
+    // and is not tried again
+    expect(service.become("b", "stopped").look(600_000).last).toMatchObject({ wanted: [{ ...v1, count: 4 }], status: { state: "rolled_back" } });
+  });
+
+  test.each<[string, Parameters<typeof rolloutPolicySchema.parse>[0], VersionSeen[]]>([
+    ["no more than the version before", {}, [seen(1, 30, 30), seen(2, 10, 11)]],
+    ["and was asked too little", {}, [seen(1, 60), seen(2, 10, 2)]],
+    ["and the version before was asked too little beside it", {}, [seen(1, 19), seen(2, 0, 40)]],
+    ["and is not to be taken back", { rollback: false }, [seen(1, 60), seen(2, 0, 40)]],
+    ["not, and is slower", {}, [seen(1, 60, 0, 50), seen(2, 60, 0, 8_000)]],
+  ])("that fails %s goes on", (_, policy, rows) => {
+    const service = new Service(policy, 4).update(v2, v1).become("b", "ready", 1).look().saw(...rows).look(2_000);
+    expect(service.last).toMatchObject({ wanted: [{ ...v2, count: 4 }], status: { state: "progressing", version: 2 } });
+    expect(service.last?.shares).toBeUndefined();
+    expect(service.become("b", "ready").look().last?.status).toMatchObject({ state: "done" });
+  });
+
+  test("is taken back for three failures when it is about to have everything, for breakers keep requests from what is broken", () => {
+    const service = half().saw(seen(1, 60), seen(2, 0, 3)).look(2_000);
+    expect(service.last?.status).toMatchObject({ state: "progressing" });
+    expect(service.become("b", "ready").look().last?.status).toMatchObject({ state: "rolled_back" });
+  });
+
+  test("what was seen of either before its first replica was ready counts for nothing", () => {
+    const service = new Service({}, 4).update(v2, v1).saw(seen(1, 500), seen(2, 0, 50)).become("b", "ready", 1).look();
+    expect(service.saw(seen(1, 560), seen(2, 40, 51)).look(2_000).last?.status).toMatchObject({ state: "progressing" });
+  });
+
   test("the new version has the whole count until it is ready", () => {
     const service = new Service().update(v2, v1);
     expect(service.last).toMatchObject({ wanted: [{ ...v2, count: 4 }], status: { mode: "rolling", state: "progressing", version: 2, from: 1, reason: "version 2 takes the place of version 1: 0 of 4 replicas ready" } });

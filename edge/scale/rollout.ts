@@ -78,6 +78,8 @@ function isDead({ ready, coming, failed }: Own): boolean {
 }
 
 const whyFailed = ({ id, reason }: ScaleReplica): string => `${id} failed${reason === undefined ? "" : `: ${reason}`}`;
+/** A failure is the version's, a refusal its host's, whose owner may change his mind (`edge/hub/refusals.ts`). */
+const whetherAgain = ({ refused }: ScaleReplica): string => (refused === true ? "hosts that would not run it are asked again later" : "it is not tried again");
 const never = ({ wasReady }: Own): string => (wasReady ? "is no longer ready" : "never got ready");
 
 /**
@@ -108,12 +110,12 @@ export function rollout(policy: RolloutPolicy, facts: RolloutFacts, before: Roll
   const place = { mode: coming.mode, version: current.version, ...fromOf(from), ...sharesOf(at), ...stepOf(at) };
   if (bad !== undefined) {
     const stays = from === undefined ? "" : `; version ${from.version} serves on`;
-    const reason = dead ? `version ${current.version} ${never(own)}: ${whyFailed(own.failed as ScaleReplica)}; it is not tried again${stays}` : `version ${current.version} is worse: ${bad}`;
+    const reason = dead ? `version ${current.version} ${never(own)}: ${whyFailed(own.failed as ScaleReplica)}; ${whetherAgain(own.failed as ScaleReplica)}${stays}` : `version ${current.version} is worse: ${bad}`;
     return told(before, state, dead ? { ...at, wanted: frozen(at.wanted, current, from, own, desired) } : at, { ...place, state: "stuck", reason }, "hold");
   }
   const count = at.wanted.find(({ digest }) => digest === current.digest)?.count ?? 0;
   if (own.failed !== undefined && own.coming === 0 && own.ready < Math.min(count, own.placed) && at.over === undefined && !partial) {
-    return told(before, state, at, { ...place, state: "stuck", reason: `${own.ready} of ${count} replicas of version ${current.version} are ready; ${whyFailed(own.failed)}; it is not tried again` }, "hold");
+    return told(before, state, at, { ...place, state: "stuck", reason: `${own.ready} of ${count} replicas of version ${current.version} are ready; ${whyFailed(own.failed)}; ${whetherAgain(own.failed)}` }, "hold");
   }
   return told(before, state, at, { ...place, state: at.over === "share" ? "done" : "progressing", reason: at.reason }, at.over === "share" ? "done" : "rollout");
 }
@@ -143,7 +145,7 @@ function settled({ current, desired, partial = false }: RolloutFacts, stable: Ro
   const nextMs = stable.proven || desired === 0 ? Number.POSITIVE_INFINITY : lookMs;
   // a first version that cannot start is not started more often because more are wanted
   if (!stable.proven && !partial && isDead(own)) {
-    const reason = `version ${current.version} never got ready: ${whyFailed(own.failed as ScaleReplica)}; it is not tried again`;
+    const reason = `version ${current.version} never got ready: ${whyFailed(own.failed as ScaleReplica)}; ${whetherAgain(own.failed as ScaleReplica)}`;
     return told(before, state, { wanted: [{ ...current, count: Math.min(desired, own.placed) }], nextMs }, { mode: "rolling", state: "stuck", version: current.version, reason }, "hold");
   }
   const at = { wanted: [{ ...current, count: desired }], nextMs };

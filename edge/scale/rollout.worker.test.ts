@@ -21,6 +21,8 @@ class World {
   #assign: Assign | undefined;
   /** The status that replicas of a digest answer with; undefined: they are not ready. */
   readonly answers = new Map<string, number>();
+  /** Of these digests no more than so many get ready. */
+  readonly readyMax = new Map<string, number>();
   /** Requests by the digest that got them. */
   readonly asked: string[] = [];
 
@@ -81,7 +83,7 @@ class World {
           if (status !== undefined) this.answers.set(digest, status);
         }
       }
-      if (this.#assign !== undefined) link.beat(this.#assign.replicas.map((replica) => replicaState(replica, this.answers.has(replica.digest) ? {} : { phase: "starting", wasReady: false })), { generation: this.#assign.generation });
+      if (this.#assign !== undefined) link.beat(this.#assign.replicas.map((replica, i, all) => replicaState(replica, this.answers.has(replica.digest) && all.slice(0, i).filter(({ digest }) => digest === replica.digest).length < (this.readyMax.get(replica.digest) ?? Infinity) ? {} : { phase: "starting", wasReady: false })), { generation: this.#assign.generation });
       await world.SCALER.getByName(this.#name).wake();
       return (await isSo()) ? true : undefined;
     });
@@ -128,6 +130,21 @@ describe("a rollout, through Scaler, Hub, view and router", () => {
     const { rollout, decisions, version: configured } = await one.status();
     expect(rollout?.reason).toMatch(/^version 2 was rolled back: \d+ of \d+ attempts on it failed \(100 %\), and 0 % on version 1; version 1 serves$/);
     expect([configured, decisions.at(-1)?.action]).toEqual([2, "rollback"]);
+    await one.settle(() => one.counts()["b"] === 0);
+    expect(one.counts()).toEqual({ a: 2, b: 0 });
+  }, 30_000);
+
+  test("a rolling update that fails requests while both versions serve is taken back by itself, and costs nobody an answer", async () => {
+    const one = await World.start("rolls");
+    one.answers.set("b", 500);
+    one.readyMax.set("rolls-b", 1);
+    await one.publish(2, "b", { previous: { version: 1, digest: "a" }, policy: { requestsMin: 3 } });
+    // the second one is on its way, and one of the old ones serves on beside the first
+    await one.settle(async () => one.counts()["a"] === 1 && (await one.status()).rollout?.reason.includes("1 of 2 replicas ready") === true);
+    forgetView();
+    for (let i = 0; i < 24; i++) expect((await one.ask()).status).toBe(200);
+    await one.settle(async () => (await one.status()).rollout?.state === "rolled_back");
+    expect((await one.status()).rollout?.reason).toMatch(/^version 2 was rolled back: \d+ of \d+ attempts on it failed \(100 %\), and 0 % on version 1; version 1 serves$/);
     await one.settle(() => one.counts()["b"] === 0);
     expect(one.counts()).toEqual({ a: 2, b: 0 });
   }, 30_000);

@@ -67,8 +67,10 @@ function live(moves: readonly Move[], look: (lived: Lived) => void): void {
       const phase = one.phases[i % one.phases.length] as Phase;
       return { ...replica, phase, wasReady: replica.wasReady || phase === "ready" };
     });
-    const known = seen.find(({ version }) => version === current.version) ?? { version: current.version, answers: 0, failures: 0, ttft: digestBoundsMs.ttft.map(() => 0) };
-    seen = [...seen.filter(({ version }) => version !== current.version), { ...known, answers: known.answers + one.answers, failures: known.failures + one.failures }];
+    for (const [version, failures] of [[current.version, one.failures], ...(previous === undefined || previous.version === current.version ? [] : [[previous.version, 0] as const])] as const) {
+      const known = seen.find((row) => row.version === version) ?? { version, answers: 0, failures: 0, ttft: digestBoundsMs.ttft.map(() => 0) };
+      seen = [...seen.filter((row) => row.version !== version), { ...known, answers: known.answers + one.answers, failures: known.failures + failures }];
+    }
     const facts: RolloutFacts = { current, previous, desired: one.desired, replicas, seen, partial: one.partial };
     const before = state;
     const at = rollout(policy, facts, before, now);

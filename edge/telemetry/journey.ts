@@ -7,7 +7,7 @@ import { endedAt, endingOf, type Counts, type Tally } from "./tally.ts";
 import { countUsage, countUsageAtEnd, type UsageCounts } from "./usage.ts";
 import type { VersionCounts } from "./versions.ts";
 
-/** The versions of a service's replicas, while its requests are shared among them, and where their attempts are counted. */
+/** The versions of a service's replicas, while there are several, and where their attempts are counted. */
 export interface Versions {
   of: ReadonlyMap<string, number>;
   counts: VersionCounts;

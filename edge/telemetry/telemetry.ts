@@ -15,7 +15,7 @@ let versions = new VersionCounts();
 let isolate = "";
 let streams = 0;
 
-/** A request to a service has come. @param versionOf each replica, while the service's requests are shared among versions */
+/** A request to a service has come. @param versionOf each replica, while the service has several versions */
 export function journey(service: RouteService, startedAt: number, versionOf?: ReadonlyMap<string, number>): Journey {
   return new Journey(tally, service, startedAt, countedBy(versionOf));
 }

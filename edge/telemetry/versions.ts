@@ -6,7 +6,7 @@ const faults: ReadonlySet<string> = new Set(["lost", "timeout", "unable", "crede
 const failed = layout.endings + endings.indexOf("5xx");
 
 /**
- * What one isolate saw of the versions of services whose requests are shared among them. Each attempt counts by itself: that another replica
+ * What one isolate saw of the versions of services that have several. Each attempt counts by itself: that another replica
  * answered in the end does not make it good.
  */
 export class VersionCounts {

@@ -5,7 +5,7 @@ import type { HerdSample, LossSample } from "./fleet-loss.ts";
 import { rssPerStreamKiB, type OpenSample } from "./open.ts";
 import { median } from "./quantile.ts";
 import { difference, medianAgainst, medianOf, ratio, type Rounds } from "./rounds.ts";
-import type { Streams } from "./streams.ts";
+import { atOnce, type AtOnce, type Streams, type StreamsSample } from "./streams.ts";
 import { figure, table } from "./table.ts";
 import type { Target } from "./targets.ts";
 
@@ -17,6 +17,8 @@ export interface FleetFigures {
   losses?: LossSample[];
   herd?: HerdSample;
   streams?: Streams;
+  /** Paced, one after the other. */
+  alone?: AtOnce;
   answers?: Answers;
   open?: Rounds<OpenSample>;
 }
@@ -72,20 +74,26 @@ function heartbeatTargets(all: readonly Heartbeats[]): Target[] {
 
 const target = (text: string, measured: number, unit: string, most: number): Target => ({ text, measured, unit, met: measured <= most });
 
-/** What issue 4 asks for, and what this run says of it. */
-export function fleetTargets({ heartbeats, losses, herd, streams, answers, open }: FleetFigures): Target[] {
+/** The longest of them, s. */
+function worst(losses: readonly LossSample[] | undefined, ms: (sample: LossSample) => number): number {
+  return losses === undefined || losses.length === 0 ? Number.NaN : Math.max(...losses.map(ms)) / 1_000;
+}
+
+/** What the fleet is to reach, and what this run says of it. */
+export function fleetTargets({ heartbeats, losses, herd, streams, alone, answers, open }: FleetFigures): Target[] {
   const paced: Streams extends Map<number, infer R> ? R : never = streams?.get(10) ?? new Map();
   const unpaced: typeof paced = streams?.get(0) ?? new Map();
   const whole: Answers extends Map<number, infer R> ? R : never = answers?.get(mainConnections) ?? new Map();
   const chunk = (rounds: typeof paced, name: string): number => medianAgainst(rounds, name, "provider", (s) => s.cpuMsPer1000Chunks, ratio);
-  const idle = (losses ?? []).map(({ idleMs }) => idleMs);
+  const killed = losses?.filter(({ loss }) => loss === "killed");
   return [
     ...heartbeatTargets(heartbeats),
-    target("a lost host leaves routing with traffic within 1 s", losses === undefined ? Number.NaN : Math.max(...losses.map(({ trafficMs }) => trafficMs)) / 1_000, " s", 1),
-    target("and without traffic within 15 s", idle.length === 0 ? Number.NaN : Math.max(...idle) / 1_000, " s", 15.5),
+    target("a killed host leaves routing with traffic within 1 s", worst(killed, ({ trafficMs }) => trafficMs), " s", 1),
+    target("and without traffic within 15 s", worst(losses, ({ idleMs }) => idleMs), " s", 15.5),
     target("1,000 agents back within 10 s", herd?.agents !== 1_000 ? Number.NaN : herd.backMs / 1_000, " s", 10),
     target("at no more than twice the steady rate", herd?.agents !== 1_000 ? Number.NaN : herd.peakPerS / herd.steadyPerS, "x", 2),
-    target("relay: added TTFT p50 <= 1 ms", medianAgainst(paced, "relay", "provider", (s) => s.ttftP50Ms, difference), " ms", 1),
+    target("relay: added TTFT p50 <= 1 ms, one stream at a time", medianAgainst(alone?.rounds ?? new Map<string, StreamsSample[]>(), "relay", "provider", (s) => s.ttftP50Ms, difference), " ms", 1),
+    target(`relay: added TTFT p50 <= 1 ms, ${atOnce} at once`, medianAgainst(paced, "relay", "provider", (s) => s.ttftP50Ms, difference), " ms", 1),
     target("relay: CPU per chunk, paced, <= 1.8x direct", chunk(paced, "relay"), "x", 1.8),
     target("relay: CPU per chunk, unpaced, <= 1x direct", chunk(unpaced, "relay"), "x", 1),
     target("relay: CPU per JSON request <= 1.7x direct", medianAgainst(whole, "relay", "provider", (s) => s.cpuUsPerRequest, ratio), "x", 1.7),

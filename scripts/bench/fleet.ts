@@ -11,8 +11,8 @@ import { carriages } from "./fleet-peers.ts";
 import { capacityLine, fleetTargets, heartbeatsReport, herdReport, lossReport, viewReport, type FleetFigures } from "./fleet-report.ts";
 import { install, startAll, stopAll, type Lineup } from "./lineup.ts";
 import { measureOpen } from "./open.ts";
-import { answersReport, openReport, streamsReport } from "./report.ts";
-import { measureStreams } from "./streams.ts";
+import { answersReport, openReport, streamsReport, streamsTable } from "./report.ts";
+import { gapsMs, measureAlone, measureStreams } from "./streams.ts";
 import { targetLine } from "./targets.ts";
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
@@ -42,7 +42,10 @@ try {
   const lineup: Lineup = await install(bench, peers.map(({ name }) => name), peers);
   if (wants("streams") || wants("answers")) {
     const started = await startAll(bench, lineup, bench.upstreams.streams, checkStream);
-    await part("streams", async () => void (figures.streams = await measureStreams(bench, lineup, started)));
+    await part("streams", async () => {
+      figures.streams = await measureStreams(bench, lineup, started);
+      figures.alone = await measureAlone(bench, lineup, started);
+    });
     await part("answers", async () => void (figures.answers = await measureAnswers(bench, lineup, started)));
     await stopAll(started);
   }
@@ -51,7 +54,7 @@ try {
     figures.open = await measureOpen(bench, lineup, started).finally(() => stopAll(started));
   });
 
-  const { heartbeats, view, losses, herd, streams, answers, open } = figures;
+  const { heartbeats, view, losses, herd, streams, alone, answers, open } = figures;
   print(setUp(bench).join("\n"));
   print(`others on this machine: load average ${loadavg().map((load) => load.toFixed(1)).join(", ")} on ${cpus().length} cores${(loadavg()[0] ?? 0) > cpus().length ? ": too much for figures" : ""}`);
   for (const [name, reason] of lineup.leftOut) print(`left out: ${name}: ${reason}`);
@@ -61,6 +64,7 @@ try {
   if (losses) print(`\n${lossReport(losses)}`);
   if (herd) print(`\n${herdReport(herd)}`);
   if (streams) print(`\n${streamsReport(streams)}\n${capacityLine(streams)}`);
+  if (alone) print(`\n${streamsTable(alone, gapsMs[0])}`);
   if (answers) print(`\n${answersReport(answers)}`);
   if (open) print(`\n${openReport(open)}`);
   const targets = fleetTargets(figures);

@@ -16,10 +16,19 @@ export interface ClosedResult {
   durationMs: number;
   p50Ms: number;
   p99Ms: number;
+  /** Why the first few failed, and when; absent: none did. */
+  failures?: string[];
 }
 
+/** So many are told. */
+const failuresMax = 5;
+
 export async function runClosed(job: ClosedJob): Promise<ClosedResult> {
-  const post = poster(job, { stream: false, connections: job.connections });
+  const failures: string[] = [];
+  const onFailure = (why: string): void => {
+    if (failures.length < failuresMax) failures.push(`${new Date().toISOString()} ${why}`);
+  };
+  const post = poster(job, { stream: false, connections: job.connections, onFailure });
   const latencies: number[] = [];
   let errors = 0;
   let left = job.requests ?? Number.POSITIVE_INFINITY;
@@ -38,5 +47,5 @@ export async function runClosed(job: ClosedJob): Promise<ClosedResult> {
   }
   await Promise.all(Array.from({ length: job.connections }, connection));
 
-  return { requests: latencies.length, errors, durationMs: performance.now() - startMs, p50Ms: quantile(latencies, 0.5), p99Ms: quantile(latencies, 0.99) };
+  return { requests: latencies.length, errors, durationMs: performance.now() - startMs, p50Ms: quantile(latencies, 0.5), p99Ms: quantile(latencies, 0.99), ...(failures.length === 0 ? {} : { failures }) };
 }

@@ -3,7 +3,7 @@ import type { MemoryReading } from "./memory-run.ts";
 import { alonePerStreamKiB, heapPerStreamKiB, rssPerStreamKiB, type OpenSample } from "./open.ts";
 import type { PacedSample } from "./paced.ts";
 import { difference, medianAgainst, medianOf, ratio, type Rounds } from "./rounds.ts";
-import { atOnce, type Streams } from "./streams.ts";
+import { atOnce, type AtOnce, type Streams } from "./streams.ts";
 import { figure, table } from "./table.ts";
 
 /** Stands above each table. */
@@ -61,24 +61,24 @@ export function pacedReport(rounds: Rounds<PacedSample>): string {
 }
 
 export function streamsReport(streams: Streams): string {
+  return [...streams].map(([gapMs, rounds]) => streamsTable({ atOnce, rounds }, gapMs)).join("\n\n");
+}
+
+export function streamsTable({ atOnce, rounds }: AtOnce, gapMs: number): string {
   const head = ["peer", "chunks/s", "CPU ms/1,000", "x workerd", "core", "TTFT p50", "TTFT p99", "per chunk", "gap p50 / p99", "broken"];
-  return [...streams]
-    .map(([gapMs, rounds]) => {
-      const rows = [...rounds.keys()].map((name) => [
-        name,
-        figure(medianOf(rounds, name, (s) => (s.chunks / s.durationMs) * 1_000), 0),
-        figure(medianOf(rounds, name, (s) => s.cpuMsPer1000Chunks), 1),
-        figure(medianAgainst(rounds, name, "workerd", (s) => s.cpuMsPer1000Chunks, ratio), 2),
-        figure(medianOf(rounds, name, (s) => s.proxyCore * 100), 0, { unit: "%" }),
-        latencyCell(rounds, name, (s) => s.ttftP50Ms),
-        latencyCell(rounds, name, (s) => s.ttftP99Ms),
-        figure(medianOf(rounds, name, (s) => s.msPerChunk), 2),
-        `${figure(medianOf(rounds, name, (s) => s.gapP50Ms), 2)} / ${figure(medianOf(rounds, name, (s) => s.gapP99Ms), 2)}`,
-        figure(medianOf(rounds, name, (s) => s.errors), 0),
-      ]);
-      return `Streams of 100 chunks, ${atOnce} at once, ${gapMs > 0 ? `a chunk each ${gapMs} ms` : "unpaced"}; ${legend}\n${table(head, rows)}`;
-    })
-    .join("\n\n");
+  const rows = [...rounds.keys()].map((name) => [
+    name,
+    figure(medianOf(rounds, name, (s) => (s.chunks / s.durationMs) * 1_000), 0),
+    figure(medianOf(rounds, name, (s) => s.cpuMsPer1000Chunks), 1),
+    figure(medianAgainst(rounds, name, "workerd", (s) => s.cpuMsPer1000Chunks, ratio), 2),
+    figure(medianOf(rounds, name, (s) => s.proxyCore * 100), 0, { unit: "%" }),
+    latencyCell(rounds, name, (s) => s.ttftP50Ms),
+    latencyCell(rounds, name, (s) => s.ttftP99Ms),
+    figure(medianOf(rounds, name, (s) => s.msPerChunk), 2),
+    `${figure(medianOf(rounds, name, (s) => s.gapP50Ms), 2)} / ${figure(medianOf(rounds, name, (s) => s.gapP99Ms), 2)}`,
+    figure(medianOf(rounds, name, (s) => s.errors), 0),
+  ]);
+  return `Streams of 100 chunks, ${atOnce} at once, ${gapMs > 0 ? `a chunk each ${gapMs} ms` : "unpaced"}; ${legend}\n${table(head, rows)}`;
 }
 
 export function openReport(rounds: Rounds<OpenSample>): string {

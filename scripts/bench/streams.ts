@@ -19,10 +19,10 @@ export interface StreamsSample extends StreamsResult {
 
 export type Streams = Map<GapMs, Rounds<StreamsSample>>;
 
-async function run(bench: Bench, { running }: Started, gapMs: number, seconds: number): Promise<StreamsSample> {
+async function run(bench: Bench, { running }: Started, gapMs: number, seconds: number, streams: number = atOnce): Promise<StreamsSample> {
   const beforeMs = cpuMsOf(running.pids);
   // Spread over the length of one stream, so that the chunks of all streams do not come in one burst.
-  const job = { kind: "streams", url: running.url, headers: running.headers, atOnce, seconds, spreadMs: gapMs * 100 } satisfies StreamsJob;
+  const job = { kind: "streams", url: running.url, headers: running.headers, atOnce: streams, seconds, spreadMs: gapMs * 100 } satisfies StreamsJob;
   const result = await generate<StreamsResult>(bench, job);
   const cpuMs = running.pids.length > 0 ? cpuMsOf(running.pids) - beforeMs : Number.NaN;
   if (result.streams === 0) throw new Error(`none of its streams was whole (${result.errors} were not)`);
@@ -39,4 +39,20 @@ export async function measureStreams(bench: Bench, lineup: Lineup, started: Star
     streams.set(gapMs, await takeTurns(bench, lineup, started, what, (one) => run(bench, one, gapMs, bench.options.seconds)));
   }
   return streams;
+}
+
+/** Streams, so many at once. */
+export interface AtOnce {
+  atOnce: number;
+  rounds: Rounds<StreamsSample>;
+}
+
+/** A stream of one second tells one TTFT: so many times as long as others are measured. */
+const aloneTimes = 4;
+
+/** One paced stream after the other: what a way adds where nothing waits for anything else. */
+export async function measureAlone(bench: Bench, lineup: Lineup, started: Started[]): Promise<AtOnce> {
+  const [gapMs] = gapsMs;
+  await bench.upstreams.pace(gapMs);
+  return { atOnce: 1, rounds: await takeTurns(bench, lineup, started, `one stream at ${gapMs} ms`, (one) => run(bench, one, gapMs, aloneTimes * bench.options.seconds, 1)) };
 }

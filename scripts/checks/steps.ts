@@ -6,7 +6,7 @@ import { countVitest, skippedIn, type Counts } from "./counts.ts";
 const root = join(import.meta.dirname, "../..");
 
 /** Vitest projects; each runs as a process of its own. */
-const projects = ["unit", "worker", "e2e", "chaos", "engines", "docker", "network"] as const;
+const projects = ["unit", "worker", "e2e", "chaos", "engines", "docker", "faults", "network"] as const;
 type Project = (typeof projects)[number];
 
 export const suites = [...projects, "bench-smoke", "smoke", "all"] as const;
@@ -79,6 +79,7 @@ export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
       case "chaos":
       case "engines":
       case "docker":
+      case "faults":
         return exists(suite) ? [vitest(suite, folder)] : [];
     }
   });

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StatusAnswer } from "../../control/routes/status.ts";
 import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
@@ -14,6 +15,17 @@ afterAll(() => world?.stop());
 async function code(response: Response): Promise<string | null> {
   return ((await response.json()) as { error: { code: string | null } }).error.code;
 }
+
+test("the agent of the only host stopped for three seconds: what is asked meanwhile waits for it", async () => {
+  const pid = world.pids()["agent"] ?? 0;
+  process.kill(pid, "SIGSTOP");
+  const asked = world.chat("steady");
+  // two replicas, by two relays and then by one, were silent for a second each
+  await wait(3_200);
+  process.kill(pid, "SIGCONT");
+  const response = await asked;
+  expect(response.status).toBe(200);
+});
 
 describe("a part that dies", () => {
   test("control stopped: requests go on, and a change waits for it", async () => {

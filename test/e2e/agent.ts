@@ -36,8 +36,8 @@ export class Agent {
 
   static async join(world: World, name: string, { config = [], within = [], control = world.up.control, fleet = world.fleet }: AgentOptions = {}): Promise<Agent> {
     const state = mkdtempSync(join(tmpdir(), "fairlead-host-"));
-    const lines = [`state: ${JSON.stringify(join(state, "agent"))}`, `fleet_url: ${fleet}`, "trust: unsigned", ...config];
-    if (!config.some((line) => line.startsWith("reclaim"))) lines.push("reclaim: {cloud: none}");
+    const lines = [`state: ${JSON.stringify(join(state, "agent"))}`, `fleet_url: ${fleet}`, ...config];
+    for (const usual of ["trust: unsigned", "reclaim: {cloud: none}"]) if (!config.some((line) => line.startsWith(usual.slice(0, usual.indexOf(":") + 1)))) lines.push(usual);
     writeFileSync(join(state, "agent.yaml"), `${lines.join("\n")}\n`);
     const invited = await world.cli(["hosts", "invite", "--name", name]);
     if (invited.code !== 0) throw new Error(`no invitation: ${invited.stderr}`);

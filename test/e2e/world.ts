@@ -44,7 +44,7 @@ export class World {
   readonly #child: ChildProcess;
   #output: () => string;
 
-  private constructor(state: string, up: Up, child: ChildProcess, output: () => string) {
+  protected constructor(state: string, up: Up, child: ChildProcess, output: () => string) {
     this.state = state;
     this.up = up;
     this.#child = child;

@@ -49,7 +49,7 @@ describe.each(engines)("$name", { timeout: startMs }, ({ name, version, absent, 
     await running();
   }, startMs);
   // the next one has the same name for its model
-  afterAll(() => world.cli(["down", service, "-y"]));
+  afterAll(() => world.cli(["down", service, "-y"], { timeoutMs: startMs }), startMs);
 
   test(`is started by the agent, which knows it for what it is (${version})`, async () => {
     const status = await until("the agent's reading", 60_000, async () => {
@@ -121,7 +121,8 @@ describe.each(engines)("$name", { timeout: startMs }, ({ name, version, absent, 
     await running();
     const answer = stream(long);
     await expect.poll(() => answer.text.length, { timeout: 60_000, interval: 20 }).toBeGreaterThan(5);
-    const { code, stderr } = await world.cli(["down", service, "-y"]);
+    // it waits until the stream is over
+    const { code, stderr } = await world.cli(["down", service, "-y"], { timeoutMs: startMs });
     expect([code, stderr]).toEqual([0, expect.any(String)]);
     await answer.over;
     expect({ text: answer.text, done: answer.done, errors: answer.errors, resumed: answer.resumed }).toEqual({ text: whole, done: 1, errors: [], resumed: undefined });

@@ -7,7 +7,7 @@ import { isOver } from "../../schema/replica.ts";
 import type { Task } from "../../schema/task.ts";
 import { lognormalBetween } from "./draw.ts";
 import { SimEngine, type Job } from "./engine.ts";
-import type { HubPart, SimHost, World } from "./world.ts";
+import type { Cut, HubPart, SimHost, World } from "./world.ts";
 
 /** One replica with its engine. */
 interface Kept {
@@ -166,7 +166,7 @@ export class SimAgent {
     const beating = ++this.#beating;
     const { epoch, say } = this.#session ?? {};
     if (epoch === undefined || say === undefined || !this.up || this.#world.isCut(this.host.id)) return;
-    const { id: _id, region: _region, refusal: _refusal, disk: _disk, gpus, ...kind } = this.host;
+    const { id: _id, region: _region, refusal: _refusal, refusesUntilMs: _until, disk: _disk, gpus, ...kind } = this.host;
     say(heartbeat({
       epoch, generation: Math.max(0, this.#generation), relays: [0, 1], draining: this.#reclaim !== undefined, reclaim: this.#reclaim, replicas: this.states(),
       facts: { gpus, cpus: 8, memoryBytes: 64e9, ...(this.#isFull ? { disk: { bytes: 1e12, freeBytes: 0, full: true } } : {}), ...kind, warm: [...this.#warm] },
@@ -194,7 +194,7 @@ export class SimAgent {
   #settle(): void {
     const { now } = this.#world.agenda;
     if (this.#assigned === undefined) return;
-    for (const next of reconcile(this.#assigned, [...this.#kept.values()].map(({ replica }) => replica), now, { leaving: this.#reclaim !== undefined, refusal: this.host.refusal })) {
+    for (const next of reconcile(this.#assigned, [...this.#kept.values()].map(({ replica }) => replica), now, { leaving: this.#reclaim !== undefined, refusal: now < (this.host.refusesUntilMs ?? Number.POSITIVE_INFINITY) ? this.host.refusal : undefined })) {
       const one = "id" in next ? this.#kept.get(next.id) : undefined;
       switch (next.do) {
         case "start":
@@ -327,9 +327,10 @@ export class SimAgent {
     else this.#tell(one, { type: "carrying", inFlight: replica.inFlight + by });
   }
 
-  /** Whether what is cut now is cut by ourselves. */
-  isStopping(id: string): boolean {
-    return this.up && this.#kept.has(id);
+  whyCut(id: string, now: number): Cut {
+    const one = this.#kept.get(id);
+    if (!this.up || one === undefined) return "lost";
+    return now >= (one.replica.drain?.until ?? Number.POSITIVE_INFINITY) ? "drained" : "stopped";
   }
 
   /** For checks: what runs or is to. */

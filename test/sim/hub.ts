@@ -167,6 +167,7 @@ export class SimHub implements HubPart {
     const { placing, rows } = this.#waking;
     const reassigned = placing.plan(this.#world.bundle, rows, now);
     if (placing.losses.brake !== undefined) this.#wakeAt(nextLook(placing.losses.brake));
+    for (const { againAt } of placing.refusals(now)) this.#wakeAt(againAt);
     for (const { host } of reassigned) this.#tell(host);
     if (reassigned.length > 0) this.#world.placed(this, reassigned, now);
   }

@@ -28,6 +28,8 @@ interface Flight {
   tried: Map<string, string>;
   /** Tokens that its client has. */
   written: number;
+  /** It was lost after its first token, and news of where it may go on was asked for. */
+  asksNews: boolean;
   ttftMs: number | undefined;
   heldSince: number | undefined;
   /** It had to wait for a first replica: its time says nothing of how replicas do. */
@@ -120,7 +122,7 @@ export class Isolate {
   take(service: SimService, asked: Asked, now: number): void {
     this.#toldOf(service.name).arrivals++;
     this.#world.tally.of(service.name).asked++;
-    this.#attempt({ service, asked, cameAt: now, attempts: 0, tried: new Map(), written: 0, ttftMs: undefined, heldSince: undefined, wasHeld: false }, now);
+    this.#attempt({ service, asked, cameAt: now, attempts: 0, tried: new Map(), written: 0, asksNews: false, ttftMs: undefined, heldSince: undefined, wasHeld: false }, now);
   }
 
   #attempt(flight: Flight, now: number): void {
@@ -139,7 +141,8 @@ export class Isolate {
     const decision = route(facts, this.#world.random, now);
     const candidate = decision.candidates[0];
     if (candidate?.kind !== "replica" && pool.rows.length === 0) this.#want(service.name, now);
-    if (candidate === undefined) return this.#wait(flight, now);
+    if (candidate === undefined) return flight.written > 0 ? this.#goOnByNews(flight, now) : this.#wait(flight, now);
+    if (flight.written > 0) this.#world.tally.say(now, `an answer goes on at ${candidate.id}: ${asked.promptTokens + flight.written} tokens to read, ${asked.outputTokens - flight.written} to write`);
     flight.attempts++;
     if (flight.heldSince !== undefined) {
       flight.heldSince = undefined;
@@ -150,6 +153,14 @@ export class Isolate {
     observed.started(candidate.id, sentAt, request);
     if (candidate.kind === "provider") this.#provide(flight, candidate.id, spills(service.route, decision, this.#world.random), sentAt);
     else this.#dispatch(flight, candidate.id, candidate.host, candidate.version, sentAt);
+  }
+
+  /** A begun answer that nobody known can go on with: news is asked for once, as `edge/forward/legs.ts` does; it is not held. */
+  #goOnByNews(flight: Flight, now: number): void {
+    if (flight.asksNews) return this.#end(flight, "failed");
+    flight.asksNews = true;
+    if (now - this.#fetchedAt > newsMsMin) this.#refresh();
+    this.#world.agenda.after(newsMsMin, (at) => this.#attempt(flight, at));
   }
 
   /** There is nobody: news are asked for once; then the request waits for a first replica, where its service says so. */
@@ -224,10 +235,12 @@ export class Isolate {
         cut: (now, written) => {
           flight.written += written;
           const outcomes = this.#world.tally.of(service.name);
-          if (agent.isStopping(id)) {
-            outcomes.cutByStop++;
-            this.#world.tally.say(now, `${id} cut a request: ${written} tokens were written`);
-          } else outcomes.resumed++;
+          flight.asksNews = false;
+          const why = agent.whyCut(id, now);
+          if (why === "stopped") outcomes.cutByStop++;
+          else outcomes.resumed++;
+          if (why === "drained") outcomes.drained++;
+          if (why !== "lost") this.#world.tally.say(now, `${id} cut a request${why === "drained" ? ", its time to drain being over" : ""}: ${written} tokens were written`);
           this.#toldOf(service.name).answered(version, undefined);
           if (flight.written >= asked.outputTokens) {
             over(now);

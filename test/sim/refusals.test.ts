@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { refusalsForMs } from "../../edge/hub/refusals.ts";
 import { settleMs } from "./checks.ts";
 import { simulate, type Report, type ServiceFacts, type WorldFacts } from "./simulate.ts";
 
@@ -30,6 +31,16 @@ describe("hosts that refuse what they are given", () => {
     expect(desires.at(-1)?.desire.rollout).toMatchObject({ state: "stuck", reason: expect.stringMatching(/never got ready: chat\.weur\.\d+ failed/) });
     expect(moments.at(-1)).toMatchObject({ ready: 0 });
   });
+});
+
+test("where all did and one has changed its mind, the service gets ready there when that one is asked again", () => {
+  const changedMs = 300_000;
+  const { moments, lines } = lived([refuses("a"), { ...refuses("b"), refusesUntilMs: changedMs }], 1, {}, false);
+  // it was given to each at once, and then left with one
+  expect(lines.filter((line) => line.includes("is provisioning")).length).toBe(1);
+  const readyAt = moments.find(({ ready }) => ready === 1)?.at;
+  expect(readyAt).toBeGreaterThan(refusalsForMs);
+  expect(readyAt).toBeLessThan(refusalsForMs + 30_000);
 });
 
 test("row 38: what would wait for room on a full disk starts on another host", () => {

@@ -12,7 +12,7 @@ process.stdout.write(`${JSON.stringify({ hosts: world.hosts.length, services: wo
 try {
   const { lines, outcomes } = simulate(world);
   process.stdout.write(`${lines.join("\n")}\n`);
-  for (const [service, { asked, answered, refused, failed, resumed, cutByStop }] of Object.entries(outcomes)) process.stdout.write(`${service}: ${JSON.stringify({ asked, answered, refused, failed, resumed, cutByStop })}\n`);
+  for (const [service, { asked, answered, refused, failed, resumed, drained, cutByStop }] of Object.entries(outcomes)) process.stdout.write(`${service}: ${JSON.stringify({ asked, answered, refused, failed, resumed, drained, cutByStop })}\n`);
 } catch (error) {
   process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;

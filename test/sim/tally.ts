@@ -11,9 +11,11 @@ export class Outcomes {
   failed = 0;
   /** By providers. */
   byProvider = 0;
-  /** Went on elsewhere after their replica was lost with its host. */
+  /** Went on elsewhere after their replica was lost with its host, or came to the end of its time to drain. */
   resumed = 0;
-  /** Were cut by a replica that was told to stop: 0 is promised. */
+  /** Of the times that one was cut: by the end of its replica's time to drain. */
+  drained = 0;
+  /** Were cut by a replica that was told to stop, and had time left: 0 is promised. */
   cutByStop = 0;
   /** When they came (ms after the beginning), and their time to the first token; Infinity for those that got none. In the order of their ends. */
   readonly at: number[] = [];

@@ -38,8 +38,9 @@ export interface SimHost extends HostKind {
   id: string;
   region: Region;
   gpus: number;
-  /** It runs nothing, for this reason. */
+  /** It runs nothing, for this reason; until so long after the beginning, where that is said. */
   refusal?: string;
+  refusesUntilMs?: number;
   /** When its disk has no room for anything new, in ms after the beginning. */
   disk?: { fullFromMs: number; untilMs: number };
 }
@@ -65,13 +66,16 @@ export interface HubPart {
   generation(service: string): number;
 }
 
+/** Why an answer was cut: its host was lost, its replica came to the end of its time to drain, or it was told to stop before that. */
+export type Cut = "lost" | "drained" | "stopped";
+
 /** A host's agent, as Hubs and isolates have it. */
 export interface AgentPart {
   readonly host: SimHost;
   readonly up: boolean;
   drop(): void;
   carry(replica: string, job: Job, now: number): boolean;
-  isStopping(replica: string): boolean;
+  whyCut(replica: string, now: number): Cut;
 }
 
 /** What the parts of a world have of each other. */

@@ -79,9 +79,9 @@ export class TestRouter {
     forgetDecisions();
   }
 
-  /** The same configuration once more, with these keys besides its own. */
-  async publish(more: KeyRecord[] = []): Promise<void> {
-    await publish(bundle(++TestRouter.#version, { services: this.services, hosts: [this.#host], fleet, keys: [this.#record, ...more] }));
+  /** The same configuration once more, with these keys besides its own, or with other services. */
+  async publish(more: KeyRecord[] = [], services = this.services): Promise<void> {
+    await publish(bundle(++TestRouter.#version, { services, hosts: [this.#host], fleet, keys: [this.#record, ...more] }));
   }
 
   /** @param init.key another key than this world's; null: none */
