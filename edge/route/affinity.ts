@@ -11,15 +11,15 @@ const slack = 8;
 /**
  * What one request that is running costs the reading of a prompt, in tokens: a step of the engine reads some of the prompt and writes one
  * token of each. Little, for who runs what is known as of seconds ago, and isolates that all go where little ran then meet there. From 0 to
- * 24 `scripts/bench/prefix` hardly tells them apart on its seeds 1–10; at 64 isolates meet.
+ * 16 `scripts/bench/prefix` hardly tells them apart (seeds 1–10); at 64 four isolates meet: 727 ms at the 99th percentile of one prompt for
+ * all, instead of 31.
  */
 const runningTokens = 8;
 /**
- * A token that is read again costs more than its reading: the blocks of another prompt have to go for it, which will be read again in
- * their turn. Twice as much if those are as sure to be asked for, and a little less as some are not. In `scripts/bench/prefix` (seeds 1–10)
- * long prefixes move too soon at 1 (58 % of hits), and from 1.5 to 2 are where they are (62 %).
+ * A token that is read again costs two: its own reading, and that of another, whose place it takes and which will be read again in its
+ * turn. In `scripts/bench/prefix` (seeds 1–10) long prefixes move too soon at 1 (58 % of hits), less at 1.25 (62.2) and not at 2 (62.9).
  */
-const worthOfMatch = 1.75;
+const worthOfMatch = 2;
 /** Readings that differ by less, in tokens and as a share of the prompt, are alike: who of them had the latest turn the longest ago is picked. */
 const alike = { tokens: 64, share: 0.02 };
 
