@@ -8,37 +8,52 @@ import { meanPromptTokens } from "./score.ts";
 const loadFactor = 1.25;
 /** Requests above the mean that are no imbalance yet: below them all fit one engine's batch (facts/routing-and-scaling.md §2: AIBrix moves at 8). */
 const slack = 8;
-// The five below were chosen by `scripts/bench/prefix`, on its seed 1: other seeds say what they are worth.
-
-/** What one request that is running costs the reading of a prompt, in tokens: each step reads some of the prompt and writes one token of each. */
-const runningTokens = 64;
-/** Share of a prompt that its conversation's home is expected to hold: other isolates may have sent earlier turns there; of a first turn, the system prompt. */
-const expectedAtHome = { continued: 0.5, first: 0.125 };
-/** A token that is read again costs more than its reading: the blocks of another prompt have to go for it. */
-const worthOfMatch = 1.25;
 /**
- * And more for what is cold, of a first turn: it is shared with others, who come back for it seldom, and a second copy takes the place of
- * what they come back for. A conversation's own blocks go with it; its old copy is nobody's.
+ * What one request that is running costs the reading of a prompt, in tokens: a step of the engine reads some of the prompt and writes one
+ * token of each. Little, for who runs what is known as of seconds ago, and isolates that all go where little ran then meet there. From 0 to
+ * 16 `scripts/bench/prefix` hardly tells them apart (seeds 1–10); at 64 four isolates meet: 727 ms at the 99th percentile of one prompt for
+ * all, instead of 31.
  */
-const worthOfCold = 0.6;
-/** Readings that differ by less, in tokens and as a share of the prompt, are alike: who of them is picked is the conversation's hash. */
-const alike = { tokens: 64, share: 0.05 };
+const runningTokens = 8;
+/**
+ * A token that is read again costs two: its own reading, and that of another, whose place it takes and which will be read again in its
+ * turn. In `scripts/bench/prefix` (seeds 1–10) long prefixes move too soon at 1 (58 % of hits), less at 1.25 (62.2) and not at 2 (62.9).
+ */
+const worthOfMatch = 2;
+/** Readings that differ by less, in tokens and as a share of the prompt, are alike: who of them had the latest turn the longest ago is picked. */
+const alike = { tokens: 64, share: 0.02 };
+
+/** What prefix affinity knows of a prompt. */
+export interface Prompt {
+  /** Of its first blocks, so many are asked for so often that they are in every cache, or soon will be. */
+  hotBlocks: number;
+  /** By what its home is found. */
+  key: number;
+  /** The share of prompts that begin as an earlier one did. */
+  recurring: number;
+  /** Whether somebody is known who may hold more of it than what is hot. */
+  known: boolean;
+}
 
 /** The bound on load up to which a replica may be preferred for what it holds, and what one that does not say counts as: the busiest. */
 export interface Bound {
   load: number;
   unknown: number;
+  /** Requests on all that say, whether they compete or not. */
+  known: number;
 }
 
 export function boundOf({ replicas, load, competes }: Field): Bound {
   let unknown = 0;
+  let known = 0;
   let sum = 0;
   let silent = 0;
   let count = 0;
   for (let i = 0; i < replicas; i++) {
+    const q = load[i] as number;
+    if (q === q) known += q;
     if (competes[i] !== 1) continue;
     count++;
-    const q = load[i] as number;
     if (q !== q) silent++;
     else {
       sum += q;
@@ -46,7 +61,7 @@ export function boundOf({ replicas, load, competes }: Field): Bound {
     }
   }
   const total = sum + silent * unknown;
-  return { load: Math.max(((total + 1) / count) * loadFactor, total / count + slack), unknown };
+  return { load: Math.max(((total + 1) / count) * loadFactor, total / count + slack), unknown, known };
 }
 
 /**
@@ -84,16 +99,33 @@ export function homes(hash: Int32Array, key: number, count: number): number[] {
 }
 
 /**
- * The replica that has the least to read before it answers: what waits there, and what of this prompt it does not hold
- * (facts/routing-and-scaling.md §2: Dynamo's cost), of those within the bound. Of a prompt that this isolate knows nothing of, the
- * conversation's home is expected to hold a little.
+ * Where nothing says whether it is so. For earlier turns 1 in its place keeps 2 % more of them where they were, but waits more for what is lost:
+ * the 99th percentile of `scripts/bench/prefix` with four isolates is a tenth above (seeds 31–45).
  */
-export function pickNearest(field: Field, hash: Int32Array, request: RequestFacts, bound: Bound): number {
-  const { replicas, load, queueDepth, waitingTokens, matched, cold, competes, near, toRead, source } = field;
-  const { promptTokens } = request;
-  const home = homeOf(field, hash, request.conversation, bound);
-  const coldWorth = request.continues ? 0 : worthOfCold;
-  const expected = request.continues ? expectedAtHome.continued : expectedAtHome.first;
+const asLikelyAsNot = 0.5;
+
+/**
+ * How much of what other isolates may have sent its home is expected to be there, 0..1: as much of the traffic as is theirs. Of earlier turns
+ * it is not known whether the home holds them still; of a first turn, whether it recurs is known from all prompts, and where somebody
+ * else is known to hold it, others may know that too.
+ */
+function expectedAtHome({ own }: Field, { continues }: RequestFacts, { recurring, known }: Prompt, bound: Bound): number {
+  // one more, who is not known: of an idle fleet nobody knows whose it is
+  const others = (Math.max(0, bound.known - own) + 1) / (bound.known + 1);
+  return others * (continues ? asLikelyAsNot : recurring * (known ? asLikelyAsNot : 1));
+}
+
+/**
+ * The replica that has the least to read before it answers: what waits there, and what of this prompt it does not hold
+ * (facts/routing-and-scaling.md §2: Dynamo's cost), of those within the bound. What is hot is worth nothing: whoever lacks it reads it
+ * once for all who follow. Of those that are alike, the one whose turn it is: that is the most even there is.
+ */
+export function pickNearest(field: Field, hash: Int32Array, request: RequestFacts, prompt: Prompt, bound: Bound): number {
+  const { replicas, load, queueDepth, waitingTokens, cold, competes, near, toRead, turn } = field;
+  const { promptTokens, prefix } = request;
+  const home = homeOf(field, hash, prompt.key, bound);
+  const own = prefix.length === 0 ? 1 : 1 - prompt.hotBlocks / prefix.length;
+  const expected = own * expectedAtHome(field, request, prompt, bound);
   let count = 0;
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < replicas; i++) {
@@ -101,23 +133,21 @@ export function pickNearest(field: Field, hash: Int32Array, request: RequestFact
     const reading = load[i] as number;
     const q = reading === reading ? reading : bound.unknown;
     if (q > bound.load) continue;
-    const share = i === home ? Math.max(matched[i] as number, expected) : (matched[i] as number);
+    const share = i === home ? Math.max(cold[i] as number, expected) : (cold[i] as number);
     const queued = queueDepth[i] as number;
     const before = Math.max(waitingTokens[i] as number, queued > 0 ? queued * meanPromptTokens : 0);
-    const tokens = before + q * runningTokens - (share * worthOfMatch + (cold[i] as number) * coldWorth) * promptTokens;
+    const tokens = before + q * runningTokens - share * worthOfMatch * promptTokens;
     near[count++] = i;
     toRead[i] = tokens;
     if (tokens < least) least = tokens;
   }
   const most = least + alike.tokens + alike.share * promptTokens;
   let nearest = none;
-  let highest = -1;
+  let earliest = Number.POSITIVE_INFINITY;
   for (let k = 0; k < count; k++) {
     const i = near[k] as number;
-    if ((toRead[i] as number) > most) continue;
-    const height = mix(hash[source[i] as number] as number, request.conversation) >>> 0;
-    if (height <= highest) continue;
-    highest = height;
+    if ((toRead[i] as number) > most || (turn[i] as number) >= earliest) continue;
+    earliest = turn[i] as number;
     nearest = i;
   }
   return nearest;

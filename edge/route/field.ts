@@ -1,19 +1,21 @@
 import { bounds } from "./filter.ts";
 import { fadedTtftMs, loadSince, type Seen } from "./observed.ts";
 import type { Pool } from "./pool.ts";
+import { leftToRead } from "./reading.ts";
 import { scorers, type Scorer } from "./strategy.ts";
 
 const columns = ["load", "queueDepth", "kvUsage", "ttftMs", "waitingTokens", "matched", "cold", "total", "toRead"] as const;
 
 /**
  * What a pick weighs: a column for each reading and a place for each candidate, replicas first, then providers. NaN where nothing is
- * known. One field is kept and used again, so that a pick over thousands allocates nothing of that size; what few candidates have (a
- * time seen, a match) is taken back before the next pick instead of clearing whole columns.
+ * known. One field is kept and used again, so that a pick over thousands allocates nothing of that size.
  */
 export class Field {
   /** Places in use; the first `replicas` of them are replicas. */
   size = 0;
   replicas = 0;
+  /** Requests of this isolate's own on the replicas. */
+  own = 0;
   /** Index of the pool's row, or of the service's provider. */
   source = new Int32Array(0);
   /** Requests on it: by its own word, and those of this isolate that are not in it yet. */
@@ -28,7 +30,7 @@ export class Field {
   waitingTokens = new Float32Array(0);
   /** Share of this prompt that it is expected to hold, 0..1. */
   matched = new Float32Array(0);
-  /** Share of it that nobody has asked for lately, 0..1. */
+  /** Share of it that it holds for those who ask seldom: what is hot is not in it. */
   cold = new Float32Array(0);
   /** The number of its latest turn; 0: none known. */
   turn = new Float64Array(0);
@@ -43,7 +45,6 @@ export class Field {
   /** Scratch: places that are near the best. */
   near = new Int32Array(0);
   readonly scores = Object.fromEntries(scorers.map((scorer) => [scorer, new Float32Array(0)])) as Record<Scorer, Float32Array>;
-  #touched: number[] = [];
   #pool: Pool | undefined;
   /** The place of each row that has one; the others' are of earlier picks. */
   #places = new Int32Array(0);
@@ -52,8 +53,7 @@ export class Field {
   begin(pool: Pool, from: number, count: number, others: number): void {
     if (count + others > this.source.length) this.#grow(count + others);
     if (pool.rows.length > this.#places.length) this.#places = new Int32Array(pool.rows.length * 2);
-    for (const place of this.#touched) this.#clear(place);
-    this.#touched = [];
+    this.#clear(this.size);
     this.#pool = pool;
     this.replicas = 0;
     const { rows } = pool;
@@ -65,18 +65,20 @@ export class Field {
   }
 
   /** A stretch of the pool's rows at once. */
-  #copy({ load, queueDepth, kvUsage, readAt, full }: Pool, from: number, count: number, place: number): void {
+  #copy(pool: Pool, from: number, count: number, place: number): void {
     const { source } = this;
     const places = this.#places;
     for (let i = 0; i < count; i++) {
       source[place + i] = from + i;
       places[from + i] = place + i;
     }
-    this.load.set(load.subarray(from, from + count), place);
-    this.queueDepth.set(queueDepth.subarray(from, from + count), place);
-    this.kvUsage.set(kvUsage.subarray(from, from + count), place);
-    this.readAt.set(readAt.subarray(from, from + count), place);
-    this.full.set(full.subarray(from, from + count), place);
+    // making a view of a part costs more than copying a few hundred numbers
+    const whole = count === pool.rows.length;
+    this.load.set(whole ? pool.load : pool.load.subarray(from, from + count), place);
+    this.queueDepth.set(whole ? pool.queueDepth : pool.queueDepth.subarray(from, from + count), place);
+    this.kvUsage.set(whole ? pool.kvUsage : pool.kvUsage.subarray(from, from + count), place);
+    this.readAt.set(whole ? pool.readAt : pool.readAt.subarray(from, from + count), place);
+    this.full.set(whole ? pool.full : pool.full.subarray(from, from + count), place);
   }
 
   /** Add a row of the pool. */
@@ -121,15 +123,15 @@ export class Field {
     this.near = new Int32Array(room);
     this.full = new Uint8Array(room);
     this.competes = new Uint8Array(room);
-    this.#touched = [];
   }
 
-  #clear(place: number): void {
-    this.ttftMs[place] = Number.NaN;
-    this.waitingTokens[place] = 0;
-    this.matched[place] = 0;
-    this.cold[place] = 0;
-    this.turn[place] = 0;
+  /** What few candidates have is taken back: of the last pick's places, whose number is bounded (`sampleMax`). */
+  #clear(size: number): void {
+    this.ttftMs.fill(Number.NaN, 0, size);
+    this.waitingTokens.fill(0, 0, size);
+    this.matched.fill(0, 0, size);
+    this.cold.fill(0, 0, size);
+    this.turn.fill(0, 0, size);
   }
 
   /**
@@ -140,20 +142,21 @@ export class Field {
    */
   enterSeen(all: readonly (Seen | undefined)[], now: number, times: boolean): void {
     const { source, replicas, load, readAt, full } = this;
+    this.own = 0;
     for (let place = 0; place < replicas; place++) {
       const seen = all[source[place] as number];
       if (seen === undefined) continue;
       const since = loadSince(seen, load[place] as number, readAt[place] as number);
       load[place] = since;
+      this.own += seen.inFlight;
       if (since >= bounds.inFlight) full[place] = 1;
       this.#enterTimes(place, seen, now, times);
     }
   }
 
   #enterTimes(place: number, seen: Seen, now: number, times: boolean): void {
-    this.#touched.push(place);
     if (times) this.ttftMs[place] = fadedTtftMs(seen, now) ?? Number.NaN;
-    this.waitingTokens[place] = seen.waitingTokens;
+    this.waitingTokens[place] = leftToRead(seen, now);
     this.turn[place] = seen.turn;
   }
 
@@ -171,11 +174,10 @@ export class Field {
     }
   }
 
-  /** Enter how much of the prompt a replica is expected to hold, and how much of that nobody has asked for lately. */
+  /** Enter how much of the prompt a replica is expected to hold, and how much of that is not hot. */
   enterMatch(row: number, share: number, cold: number): void {
     const place = this.placeOf(row);
     if (place < 0) return;
-    this.#touched.push(place);
     this.matched[place] = share;
     this.cold[place] = cold;
   }

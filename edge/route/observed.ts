@@ -1,6 +1,8 @@
+import { LatestPrompts } from "./hot.ts";
 import type { Pool } from "./pool.ts";
 import { PrefixMemory } from "./prefixMemory.ts";
 import { Ramps } from "./ramp.ts";
+import { leave, sent, spoke, type Reading } from "./reading.ts";
 import type { RequestFacts } from "./request.ts";
 
 /** A peak fades with this time constant (Linkerd's balancer: `default_rtt`'s decay, 10 s). */
@@ -16,15 +18,12 @@ const changesMax = 256;
 type Rows = Pick<Pool, "rows" | "indexOf">;
 
 /** What an isolate knows of one upstream. */
-export interface Seen {
+export interface Seen extends Reading {
   readonly id: string;
   inFlight: number;
   /** When the latest were sent, and when the latest ended; oldest first. */
   starts: number[];
   ends: number[];
-  /** Prompt tokens that those without a first byte still have to have read, in the order in which they were sent. */
-  waiting: number[];
-  waitingTokens: number;
   ttftMs: number | undefined;
   ttftAt: number;
   /** The number of its latest start among all starts. */
@@ -38,6 +37,7 @@ export interface Seen {
 export class Observed {
   readonly #seen = new Map<string, Seen>();
   readonly prefixes = new PrefixMemory();
+  readonly latest = new LatestPrompts();
   /** How much of its traffic each new replica takes. */
   readonly ramps = new Ramps();
   #turns = 0;
@@ -48,7 +48,7 @@ export class Observed {
   #touch(id: string): Seen {
     const known = this.#seen.get(id);
     if (known !== undefined) this.#seen.delete(id);
-    const seen = known ?? { id, inFlight: 0, starts: [], ends: [], waiting: [], waitingTokens: 0, ttftMs: undefined, ttftAt: 0, turn: 0 };
+    const seen = known ?? { id, inFlight: 0, starts: [], ends: [], waiting: [], waitingTokens: 0, readingSince: 0, msPerToken: undefined, ttftMs: undefined, ttftAt: 0, turn: 0 };
     this.#seen.set(id, seen);
     if (known === undefined) this.#enter(id, seen);
     if (this.#seen.size > upstreamsMax) this.#forgetOne();
@@ -92,23 +92,21 @@ export class Observed {
     note(seen.starts, now);
     if (request === undefined || seen.waiting.length >= changesMax) return;
     const chain = request.hashed ? request.prefix : [];
-    const known = chain.length === 0 ? 0 : (this.prefixes.blocksOf(chain, id, now) / chain.length) * request.promptTokens;
-    const tokens = request.promptTokens - known;
-    seen.waiting.push(tokens);
-    seen.waitingTokens += tokens;
+    const before = this.prefixes.givenOf(chain, id, now);
+    const given = before === undefined ? 0 : (before.blocks / chain.length) * request.promptTokens;
+    const tokens = request.promptTokens - (before === undefined || before.likely < 0.5 ? 0 : given);
+    sent(seen, { sentAt: now, tokens, whole: request.promptTokens, given, since: before?.since ?? 0 });
     if (this.ramps.size > 0) this.ramps.started(id, now, tokens, request.stream);
-    this.prefixes.remember(chain, id, now);
-  }
-
-  #read(seen: Seen): void {
-    const tokens = seen.waiting.shift();
-    if (tokens !== undefined) seen.waitingTokens = seen.waiting.length === 0 ? 0 : seen.waitingTokens - tokens;
+    if (chain.length === 0) return;
+    this.prefixes.remember(chain, id, now, request.promptTokens, this.latest.lastHot(chain));
+    this.latest.note(chain, request.conversation);
   }
 
   /** The first byte of an attempt's answer came, so long after it was sent. */
   firstByte(id: string, ttftMs: number, now: number): void {
     const seen = this.#touch(id);
-    this.#read(seen);
+    const told = spoke(seen, now - ttftMs, now);
+    if (told !== undefined) this.prefixes.learn(id, told.since, told.held);
     if (this.ramps.size > 0) this.ramps.firstByte(id, ttftMs, seen.inFlight, now);
     const before = fadedTtftMs(seen, now);
     // a peak counts at once; what is better than before moves it as far as the time between the two has let it fade
@@ -129,7 +127,7 @@ export class Observed {
     seen.inFlight--;
     note(seen.ends, now);
     // one that ended without a first byte is not read any more either
-    while (seen.waiting.length > seen.inFlight) this.#read(seen);
+    while (seen.waiting.length > seen.inFlight) leave(seen, now);
     if (this.ramps.size > 0) this.ramps.ended(id, seen.inFlight);
   }
 

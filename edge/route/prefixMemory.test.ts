@@ -8,17 +8,49 @@ describe("PrefixMemory", () => {
     const memory = new PrefixMemory();
     memory.remember([1, 2, 3, 4], "a", 0);
     memory.remember([1, 2, 30], "b", 0);
-    expect(memory.matches([1, 2, 3, 40], 0)).toEqual([{ id: "a", blocks: 3, cold: 0 }, { id: "b", blocks: 2, cold: 0 }]);
+    expect(memory.matches([1, 2, 3, 40], 0)).toEqual([{ id: "a", blocks: 3, likely: 1 }, { id: "b", blocks: 2, likely: 1 }]);
     expect(memory.matches([9], 0)).toEqual([]);
     expect([memory.blocksOf([1, 2, 3, 4], "a", 0), memory.blocksOf([1, 2], "c", 0)]).toEqual([4, 0]);
   });
 
-  test("tells what nobody has asked for lately from what somebody has, whoever it was", () => {
+  test("tells how often prompts begin as an earlier one did, whoever it was sent to; until any were seen: always", () => {
     const memory = new PrefixMemory();
-    memory.remember([1, 2, 3, 4], "a", 0);
-    memory.remember([1, 2, 30], "b", 10_000);
-    expect(memory.matches([1, 2, 3, 40], 10_200)).toEqual([{ id: "a", blocks: 3, cold: 1 }, { id: "b", blocks: 2, cold: 0 }]);
-    expect(memory.matches([1, 2, 3, 40], 11_000)).toEqual([{ id: "a", blocks: 3, cold: 3 }, { id: "b", blocks: 2, cold: 2 }]);
+    expect(memory.recurring).toBe(1);
+    for (let i = 0; i < 200; i++) memory.remember([1_000 + i], "a", 0);
+    expect(memory.recurring).toBeLessThan(0.01);
+    for (let i = 0; i < 200; i++) memory.remember([7, 2_000 + i], i % 2 === 0 ? "a" : "b", 0);
+    expect(memory.recurring).toBeGreaterThan(0.99);
+    for (let i = 0; i < 200; i++) memory.remember([7, 3_000 + i], "a", 0, 0, 1);
+    expect(memory.recurring).toBeLessThan(0.01);
+  });
+
+  test.each([
+    { given: 1_600, likely: 1 }, { given: 4_800, likely: 1 }, { given: 9_600, likely: 0.5 }, { given: 14_400, likely: 0 },
+  ])("expects of what was lost after 9,600 tokens, after $given, to be there with $likely", ({ given, likely }) => {
+    const memory = new PrefixMemory();
+    memory.remember([1, 2], "a", 0, 256);
+    // what was lost at first is taken to have been lost half as soon again
+    memory.learn("a", 6_400, false);
+    memory.remember([3], "a", 0, given);
+    memory.remember([1], "b", 0, 128);
+    expect(memory.givenOf([1, 2], "a", 0)).toEqual({ blocks: 2, since: given, likely });
+    expect(memory.matches([1, 2], 0)).toEqual([...(likely > 0 ? [{ id: "a", blocks: 2, likely }] : []), { id: "b", blocks: 1, likely: 1 }]);
+  });
+
+  test("finds out how much a replica's cache holds by what it was seen to hold and to have lost", () => {
+    const memory = new PrefixMemory();
+    const random = seeded(1);
+    const cacheTokens = 100_000;
+    memory.remember([1], "a", 0);
+    for (let i = 0; i < 400; i++) {
+      const since = random() * 200_000;
+      memory.learn("a", since, since < cacheTokens);
+    }
+    memory.remember([2], "a", 0, 140_000);
+    expect(memory.matches([1], 0)[0]?.likely ?? 0).toBeLessThan(0.3);
+    memory.remember([3], "a", 0, 0);
+    memory.remember([4], "a", 0, 60_000);
+    expect(memory.matches([3], 0)[0]?.likely).toBeGreaterThan(0.7);
   });
 
   test("forgets after a while, counted from the latest use", () => {

@@ -320,6 +320,59 @@ describe("prefix_affinity", () => {
     expect(moved).toContain("its own");
   });
 
+  /** What an isolate does with one request after the other, the first token of each so long after it was sent. */
+  function passing(observed: Observed, ttftMs: number, gapMs = 1_000): (text: string) => string {
+    let now = takenAt;
+    return (text) => {
+      const request = asked(text);
+      const [first] = route({ service: routed, replicas: fleet(8), observed, request }, seeded(now), now).candidates;
+      const id = first?.id ?? "";
+      observed.started(id, now, request);
+      observed.firstByte(id, ttftMs, now + ttftMs);
+      observed.ended(id, now + ttftMs);
+      now += gapMs;
+      return id;
+    };
+  }
+  const guide = "How the ferry goes, and when. ".repeat(400);
+
+  test("what all begin with goes everywhere in turns, what few begin with stays in one place", () => {
+    const send = passing(new Observed(), 100);
+    const hot = Array.from({ length: 140 }, (_, i) => send(`${guide}${i} asks this. ${"And that. ".repeat(60)}`)).slice(-40);
+    for (let turn = 0; turn + 8 <= hot.length; turn += 8) expect(new Set(hot.slice(turn, turn + 8)).size).toBe(8);
+
+    const other = passing(new Observed(), 100);
+    const placed = Array.from({ length: 200 }, (_, i) => ({ group: i % 20, id: other(`${i % 20} has a guide. ${guide}${i} asks this. ${"And that. ".repeat(60)}`) }));
+    for (const group of Array.from({ length: 20 }, (_, i) => i)) expect(new Set(placed.filter((one) => one.group === group).map(({ id }) => id)).size, `group ${group}`).toBe(1);
+  });
+
+  test("prompts that nobody shares are sent in turns", () => {
+    const send = passing(new Observed(), 100);
+    const ids = Array.from({ length: 200 }, (_, i) => send(`${i} says: ${`word ${i} `.repeat(300)}`)).slice(-80);
+    for (let turn = 0; turn < 80; turn += 8) expect(new Set(ids.slice(turn, turn + 8)).size).toBe(8);
+  });
+
+  test("isolates that hear nothing of each other find the same place for the same prefix, and for the turns of a conversation", () => {
+    const one = passing(new Observed(), 100);
+    const other = passing(new Observed(), 100);
+    const places = Array.from({ length: 30 }, (_, i) => [one(`${i} has a guide. ${guide}`), other(`${i} has a guide. ${guide}And what of ${i}? ${"More. ".repeat(100)}`)]);
+    // nothing is in flight between them, so that nothing but the prompt decides
+    expect(places.filter(([a, b]) => a === b).length).toBe(30);
+    expect(new Set(places.map(([a]) => a)).size).toBeGreaterThan(4);
+  });
+
+  test("waits no longer for a prefix than it takes to read it elsewhere", () => {
+    const observed = new Observed();
+    const text = `A guide. ${guide}`;
+    const send = passing(observed, 200);
+    const home = send(text);
+    const request = asked(`${text}And then?`);
+    const first = (): string => ids({ service: routed, replicas: fleet(8), observed, request })[0] ?? "";
+    expect(first()).toBe(home);
+    for (let i = 0; i < 2; i++) observed.started(home, takenAt + 5_000, asked(`Something else, ${i}. ${`word ${i} `.repeat(4_000)}`));
+    expect(first()).not.toBe(home);
+  });
+
   test("never sends to one over the bound, whatever it holds", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(60), { minLength: 2, maxLength: 10 }), fc.nat(), fc.option(fc.constant("s1"), { nil: undefined }), (loads, seed, session) => {

@@ -1,7 +1,7 @@
 import type { RouteService, Strategy } from "../../schema/bundle.ts";
 import type { Random } from "../../schema/clock.ts";
 import type { SnapshotReplica } from "../../schema/snapshot.ts";
-import { boundOf, homeOf, homes, pickNearest } from "./affinity.ts";
+import { boundOf, homeOf, homes, pickNearest, type Prompt } from "./affinity.ts";
 import { providerCandidate, replicaCandidate, type Candidate, type ReplicaRow } from "./candidates.ts";
 import { Field } from "./field.ts";
 import { Reasons } from "./filter.ts";
@@ -71,9 +71,20 @@ const homesMax = 4;
 /** Kept from pick to pick; a pick is synchronous and leaves nothing in it that the next one reads. */
 const field = new Field();
 
-/** What a request belongs to, as a number: a session by the client's word, or a conversation. */
-function keyOf({ session, account, conversation }: RequestFacts): number {
-  return session === undefined ? conversation : textHash(session, textHash(account));
+/** A session by the client's word, as a number. */
+const sessionKey = (session: string, account: string): number => textHash(session, textHash(account));
+
+/** What prefix affinity knows of the prompt that is being placed; undefined where nothing is asked of it. */
+let prompt: Prompt | undefined;
+
+/**
+ * What is looked for in caches: what of the prompt is hot, and by which of its blocks all isolates find the same home for it. That is the
+ * first that is not hot: a conversation's own behind a system prompt that all have, a group's first where many have one each.
+ */
+function promptOf(request: RequestFacts, observed: Observed | undefined, replicas: number): Prompt {
+  const { prefix, conversation } = request;
+  const hotBlocks = observed === undefined ? 0 : observed.latest.hotBlocks(prefix, conversation, replicas);
+  return { hotBlocks, key: prefix[hotBlocks] ?? conversation, recurring: observed?.prefixes.recurring ?? 1, known: false };
 }
 
 /** The version of a request, while requests are shared among versions. */
@@ -104,18 +115,21 @@ function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons:
   const { rows } = pool;
   reasons.addAll(pool.unusable);
   if (drawn !== undefined) reasons.addAll(drawn.split.left);
-  const session = request?.session !== undefined;
-  const matches = request !== undefined && observed !== undefined && !session && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now) : [];
-  const key = request !== undefined && (session || strategy === "prefix_affinity") ? keyOf(request) : undefined;
+  const session = request?.session;
+  prompt = request !== undefined && session === undefined && strategy === "prefix_affinity" ? promptOf(request, observed, rows.length) : undefined;
+  const hotBlocks = prompt?.hotBlocks ?? 0;
+  const matches = request !== undefined && observed !== undefined && session === undefined && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now, hotBlocks) : [];
+  if (prompt !== undefined) prompt.known = matches.length > 0;
+  const key = session === undefined ? prompt?.key : sessionKey(session, (request as RequestFacts).account);
   enterRows(pool, drawn, key, matches, service.providers.length, random);
   if (blocked !== undefined) drop(blocked, pool, reasons);
   const weights = weightsOf(strategy, request);
   if (observed !== undefined) field.enterSeen(observed.among(pool), now, weights.latency !== undefined);
   if (facts.full !== undefined) fill(facts.full, pool);
-  for (const { id, blocks, cold } of matches) {
+  for (const { id, blocks, likely } of matches) {
     const row = pool.indexOf.get(id);
     const { length } = (request as RequestFacts).prefix;
-    if (row !== undefined) field.enterMatch(row, blocks / length, cold / length);
+    if (row !== undefined) field.enterMatch(row, (blocks / length) * likely, ((blocks - hotBlocks) / length) * likely);
   }
   if (capacity !== undefined && strategy === "instance_aware_least_load") {
     for (let place = 0; place < field.replicas; place++) field.load[place] = (field.load[place] as number) / (capacity((rows[field.source[place] as number] as ReplicaRow).replica) ?? 1);
@@ -235,9 +249,9 @@ function pickOne({ service: { routing: { strategy } }, request }: RouteFacts, { 
   if (best === none || best >= field.replicas || request === undefined) return best;
   // the pick is a replica: what belongs together goes to the same one, while its load allows
   const { session } = request;
-  if (session === undefined && strategy !== "prefix_affinity") return best;
+  if (session === undefined && prompt === undefined) return best;
   const bound = boundOf(field);
-  const home = session === undefined ? pickNearest(field, hash, request, bound) : homeOf(field, hash, keyOf(request), bound);
+  const home = session !== undefined ? homeOf(field, hash, sessionKey(session, request.account), bound) : prompt === undefined ? none : pickNearest(field, hash, request, prompt, bound);
   return home === none ? best : home;
 }
 

@@ -108,11 +108,12 @@ function ours(strategy: "prefix_affinity" | "least_load", fleet: readonly Engine
   };
 }
 
-/** By name; the first is the one that is judged. */
+/** By name; those of ours are judged by all that know everything. Of four isolates that share nothing each sees a quarter of the requests. */
 export const policies: Record<string, (fleet: readonly Engine[], seed: number) => Policy> = {
   "prefix_affinity": (fleet, seed) => ours("prefix_affinity", fleet, 1, seeded(seed)),
   "prefix_affinity, 4 isolates": (fleet, seed) => ours("prefix_affinity", fleet, 4, seeded(seed)),
   "least_load, ours": (fleet, seed) => ours("least_load", fleet, 1, seeded(seed)),
+  "least_load, ours, 4 isolates": (fleet, seed) => ours("least_load", fleet, 4, seeded(seed)),
   "least_load": (fleet, seed) => {
     const random = seeded(seed);
     return counting(fleet.length, (_, inFlight) => least(inFlight, random));
@@ -120,6 +121,16 @@ export const policies: Record<string, (fleet: readonly Engine[], seed: number) =
   "round_robin": (fleet) => {
     let turn = 0;
     return { pick: () => turn++ % fleet.length };
+  },
+  "round_robin, 4 isolates": (fleet, seed) => {
+    const random = seeded(seed);
+    const turns = Array.from({ length: 4 }, () => Math.floor(random() * fleet.length));
+    return {
+      pick: () => {
+        const isolate = Math.floor(random() * turns.length);
+        return (turns[isolate] = (turns[isolate] as number) + 1) % fleet.length;
+      },
+    };
   },
   "hash, bounded load": (fleet) => hashed(fleet.length),
   "tree, SGLang's": (fleet, seed) => tree(fleet.length, seeded(seed)),
