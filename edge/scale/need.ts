@@ -1,5 +1,5 @@
-import { blocks, blockS, dispersion, levelBlocks, surge, trend } from "./burst.ts";
-import { usual, usualRate, type Habit } from "./habit.ts";
+import { blocks, blockS, clumps, dispersion, levelBlocks, surge, trend } from "./burst.ts";
+import { followedS, usual, usualRate, type Habit } from "./habit.ts";
 import { figure, type Question } from "./opinion.ts";
 import { fewest, type Asked, type Capacity } from "./replay.ts";
 import { meanOf, sumOf } from "./series.ts";
@@ -7,9 +7,9 @@ import { meanOf, sumOf } from "./series.ts";
 /**
  * Without an SLO: one more replica is worth it while it spares so many requests waiting at any time, in the mean. Fewer buys replicas for
  * bursts; more spares them. It takes more where bursts are larger than those of an index of dispersion of 16 (CV 4): most of their
- * requests are late whatever is spared. Chosen on seeds 1 to 18 of a model of `scripts/bench/scale`.
+ * requests are late whatever is spared. Chosen on seeds 1 to 30 of a model of `scripts/bench/scale`.
  */
-const worth = { requests: 3, dispersion: 16, power: 0.85 };
+const worth = { requests: 3, dispersion: 16, power: 0.92 };
 /** What is in service is averaged over Knative's stable window, in seconds (facts/routing-and-scaling.md §4). */
 const serviceS = 60;
 /** A request waits for as much of its TTFT; the rest is reading its prompt. */
@@ -17,7 +17,13 @@ const waitShare = 0.5;
 
 /** What may be chance is so many standard errors; by the second half of them more are enough than are needed, so that chance changes neither way. */
 const chanceErrors = { enough: 1, needed: 2 };
-const spareDoubt = 0.1;
+/**
+ * Of what is held for bursts, so much of a replica is doubt, both ways: it moves by one when it is off by nearly one, since each start
+ * costs a cold start that serves nobody. Chosen on seeds 1 to 30 of a model of `scripts/bench/scale`; a half would be two roundings.
+ */
+const spareDoubt = 0.45;
+/** A rate is known exactly enough when chance makes of it no more than a quarter of what one replica does: that seldom changes a number. */
+const exactReplicas = 0.25;
 
 /** The shortest past that tells something, in seconds: Knative's stable window. */
 const pastSMin = 60;
@@ -45,14 +51,16 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   const pastS = policy.downscaleDelayMs === undefined ? undefined : Math.max(pastSMin, policy.downscaleDelayMs / 1000);
   const arrivals = pastS === undefined ? signals.arrivals : signals.arrivals.slice(-pastS);
   const counts = blocks(arrivals);
-  const bursty = usual(before, "dispersion", dispersion(counts), now, pastS);
+  const exact = exactReplicas * capacity.wellPerS;
+  const overS = pastS ?? followedS(before, exact);
+  const bursty = usual(before, "dispersion", dispersion(counts), now, overS);
   const level = levelBlocks(counts, bursty);
   // until there is a block, by what there is
   const seconds = level === 0 ? arrivals.length : level * blockS;
   const seen = level === 0 ? { perS: meanOf(arrivals), error: 0, slope: 0 } : trend(counts.slice(-level), bursty);
-  const { error, slope } = seen;
+  const { slope } = seen;
   const isChanging = slope !== 0 || level < counts.length;
-  const perS = usualRate(before, { ...seen, seconds, isChanging }, now, pastS);
+  const { perS, error, seconds: ofS } = usualRate(before, { ...seen, seconds, isChanging }, now, overS, exact);
   const ahead = Math.max(0, perS + Math.max(0, slope) * (coldStartMs / 1000));
   // as if they had come at the rate that is to be
   const scaled = arrivals.slice(-seconds).map((count, i) => (slope === 0 ? count : count * Math.min(4, ahead / Math.max(1e-6, perS - slope * (seconds - i)))));
@@ -61,10 +69,10 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
 
   // what may be chance is not rounded up
   const steady = (errors: number): number => Math.ceil(Math.max(0, ahead - errors * error) / capacity.wellPerS);
-  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, pastS);
+  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, overS);
   const afforded = Math.min(2 * spare, Math.max(0, spare + affordable));
   const surging = surge(arrivals, bursty);
-  const overS = Math.max(coldStartMs / 1000, 30);
+  const soonS = Math.max(coldStartMs / 1000, 30);
   const inService = Math.max(0, meanOf(signals.concurrency, serviceS) - waiting);
 
   // what may be chance of a minute's mean: as many as its requests' times in service, which overlap
@@ -78,10 +86,10 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   const also = (replicas: number, why: string, enough = replicas): void => void all.push({ needed: Math.ceil(replicas), enough: Math.ceil(enough), why: `${why}, ${each}` });
   if (surging !== undefined) also(surging / capacity.wellPerS, `a surge of ${figure(surging)} requests/s`);
   if (policy.targetConcurrency !== undefined) also(Math.max(0, inService - chanceErrors.needed * chance) / capacity.slots, `${figure(inService)} in service`, inService / capacity.slots);
-  if (waiting + refused + spilled > 0) also((Math.max(0, perS - chanceErrors.needed * error) * overS + waiting) / (capacity.perS * overS), `${figure(waiting)} wait, ${figure(refused)} were refused and ${figure(spilled)} sent on`);
+  if (waiting + refused + spilled > 0) also((Math.max(0, perS - chanceErrors.needed * error) * soonS + Math.max(0, waiting - clumps * bursty)) / (capacity.perS * soonS), `${figure(waiting)} wait, ${figure(refused)} were refused and ${figure(spilled)} sent on`);
   const most = all.reduce((a, b) => (b.needed > a.needed ? b : a));
   const must = Math.max(steady(chanceErrors.needed), ...all.slice(1).map(({ needed }) => needed));
-  return { ...most, must, enough: Math.max(...all.map(({ enough }) => enough)), habit: { since: before?.since ?? now, at: now, perS, dispersion: bursty, spare } };
+  return { ...most, must, enough: Math.max(...all.map(({ enough }) => enough)), habit: { since: before?.since ?? now, at: now, perS, ofS, dispersion: bursty, spare } };
 }
 
 /** What is held for bursts, in words, with what SkyServe's spending makes of it. */
