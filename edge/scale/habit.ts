@@ -5,7 +5,7 @@ import { clumps } from "./burst.ts";
  * Habits are followed slowly, in seconds: bursts are over before a replica that is started for them is there. The least is as long as
  * SkyServe waits before it scales down; the most is our choice: what is older than half a working day was another demand.
  */
-const followS = { min: 1_200, max: 14_400 };
+export const followS = { min: 1_200, max: 14_400 };
 /**
  * A rate within so many standard errors of the one that is known, and as many clumps as chance brings, is no news. Where a look tells the
  * rate exactly enough, chance that is taken for news changes no number, and two do. Where it does not, as many as `surprise` in
@@ -59,6 +59,6 @@ export function usualRate(before: Habit | undefined, { perS, error, seconds, isC
 }
 
 /** What is usual of burstiness, or of what bursts need, with one more look at it. */
-export function usual(before: Habit | undefined, of: "dispersion" | "spare", value: number, now: Now, overS: number): number {
+export function usual(before: Habit | undefined, of: "dispersion" | "spare", value: number, now: Now, overS = followS.min): number {
   return before === undefined ? value : before[of] + weightOf(before, now, overS) * (value - before[of]);
 }

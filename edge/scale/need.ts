@@ -1,5 +1,5 @@
 import { blocks, blockS, clumps, dispersion, levelBlocks, surge, trend } from "./burst.ts";
-import { followedS, usual, usualRate, type Habit } from "./habit.ts";
+import { followedS, followS, usual, usualRate, type Habit } from "./habit.ts";
 import { figure, type Question } from "./opinion.ts";
 import { fewest, type Asked, type Capacity } from "./replay.ts";
 import { meanOf, sumOf } from "./series.ts";
@@ -9,7 +9,7 @@ import { meanOf, sumOf } from "./series.ts";
  * bursts; more spares them. It takes more where bursts are larger than those of an index of dispersion of 16 (CV 4): most of their
  * requests are late whatever is spared. Chosen on seeds 1 to 30 of a model of `scripts/bench/scale`.
  */
-const worth = { requests: 3, dispersion: 16, power: 0.92 };
+const worth = { requests: 2, dispersion: 16, power: 1.05 };
 /** What is in service is averaged over Knative's stable window, in seconds (facts/routing-and-scaling.md §4). */
 const serviceS = 60;
 /** A request waits for as much of its TTFT; the rest is reading its prompt. */
@@ -18,10 +18,10 @@ const waitShare = 0.5;
 /** What may be chance is so many standard errors; by the second half of them more are enough than are needed, so that chance changes neither way. */
 const chanceErrors = { enough: 1, needed: 2 };
 /**
- * Of what is held for bursts, so much of a replica is doubt, both ways: it moves by one when it is off by nearly one, since each start
- * costs a cold start that serves nobody. Chosen on seeds 1 to 30 of a model of `scripts/bench/scale`; a half would be two roundings.
+ * Of what is held for bursts, so much of a replica is doubt: one more is started when nearly all of it is missing, since each start costs a
+ * cold start that serves nobody, and one less is enough as soon as it rounds so. Chosen on seeds 1 to 30 of a model of `scripts/bench/scale`.
  */
-const spareDoubt = 0.45;
+const spareDoubt = { enough: 0.1, needed: 0.45 };
 /** A rate is known exactly enough when chance makes of it no more than a quarter of what one replica does: that seldom changes a number. */
 const exactReplicas = 0.25;
 
@@ -53,7 +53,7 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   const counts = blocks(arrivals);
   const exact = exactReplicas * capacity.wellPerS;
   const overS = pastS ?? followedS(before, exact);
-  const bursty = usual(before, "dispersion", dispersion(counts), now, overS);
+  const bursty = usual(before, "dispersion", dispersion(counts), now, pastS);
   const level = levelBlocks(counts, bursty);
   // until there is a block, by what there is
   const seconds = level === 0 ? arrivals.length : level * blockS;
@@ -67,9 +67,9 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   const asked: Asked = { worth: worth.requests * Math.max(1, (bursty / worth.dispersion) ** worth.power), from: Math.min(30, Math.floor(scaled.length / 4)), most: bounds.max };
   if (policy.slo?.ttftMs !== undefined) asked.slo = { waitS: (waitShare * policy.slo.ttftMs) / 1000, share: 1 - policy.slo.percentile };
 
-  // what may be chance is not rounded up
+  // what may be chance is not rounded up; what bursts need is known for as long as this level is
   const steady = (errors: number): number => Math.ceil(Math.max(0, ahead - errors * error) / capacity.wellPerS);
-  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, overS);
+  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, pastS ?? Math.max(followS.min, ofS));
   const afforded = Math.min(2 * spare, Math.max(0, spare + affordable));
   const surging = surge(arrivals, bursty);
   const soonS = Math.max(coldStartMs / 1000, 30);
@@ -80,7 +80,7 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
 
   const each = `${figure(capacity.wellPerS)}/s and ${figure(capacity.slots)} at once each`;
   const all: Omit<Need, "must" | "habit">[] = [{
-    needed: steady(chanceErrors.needed) + Math.round(afforded - spareDoubt), enough: steady(chanceErrors.enough) + Math.round(afforded + spareDoubt),
+    needed: steady(chanceErrors.needed) + Math.round(afforded - spareDoubt.needed), enough: steady(chanceErrors.enough) + Math.round(afforded + spareDoubt.enough),
     why: `${figure(sumOf(arrivals, seconds) / Math.max(1, seconds))} requests/s in ${seconds} s${slope > 0 ? `, ${figure(ahead)} by the time one could start` : ""}${spare >= 0.5 || afforded >= 0.5 ? `, ${forBursts(afforded, spare)}` : ""}, ${each}`,
   }];
   const also = (replicas: number, why: string, enough = replicas): void => void all.push({ needed: Math.ceil(replicas), enough: Math.ceil(enough), why: `${why}, ${each}` });
