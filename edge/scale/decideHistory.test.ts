@@ -114,7 +114,7 @@ function shown(perS: (second: number) => number): (second: number, desired: numb
 
 const figures = { targetQps: each / lastsS, targetConcurrency: each, min: 1, max: 30 };
 /** Of each, how long after a change it says the last new number: its windows and delays. */
-const settlesS: Record<Exclude<Autoscaler, "fixed">, number> = { adaptive: 900, request_rate: 1300, instance_aware: 1300, queue_length: 5400, concurrency: 200, slo: 5400 };
+const settlesS: Record<Exclude<Autoscaler, "fixed">, number> = { adaptive: 1200, request_rate: 1300, instance_aware: 1300, queue_length: 5400, concurrency: 200, slo: 5400 };
 
 function scaling(autoscaler: Autoscaler): ScalePolicy {
   return policy({ autoscaler, ...figures, ...(autoscaler === "instance_aware" ? { targetQps: { L4: each / lastsS } } : {}), ...(autoscaler === "slo" ? { slo: { ttftMs: 1000, percentile: 0.95 } } : {}) });
@@ -127,6 +127,15 @@ describe("when demand stops changing", () => {
       const { changes } = live(scaling(autoscaler as Autoscaler), { perS, more: shown(perS) }, 300 + settles + 1200);
       expect(changes.filter(({ at }) => at > 300 + settles)).toEqual([]);
     }), { numRuns: 3 });
+  });
+
+  test("adaptive is one off at most five minutes later", () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 40 }), (first, then) => {
+      const perS = (second: number): number => (second < 0 ? 0 : second < 300 ? first : then);
+      const { decisions, changes } = live(scaling("adaptive"), { perS, more: shown(perS) }, 300 + settlesS.adaptive + 300);
+      const end = decisions.at(-1)?.desired ?? Number.NaN;
+      expect(changes.filter(({ at, desired }) => at > 600 && Math.abs(desired - end) > 1)).toEqual([]);
+    }), { numRuns: 5 });
   });
 
   test.each(["adaptive", "request_rate", "concurrency"] as const)("%s then has enough, and no more than half as many again", (autoscaler) => {

@@ -48,14 +48,17 @@ interface Seen {
   seconds: number;
 }
 
-/** The rate that is usual, with one more look at it: what may be chance moves it little, and what is none at once. */
+/**
+ * The rate that is usual, with one more look at it: what may be chance moves it little, and what is none at once. Its error shrinks with
+ * the time it is known for until it is exact enough; below that, one look's counts, or a number would be settled by decimals much later.
+ */
 export function usualRate(before: Habit | undefined, { perS, error, seconds, isChanging }: Seen & { isChanging: boolean }, now: Now, overS: number, exact: number): Seen {
   const seen = { perS, error, seconds: Math.max(1, seconds) };
   if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors[error <= exact ? "exact" : "inexact"] * error + (clumps * before.dispersion) / seen.seconds) return seen;
   const passedS = Math.max(0, now - before.at) / 1000;
   const knownS = before.ofS ?? (before.at - before.since) / 1000;
   const ofS = Math.max(seen.seconds, Math.min(overS, knownS + passedS));
-  return { perS: before.perS + Math.min(1, passedS / ofS) * (perS - before.perS), error: error * Math.sqrt(seen.seconds / ofS), seconds: ofS };
+  return { perS: before.perS + Math.min(1, passedS / ofS) * (perS - before.perS), error: Math.min(error, Math.max(exact, error * Math.sqrt(seen.seconds / ofS))), seconds: ofS };
 }
 
 /** What is usual of burstiness, or of what bursts need, with one more look at it. */
