@@ -166,8 +166,8 @@ export function getView(env: RouterEnv, request: Request, waitUntil: (work: Prom
   return refreshNow(env, request).then(() => current);
 }
 
-/** Whether a view was used as it was at that time, without asking for another. */
-export function isFresh({ fetchedAt }: View, at: number): boolean {
+/** Whether a view is used as it is, without asking for another. */
+function isFresh({ fetchedAt }: View, at: number): boolean {
   return at - fetchedAt < freshMs;
 }
 
@@ -192,6 +192,11 @@ export async function newsFor(env: RouterEnv, request: Request, before: View): P
     askingSince = 0;
   }
   return latest();
+}
+
+/** The view by which a failure is judged: what was used of one that was not fresh may be no more, as when a service was taken down while nobody asked. */
+export function viewAfterFailure(env: RouterEnv, request: Request, before: View, startedAt: number): View | Promise<View> {
+  return isFresh(before, startedAt) ? latestView(before) : newsFor(env, request, before);
 }
 
 /** The isolate's view as it is now: for one that waits, and leaves asking to another. */

@@ -23,7 +23,7 @@ import { isMixed, versionsIn } from "../route/shares.ts";
 import { spills } from "../route/spill.ts";
 import type { Journey } from "../telemetry/journey.ts";
 import { countedBy, gapsOf, journey } from "../telemetry/telemetry.ts";
-import { isFresh, latestView, newsFor, type View } from "../view.ts";
+import { newsFor, viewAfterFailure, type View } from "../view.ts";
 import { answerHeaders } from "./answerHeaders.ts";
 import { readBody } from "./body.ts";
 import { sendOrHold } from "./hold.ts";
@@ -65,8 +65,8 @@ export async function inference(c: RouterRequest): Promise<Response> {
   }
   const answer = await serve(c, asked, view, service);
   if (answer instanceof Response) return answer;
-  // its service may have been taken down since an idle isolate heard the last time: whoever has the model now, and nobody after that
-  const news = isFresh(view, startedAt) ? latestView(view) : await newsFor(c.env, request, view);
+  // where its service is no more: whoever has the model now, and nobody after that
+  const news = await viewAfterFailure(c.env, request, view, startedAt);
   if (news.routes.byName.has(answer.service)) return answer.respond();
   const second = await serve(c, asked, news, news.routes.byModel.get(model));
   return second instanceof Response ? second : second.respond();

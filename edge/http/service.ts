@@ -5,7 +5,7 @@ import { Client } from "../forward/attempt.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
 import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.ts";
 import { countedBy, journey } from "../telemetry/telemetry.ts";
-import { newsFor, type View } from "../view.ts";
+import { newsFor, viewAfterFailure, type View } from "../view.ts";
 import { sendOrHold } from "./hold.ts";
 import { decide, decideBy, redecide, seenLack, upstreamsOf, versionsOf } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
@@ -28,7 +28,8 @@ export async function service(c: RouterRequest): Promise<Response> {
     view = await newsFor(c.env, request, view);
     found = view.routes.byName.get(named);
   }
-  if (found === undefined || !mayCall(key, found)) throw new FairleadError("service_not_found", `Cannot reach service "${named}": there is no such service, or this key may not use it`);
+  const notFound = (): FairleadError => new FairleadError("service_not_found", `Cannot reach service "${named}": there is no such service, or this key may not use it`);
+  if (found === undefined || !mayCall(key, found)) throw notFound();
   // relative links of a page work only below its folder
   if (path === "") return new Response(null, { status: 308, headers: { location: `${url.pathname}/${url.search}`, "x-request-id": requestIdOf(c) } });
   if (Number(request.headers.get("content-length") ?? 0) > found.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is larger than the ${found.bodyBytesMax} bytes that "${found.name}" takes`);
@@ -78,7 +79,10 @@ export async function service(c: RouterRequest): Promise<Response> {
     const reached = "error" in forwarded ? { status: forwarded.error.status, reason: forwarded.error.message } : { status: forwarded.answer.response.status, upstream: forwarded.candidate.id };
     return { requestId: requestIdOf(c), at: startedAt, service: routed.name, model: named, account: key.account, ...weighed(decision), attempts: forwarded.attempts, ms: now - startedAt, ...held, ...reached };
   });
-  if ("error" in forwarded) return errorResponse(forwarded.error, { "x-request-id": requestIdOf(c), "x-fairlead-attempts": String(forwarded.attempts.length) });
+  if ("error" in forwarded) {
+    if (forwarded.error.status >= 500 && !(await viewAfterFailure(c.env, request, view, startedAt)).routes.byName.has(named)) throw notFound();
+    return errorResponse(forwarded.error, { "x-request-id": requestIdOf(c), "x-fairlead-attempts": String(forwarded.attempts.length) });
+  }
   const { answer, candidate, attempts, over } = forwarded;
   void over();
   const { response } = answer;

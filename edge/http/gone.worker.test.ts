@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { frameKinds, jsonFrame, windowBytes, windowFrame } from "../../schema/frames.ts";
 import { chat, errorOf, TestRouter } from "../../test/worker/router.ts";
 import { routeService } from "../../test/worker/world.ts";
 
@@ -22,16 +23,25 @@ const before = moved("before", "gone");
 const after = moved("after", "here");
 
 /** An isolate that knows `before`, whose upstream is gone, ten seconds after it was told so. */
-async function whileStale(now: (typeof before)[]): Promise<void> {
+async function whileStale(now: (typeof before)[], others = router.services): Promise<void> {
   vi.spyOn(globalThis, "fetch").mockImplementation((async (url: string) => {
     if (url.startsWith("http://here.test")) return Response.json({ from: "here" });
     throw new TypeError("connection refused");
   }) as unknown as typeof fetch);
   await router.publish([], [...router.services, before]);
   expect((await router.ask("/v1/models")).status).toBe(200);
-  await router.publish([], [...router.services, ...now]);
+  await router.publish([], [...others, ...now]);
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10_000 });
 }
+
+test.each([true, false])("a service by its name is not found when it is gone since the isolate last heard, and else fails as it does (gone: %s)", async (gone) => {
+  await whileStale([], gone ? router.services.filter(({ name }) => name !== "web") : router.services);
+  const [response] = await Promise.all([
+    router.ask("/s/web/page"),
+    router.relay.next(frameKinds.open).then(({ stream }) => router.relay.send(windowFrame(stream, windowBytes), jsonFrame(frameKinds.reset, stream, { code: "upstream_lost", message: "its port is closed" }))),
+  ]);
+  expect(await errorOf(response)).toMatchObject(gone ? { status: 404, error: { code: "service_not_found" } } : { status: 502, error: { code: "provider_unreachable" } });
+});
 
 describe("a model whose service is gone since the isolate last heard", () => {
   test("is served by the service that has it now", async () => {
