@@ -1,7 +1,9 @@
 import { join } from "node:path";
+import { afterAll, beforeAll } from "vitest";
+import { Agent } from "../e2e/agent.ts";
 import { addressOf } from "../e2e/upstreams.ts";
 import { engineYaml } from "../e2e/world.ts";
-import type { Cluster, Place } from "./cluster.ts";
+import { Cluster, type Place } from "./cluster.ts";
 import { longestGapMs, readStreamed, type Streamed } from "./streamed.ts";
 
 const echo = join(import.meta.dirname, "../e2e/echo.ts");
@@ -9,6 +11,24 @@ const tokens = 100;
 /** Where the first stream is when the process is killed: all have begun, none is near its end. */
 const killAt = 40;
 const request = { stream: true, max_tokens: tokens, seed: 1, ignore_eos: true };
+
+/** A cluster with one host, and what is asked of it, for the tests of a file. */
+export function clusterUnderLoad(): { readonly world: Cluster; readonly host: Agent; readonly load: Load } {
+  let world: Cluster;
+  let host: Agent;
+  let load: Load;
+  beforeAll(async () => {
+    world = await Cluster.create();
+    host = await Agent.join(world, "host");
+    await host.run();
+    load = await Load.start(world);
+  });
+  afterAll(async () => {
+    await host?.stop();
+    await world?.stop();
+  });
+  return { get world() { return world; }, get host() { return host; }, get load() { return load; } };
+}
 
 /** A stream, whether its Relay was lost, and its longest pause since then. */
 export interface Survivor extends Streamed {

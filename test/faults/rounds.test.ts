@@ -1,26 +1,11 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { Agent } from "../e2e/agent.ts";
+import { expect, test } from "vitest";
 import { until } from "../e2e/world.ts";
-import { Cluster } from "../chaos/cluster.ts";
-import { Load, type Survivor } from "../chaos/underLoad.ts";
+import { clusterUnderLoad, type Survivor } from "../chaos/underLoad.ts";
 
 const rounds = 6;
 const streams = 40;
 
-let world: Cluster;
-let host: Agent;
-let load: Load;
-
-beforeAll(async () => {
-  world = await Cluster.create();
-  host = await Agent.join(world, "host");
-  await host.run();
-  load = await Load.start(world);
-});
-afterAll(async () => {
-  await host?.stop();
-  await world?.stop();
-});
+const cluster = clusterUnderLoad();
 
 /** How long the longest pauses were after the kill, of those that went on by another Relay and of those that had no need to. */
 function told(all: readonly Survivor[]): string {
@@ -32,6 +17,7 @@ function told(all: readonly Survivor[]): string {
 }
 
 test(`row 20: ${rounds} times kill -9 of the workerd with a host's second Relay, another one started at once, ${streams} streams each time: none is broken`, async () => {
+  const { world, host, load } = cluster;
   const all: Survivor[] = [];
   for (let round = 0; round < rounds; round++) {
     // the one that was started gets the Relay when the lease of the one that was killed is over
