@@ -7,8 +7,8 @@ import type { Reattach, Reply } from "./outcome.ts";
 export interface Asked {
   reply: Reply;
   /**
-   * What the carrier did: it did its work, whatever the reply is, or the reply is not to be had from another; it was not there, so nothing went out, or nothing was heard of it;
-   * or it was lost with what it carried.
+   * What the carrier did: it did its work, whatever the reply is, or no other is to be asked; it was not there, so nothing went out, or
+   * nothing was heard of it; or it was lost with what it carried.
    */
   carrier: "good" | "absent" | "lost";
 }

@@ -12,7 +12,6 @@ export class Suspects {
 
   /** Something came of a host, by whichever of its relays. */
   heard(host: string, now: Now): void {
-    this.#heard.delete(host);
     this.#heard.set(host, now);
     const oldest = this.#heard.size > suspectsMax ? this.#heard.keys().next() : undefined;
     if (oldest?.done === false) this.#heard.delete(oldest.value);
