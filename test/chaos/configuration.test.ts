@@ -10,7 +10,7 @@ beforeAll(async () => {
   await world.apply("steady", engineYaml("steady", { replicas: 2, flags: "--itl 1ms --ttft 1ms" }));
   await world.ready("steady", 2);
 });
-afterAll(() => (world?.stop({keep:true})));
+afterAll(() => world?.stop());
 
 /** Two requests at a time until told to stop; what those came to that were not answered well. */
 function load(): { stop: () => Promise<{ answered: number; failed: unknown[] }> } {
@@ -41,7 +41,8 @@ function load(): { stop: () => Promise<{ answered: number; failed: unknown[] }> 
 
 describe("row 24: control's database is not to be had", () => {
   test("requests are answered as before, keys are good as before, and changes are refused with 503 until it is back", async () => {
-    const other = new DatabaseSync(join(world.state, "control.db"));
+    // control may be in the middle of a change, which this waits for
+    const other = new DatabaseSync(join(world.state, "control.db"), { timeout: 10_000 });
     other.exec("BEGIN EXCLUSIVE");
     const requests = load();
     try {
