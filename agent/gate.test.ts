@@ -17,7 +17,7 @@ afterEach(() => {
   for (const clean of cleanups.splice(0).toReversed()) clean();
 });
 
-async function until(condition: () => boolean, ms = 5_000): Promise<void> {
+async function until(condition: () => boolean, ms = 20_000): Promise<void> {
   for (const end = Date.now() + ms; !condition(); await wait(5)) if (Date.now() > end) throw new Error(`not so within ${ms} ms: ${condition.toString()}`);
 }
 
