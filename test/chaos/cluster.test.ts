@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { until } from "../e2e/world.ts";
 import { clusterUnderLoad } from "./underLoad.ts";
 
-/** The cluster's lease of a process that died, and an agent's backoff until then (its first tries come within 8 s of each other). */
-const takenOverMs = 40_000;
+/** The cluster's lease of a process that died (20 s), an agent's backoff (10 s), and what a busy machine takes. */
+const takenOverMs = 60_000;
 
 const cluster = clusterUnderLoad();
 
@@ -26,5 +26,5 @@ describe("row 20: kill -9 of the workerd that holds the Hub and one of a host's 
     expect(answered).toBeGreaterThan(0);
     const after = await world.replicas("steady");
     expect(after.map(({ id, restarts }) => ({ id, restarts }))).toEqual([{ id: before?.id, restarts: 0 }]);
-  }, 120_000);
+  }, 240_000);
 });
