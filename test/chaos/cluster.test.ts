@@ -10,7 +10,7 @@ const cluster = clusterUnderLoad();
 describe("row 20: kill -9 of the workerd that holds the Hub and one of a host's two Relays, under load", () => {
   test("no stream is broken: each goes on by the other Relay with its whole text, made once; requests are answered meanwhile; another workerd takes over, and nothing has moved", async () => {
     const { world, host, load } = cluster;
-    expect({ front: world.objectsOf("front"), east: world.objectsOf("east") >= 2, west: world.objectsOf("west") }).toEqual({ front: 0, east: true, west: 1 });
+    expect({ front: world.objectsOf("front"), east: world.objectsOf("east") >= 2, west: world.objectsOf("west") }, `${world.logOf("west")}\n${host.log}`).toEqual({ front: 0, east: true, west: 1 });
     const [before] = await world.replicas("steady");
     const { streams, expected, cost } = await load.streamsThrough("east", 24);
     expect(streams.map(({ text, done, errors, roles, ids }) => ({ isWhole: text === expected, done, errors, roles, ids: ids.size }))).toEqual(streams.map(() => ({ isWhole: true, done: true, errors: 0, roles: 1, ids: 1 })));

@@ -138,7 +138,13 @@ export class Cluster extends World {
     for (const { release } of claims) await release();
     for (const place of places) start(place);
     const urlOf = (place: Place): string => `http://127.0.0.1:${of(place).routerPort}`;
-    for (const place of places) await until(`${place}'s answer`, 60_000, async () => (await fetch(`${urlOf(place)}/healthz`)).ok);
+    for (const place of places) {
+      await until(`${place}'s answer`, 60_000, async () => {
+        // another's answer on its port would be taken for its own
+        if (!isAlive(of(place).child)) throw new Error(readFileSync(join(state, `logs/${place}.log`), "utf8"));
+        return (await fetch(`${urlOf(place)}/healthz`)).ok;
+      });
+    }
     // whoever is asked for an object first has it: the Hub, and what it asks for, is east's
     await fetch(`${urlOf("east")}/readyz`);
 
