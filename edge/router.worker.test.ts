@@ -107,7 +107,7 @@ describe("router: refusals", () => {
     forgetView();
     expect((await router.ask("/v1/models", { key: other.key })).status).toBe(200);
     await router.publish();
-    await soon("the refusal", 3_000, async () => ((await router.ask("/v1/models", { key: other.key })).status === 401 ? true : undefined));
+    await soon("the refusal", 20_000, async () => ((await router.ask("/v1/models", { key: other.key })).status === 401 ? true : undefined));
   });
 
   test.each([
