@@ -7,9 +7,12 @@ import { rolloutModes } from "./policy.ts";
 /** The control API's requests; its answers are the interfaces below. Unknown fields are refused: they are typing errors. */
 export const serviceNameSchema = z.string().regex(serviceNamePattern, "is not a service name: use letters, digits, '.', '_' and '-', at most 63");
 
+/** The largest service file, in characters: Kubernetes' store takes objects of about as many bytes (etcd, 1.5 MiB). */
+export const yamlCharactersMax = 1_000_000;
+
 export const putServiceSchema = z.strictObject({
   /** The service YAML as its author wrote it. */
-  yaml: z.string().min(1).max(1_000_000),
+  yaml: z.string().min(1).max(yamlCharactersMax),
   /** Values for `envs` and `secrets`, and for `$NAME` inside `service:`; replicas are given all of them. */
   envs: z.record(z.string(), z.string()).default({}),
   secrets: z.record(z.string(), z.string()).default({}),

@@ -245,6 +245,23 @@ describe("parseService() refuses", () => {
     expect(problems("name: a\nname: b\nrun: c\nrun: d")).toEqual(["2 error : is not YAML: Map keys must be unique", "4 error : is not YAML: Map keys must be unique"]);
   });
 
+  test("a key that is there twice, far from where it was first", () => {
+    const many = Array.from({ length: 1_000 }, (_, i) => `  V${i}: a`);
+    expect(problems(`envs:\n${many.join("\n")}\n  V7: b`)).toEqual(["1002 error : is not YAML: Map keys must be unique"]);
+  });
+
+  test.each([
+    ["lists that are not ended", "[".repeat(5_000)],
+    ["lists within lists", "[".repeat(5_000) + "]".repeat(5_000)],
+    ["groups by lines", Array.from({ length: 100 }, (_, i) => `\n${"  ".repeat(i + 1)}a:`).join("")],
+  ])("%s, deeper than anything needs", (_, value) => {
+    expect(problems(`config: ${value}`)).toEqual(["1 error : is nested more than 64 levels deep"]);
+  });
+
+  test("a file that is larger than control takes", () => {
+    expect(problems(`${withService("{}")}\n# ${"x".repeat(1_000_000)}`)).toEqual(["1 error : is larger than 1000000 characters"]);
+  });
+
   test("a file of aliases upon aliases, quickly", () => {
     const bomb = ["a: &a [x,x,x,x,x,x,x,x,x]", ..."bcdefghi".split("").map((name, i) => `${name}: &${name} [${Array(9).fill(`*${"abcdefgh"[i]}`).join(",")}]`)].join("\n");
     expect(problems(bomb).join()).toContain("is not YAML");
