@@ -23,7 +23,7 @@ export async function connect(command: Command): Promise<Client> {
     const init = { method, headers: { authorization: `Bearer ${adminKey}`, "content-type": "application/json" }, ...(signal === undefined ? {} : { signal }), ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
     return fetch(`${control}${path}`, init).catch((error: Error) => {
       const why = error.name === "TimeoutError" ? `no answer within ${callTimeoutMs / 1000} s` : error.cause instanceof Error && error.cause.message !== "" ? error.cause.message : error.message;
-      throw new Failure(`Cannot reach control at ${control}: ${why}`);
+      throw new Failure(`Cannot reach control at ${control}: ${why.trim()}`);
     });
   }
 
@@ -50,7 +50,9 @@ export async function connect(command: Command): Promise<Client> {
 async function failureOf(answer: Response, control: string): Promise<Failure> {
   const text = await answer.text().catch(() => "");
   try {
-    return new Failure((JSON.parse(text) as ErrorEnvelope).error.message);
+    const { message, code } = (JSON.parse(text) as ErrorEnvelope).error;
+    // the edge answers so too, and whoever gives its URL should know
+    return new Failure(code === "not_found" && message.endsWith("there is no such path") ? `Cannot use control at ${control}: ${message}; is that where control is?` : message);
   } catch {
     return new Failure(`Cannot use control at ${control}: it answered ${answer.status}, and not as control does`);
   }
