@@ -232,6 +232,14 @@ describe("parseService() refuses", () => {
     expect(parseService(yaml).service).toBeUndefined();
   });
 
+  test.each(["replicas: 1001", "replicas: 1.0e+9", "replica_policy: {min_replicas: 1001}", "replica_policy: {min_replicas: 1, max_replicas: 1001, target_qps_per_replica: 1}", "replica_policy: {min_replicas: 1, max_replicas: 2, target_qps_per_replica: 1, schedule: [{cron: '0 8 * * *', duration: 1h, min_replicas: 5000}]}"])("more replicas than a hub can place: %s", (field) => {
+    expect(problems(withService(`{${field}}`)).join()).toMatch(/replicas: is \d+, and a service has 1000 replicas at most/);
+  });
+
+  test.each(["cpus: 4", "memory: 16", "infra: aws/us-east-1", "region: us-east-1", "accelerators: {L4: 1, A10G: 1}"])("nothing of what decides where a replica goes, or bounds it: %s", (resources) => {
+    expect(problems(withService("{}", `resources: {${resources}}\nrun: a $PORT`))).toEqual([]);
+  });
+
   test("every unknown field at once", () => {
     expect(problems(withService("{a: 1, b: 2}")).filter((line) => line.includes("is not a known field"))).toHaveLength(2);
   });
@@ -315,6 +323,10 @@ describe("parseService() warns of", () => {
     ["a fixed port with several replicas", withService("{replicas: 2}", "resources: {ports: 80}\nrun: a"), "only one replica fits on a host while run insists on port 80; listen on $PORT"],
     ["a pool", "pool: {workers: 1}", "pool: is a pool of workers, which this version does not run yet"],
     ["a secret that nobody supplied", withService("{}", "secrets: {T: }\nrun: a $PORT"), "secrets.T: has no value: give it by --secret T=…"],
+    ["what makes no difference among hosts", withService("{}", "resources: {disk_size: 100, max_hourly_cost: 2}\nrun: a $PORT"), "resources: disk_size, max_hourly_cost: not acted on, machines are those that have enrolled"],
+    ["the least of a size", withService("{}", "resources: {cpus: 4+}\nrun: a $PORT"), "resources.cpus: is the least that is wanted, and not acted on"],
+    ["a cloud by itself", withService("{}", "resources: {infra: aws}\nrun: a $PORT"), "resources: names a cloud only, which is not acted on"],
+    ["GPUs by number where a host does not say what it has", withService("{}", "resources: {accelerators: {L4: 8, A100: 1}}\nrun: a $PORT"), "on a host that does not say what its GPUs are, the first, 8, is used"],
     ["a credential in clear", withService("{readiness_probe: {path: /, headers: {Authorization: Bearer x}}}"), "headers.Authorization: is written in clear"],
     ["capitals in a name", "name: Chat\nservice: {}\nrun: a $PORT", '1 warning name: "Chat" becomes "chat"'],
   ];
