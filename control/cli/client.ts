@@ -52,7 +52,7 @@ async function failureOf(answer: Response, control: string): Promise<Failure> {
   try {
     const { message, code } = (JSON.parse(text) as ErrorEnvelope).error;
     // the edge answers so too, and whoever gives its URL should know
-    return new Failure(code === "not_found" && message.endsWith("there is no such path") ? `Cannot use control at ${control}: ${message}; is that where control is?` : message);
+    return new Failure(code === "not_found" && message.includes("there is no such path") ? `Cannot use control at ${control}: ${message}; is that where control is?` : message);
   } catch {
     return new Failure(`Cannot use control at ${control}: it answered ${answer.status}, and not as control does`);
   }
