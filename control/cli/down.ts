@@ -6,6 +6,7 @@ import { confirm } from "./ask.ts";
 import { connect, type Client } from "./client.ts";
 import { watchDown } from "./downWatch.ts";
 import { Failure } from "./failure.ts";
+import { lookAgain } from "./lookAgain.ts";
 import { startProgress } from "./progress.ts";
 
 interface DownOptions {
@@ -77,11 +78,12 @@ async function waitGone(client: Client, names: readonly string[], timeoutMs: num
   const started = performance.now();
   try {
     for (;;) {
-      const { again, left, waiting } = look(await client.call<StatusAnswer>("GET", `/v1/status?services=${names.map(encodeURIComponent).join(",")}`));
-      for (const name of again) progress.note(`${name} was created again meanwhile: it is not waited for.`);
-      if (left === 0) return;
-      if (performance.now() - started > timeoutMs) throw new Failure(`Cannot wait longer than ${formatDuration(timeoutMs)}: ${left === undefined ? "the edge cannot be asked" : `${left} replicas are still ending`}; see fairlead status`);
-      progress.waiting(waiting);
+      const status = await lookAgain(() => client.call<StatusAnswer>("GET", `/v1/status?services=${names.map(encodeURIComponent).join(",")}`), progress);
+      const seen = status === undefined ? undefined : look(status);
+      for (const name of seen?.again ?? []) progress.note(`${name} was created again meanwhile: it is not waited for.`);
+      if (seen?.left === 0) return;
+      if (performance.now() - started > timeoutMs) throw new Failure(`Cannot wait longer than ${formatDuration(timeoutMs)}: ${seen?.left === undefined ? "nobody can say what is still ending" : `${seen.left} replicas are still ending`}; see fairlead status`);
+      if (seen !== undefined) progress.waiting(seen.waiting);
       await sleep(500);
     }
   } finally {

@@ -8,8 +8,9 @@ import { readYaml } from "../../schema/yamlTree.ts";
 export function withWholeWorkdir(text: string, cwd: string, home = homedir()): string {
   const { tree } = readYaml(text);
   const span = tree?.span(["workdir"]);
-  const { workdir } = (span === undefined ? {} : tree?.value) as { workdir?: unknown };
-  if (span === undefined || typeof workdir !== "string" || workdir === "" || workdir.startsWith("$")) return text;
+  if (tree === undefined || span === undefined) return text;
+  const { workdir } = tree.value as { workdir?: unknown };
+  if (typeof workdir !== "string" || workdir === "" || workdir.startsWith("$")) return text;
   const whole = /^~(?=$|\/)/.test(workdir) ? workdir.replace("~", home) : resolve(cwd, workdir);
   return whole === workdir ? text : text.slice(0, span.from) + JSON.stringify(whole) + text.slice(span.to);
 }

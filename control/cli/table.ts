@@ -2,8 +2,10 @@ import Table from "cli-table3";
 
 const nothing = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "", "bottom-left": "", "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: "  " };
 
+const colour = String.raw`\u001B\[\d+m`;
+
 /** What would move the cursor or break a row: agents' and vendors' words are among the cells. Colours are ours. */
-const control = /(?!\u001B\[\d+m)\p{Cc}/gu;
+const control = new RegExp(String.raw`(?!${colour})\p{Cc}`, "gu");
 
 /** Rows under headings, without borders, aligned to the left. */
 export function table(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
