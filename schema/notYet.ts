@@ -26,6 +26,7 @@ function warnService(service: ServiceYaml, warn: Warn): void {
   if (service.load_balancer?.stream_timeout_seconds != null && ttft != null && idle != null) warn(["service", "load_balancer", "stream_timeout_seconds"], "is not used: routing.timeouts says both ttft and idle");
   if (service.tls != null) warn(["service", "tls"], "is not needed: the edge serves HTTPS by itself");
   for (const field of ["rpm", "tpm", "max_concurrency"] as const) if (service.limits?.[field] != null) warn(["service", "limits", field], "is not acted on yet");
+  if ((service.limits?.max_body_bytes ?? 0) > bodyBytesMaxEver) warn(["service", "limits", "max_body_bytes"], `is ${service.limits?.max_body_bytes}, and the edge takes ${bodyBytesMaxEver} at most of what it reads, which is all but /s/NAME/`);
   const probe = service.readiness_probe;
   for (const [name, value] of Object.entries(typeof probe === "object" ? (probe?.headers ?? {}) : {})) {
     if (/^(authorization|x-api-key|cookie)$/i.test(name) && !value.includes("$")) {
@@ -33,6 +34,9 @@ function warnService(service: ServiceYaml, warn: Warn): void {
     }
   }
 }
+
+/** A larger body is refused before its service is known (`edge/http/inference.ts`). */
+const bodyBytesMaxEver = 20 * 1024 * 1024;
 
 /** The edge begins no more attempts for one request, whatever people set (`edge/forward/attempts.ts`). */
 const attemptsMaxEver = 6;
