@@ -31,8 +31,6 @@ export interface Prompt {
   key: number;
   /** The share of prompts that begin as an earlier one did. */
   recurring: number;
-  /** Whether somebody is known who may hold more of it than what is hot. */
-  known: boolean;
 }
 
 /** The bound on load up to which a replica may be preferred for what it holds, and what one that does not say counts as: the busiest. */
@@ -106,13 +104,12 @@ const asLikelyAsNot = 0.5;
 
 /**
  * How much of what other isolates may have sent its home is expected to be there, 0..1: as much of the traffic as is theirs. Of earlier turns
- * it is not known whether the home holds them still; of a first turn, whether it recurs is known from all prompts, and where somebody
- * else is known to hold it, others may know that too.
+ * it is not known whether the home holds them still; of a first turn, whether it recurs is known from all prompts.
  */
-function expectedAtHome({ own }: Field, { continues }: RequestFacts, { recurring, known }: Prompt, bound: Bound): number {
+function expectedAtHome({ own }: Field, { continues }: RequestFacts, { recurring }: Prompt, bound: Bound): number {
   // one more, who is not known: of an idle fleet nobody knows whose it is
   const others = (Math.max(0, bound.known - own) + 1) / (bound.known + 1);
-  return others * (continues ? asLikelyAsNot : recurring * (known ? asLikelyAsNot : 1));
+  return others * (continues ? asLikelyAsNot : recurring);
 }
 
 /**

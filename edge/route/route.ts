@@ -84,7 +84,7 @@ let prompt: Prompt | undefined;
 function promptOf(request: RequestFacts, observed: Observed | undefined, replicas: number): Prompt {
   const { prefix, conversation } = request;
   const hotBlocks = observed === undefined ? 0 : observed.latest.hotBlocks(prefix, conversation, replicas);
-  return { hotBlocks, key: prefix[hotBlocks] ?? conversation, recurring: observed?.prefixes.recurring ?? 1, known: false };
+  return { hotBlocks, key: prefix[hotBlocks] ?? conversation, recurring: observed?.prefixes.recurring ?? 1 };
 }
 
 /** The version of a request, while requests are shared among versions. */
@@ -119,12 +119,11 @@ function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons:
   prompt = request !== undefined && session === undefined && strategy === "prefix_affinity" ? promptOf(request, observed, rows.length) : undefined;
   const hotBlocks = prompt?.hotBlocks ?? 0;
   const matches = request !== undefined && observed !== undefined && session === undefined && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now, hotBlocks) : [];
-  if (prompt !== undefined) prompt.known = matches.length > 0;
   const key = session === undefined ? prompt?.key : sessionKey(session, (request as RequestFacts).account);
   enterRows(pool, drawn, key, matches, service.providers.length, random);
   if (blocked !== undefined) drop(blocked, pool, reasons);
   const weights = weightsOf(strategy, request);
-  if (observed !== undefined) field.enterSeen(observed.among(pool), now, weights.latency !== undefined);
+  if (observed !== undefined) field.enterSeen(observed.among(pool), observed.stayMs, now, weights.latency !== undefined);
   if (facts.full !== undefined) fill(facts.full, pool);
   for (const { id, blocks, likely } of matches) {
     const row = pool.indexOf.get(id);
@@ -162,12 +161,12 @@ function fill(full: ReadonlySet<string>, { indexOf }: Pool): void {
 }
 
 /** Score by each scorer that counts; those that did not abstain. */
-function score(weights: Weights, { service, request }: RouteFacts, now: number): Scorer[] {
+function score(weights: Weights, { service, request, observed }: RouteFacts, now: number): Scorer[] {
   const ran: [Scorer, number][] = [];
   let sum = 0;
   for (const scorer of scorers) {
     const weight = weights[scorer];
-    if (weight === undefined || !scoreBy(scorer, field.scores[scorer], service, request, now)) continue;
+    if (weight === undefined || !scoreBy(scorer, field.scores[scorer], service, request, observed === undefined ? now : undefined)) continue;
     ran.push([scorer, weight]);
     sum += weight;
   }
@@ -176,10 +175,10 @@ function score(weights: Weights, { service, request }: RouteFacts, now: number):
   return ran.map(([scorer]) => scorer);
 }
 
-function scoreBy(scorer: Scorer, out: Float32Array, { replicas, providers }: RouteService, request: RequestFacts | undefined, now: number): boolean {
+function scoreBy(scorer: Scorer, out: Float32Array, { replicas, providers }: RouteService, request: RequestFacts | undefined, fadeAt: number | undefined): boolean {
   switch (scorer) {
     case "load":
-      return scoreLoad(field, out, now);
+      return scoreLoad(field, out, fadeAt);
     case "kv":
       return scoreKv(field, out);
     case "prefix":
