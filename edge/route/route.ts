@@ -84,7 +84,7 @@ let prompt: Prompt | undefined;
 function promptOf(request: RequestFacts, observed: Observed | undefined, replicas: number): Prompt {
   const { prefix, conversation } = request;
   const hotBlocks = observed === undefined ? 0 : observed.latest.hotBlocks(prefix, conversation, replicas);
-  return { hotBlocks, key: prefix[hotBlocks] ?? conversation, recurring: observed?.prefixes.recurring ?? 1 };
+  return { hotBlocks, key: prefix[hotBlocks] ?? conversation, recurring: observed?.prefixes.recurring ?? 1, known: false };
 }
 
 /** The version of a request, while requests are shared among versions. */
@@ -119,6 +119,7 @@ function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons:
   prompt = request !== undefined && session === undefined && strategy === "prefix_affinity" ? promptOf(request, observed, rows.length) : undefined;
   const hotBlocks = prompt?.hotBlocks ?? 0;
   const matches = request !== undefined && observed !== undefined && session === undefined && readsPrefix(strategy) ? observed.prefixes.matches(request.prefix, now, hotBlocks) : [];
+  if (prompt !== undefined) prompt.known = matches.length > 0;
   const key = session === undefined ? prompt?.key : sessionKey(session, (request as RequestFacts).account);
   enterRows(pool, drawn, key, matches, service.providers.length, random);
   if (blocked !== undefined) drop(blocked, pool, reasons);
