@@ -103,6 +103,11 @@ export function homes(hash: Int32Array, key: number, count: number): number[] {
  * the 99th percentile of `scripts/bench/prefix` with four isolates is a tenth above (seeds 31–45).
  */
 const asLikelyAsNot = 0.5;
+/**
+ * Where somebody else is known to hold a first turn's prompt, of which others may know too. Less, and isolates keep copies in two places: of long
+ * prefixes in `scripts/bench/prefix` four found 58.7 % at 0.5 and 59.8 % at 0.75, and half of all waited 82 ms instead of 87 (seeds 11–14).
+ */
+const thoughHeld = 0.75;
 
 /**
  * How much of what other isolates may have sent its home is expected to be there, 0..1: as much of the traffic as is theirs. Of earlier turns
@@ -112,7 +117,7 @@ const asLikelyAsNot = 0.5;
 function expectedAtHome({ own }: Field, { continues }: RequestFacts, { recurring, known }: Prompt, bound: Bound): number {
   // one more, who is not known: of an idle fleet nobody knows whose it is
   const others = (Math.max(0, bound.known - own) + 1) / (bound.known + 1);
-  return others * (continues ? asLikelyAsNot : recurring * (known ? asLikelyAsNot : 1));
+  return others * (continues ? asLikelyAsNot : recurring * (known ? thoughHeld : 1));
 }
 
 /**

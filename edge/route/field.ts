@@ -1,10 +1,11 @@
 import { bounds } from "./filter.ts";
 import { fadedTtftMs, loadSince, type Seen } from "./observed.ts";
+import { bringUp } from "./others.ts";
 import type { Pool } from "./pool.ts";
 import { leftToRead } from "./reading.ts";
 import { scorers, type Scorer } from "./strategy.ts";
 
-const columns = ["load", "queueDepth", "kvUsage", "ttftMs", "waitingTokens", "matched", "cold", "total", "toRead"] as const;
+const columns = ["load", "queueDepth", "kvUsage", "ttftMs", "waitingTokens", "matched", "cold", "total", "toRead", "others", "stayMs", "left"] as const;
 
 /**
  * What a pick weighs: a column for each reading and a place for each candidate, replicas first, then providers. NaN where nothing is
@@ -36,6 +37,12 @@ export class Field {
   turn = new Float64Array(0);
   /** Weighted mean of the scores, 0..1. */
   total = new Float32Array(0);
+  /** Requests of other isolates that were on it by its reading. */
+  others = new Float32Array(0);
+  /** How long requests stay on it, by this isolate's own. */
+  stayMs = new Float32Array(0);
+  /** Scratch: of `others`, what has not ended since. */
+  left = new Float32Array(0);
   /** Scratch of prefix affinity: tokens to be read before the first one is written. */
   toRead = new Float32Array(0);
   /** 1: over its bounds. */
@@ -135,23 +142,29 @@ export class Field {
   }
 
   /**
-   * Enter what this isolate has seen of the replicas.
+   * Enter what this isolate has seen of the replicas, and what by that others have on them now.
    *
    * @param all by the pool's rows
+   * @param usualStayMs on those where it had none
    * @param times whether anyone will look at their times to the first byte
    */
-  enterSeen(all: readonly (Seen | undefined)[], now: number, times: boolean): void {
-    const { source, replicas, load, readAt, full } = this;
+  enterSeen(all: readonly (Seen | undefined)[], usualStayMs: number, now: number, times: boolean): void {
+    const { source, replicas, load, readAt, full, others, stayMs } = this;
+    others.set(load);
+    stayMs.fill(usualStayMs, 0, replicas);
     this.own = 0;
     for (let place = 0; place < replicas; place++) {
       const seen = all[source[place] as number];
       if (seen === undefined) continue;
       const since = loadSince(seen, load[place] as number, readAt[place] as number);
       load[place] = since;
+      others[place] = since - seen.inFlight;
+      if (seen.stayMs !== undefined) stayMs[place] = seen.stayMs;
       this.own += seen.inFlight;
       if (since >= bounds.inFlight) full[place] = 1;
       this.#enterTimes(place, seen, now, times);
     }
+    bringUp(this, now);
   }
 
   #enterTimes(place: number, seen: Seen, now: number, times: boolean): void {

@@ -23,6 +23,20 @@ describe("Observed", () => {
     expect([at(5, 30), at(5, 40), at(0, 50)]).toEqual([4, 5, 2]);
   });
 
+  test("knows how long requests stay, whichever of them it is that ends; where it had none, as elsewhere", () => {
+    const observed = new Observed();
+    expect(observed.stayMs).toBe(5_000);
+    for (const now of [1_000, 2_000, 3_000]) observed.started("a", now);
+    observed.ended("a", 5_000);
+    expect([observed.get("a")?.stayMs, observed.stayMs]).toEqual([4_000, 4_000]);
+    observed.ended("a", 6_000);
+    observed.ended("a", 11_000);
+    expect(observed.get("a")?.stayMs).toBe(4_500);
+    observed.started("b", 12_000);
+    expect(observed.get("b")?.stayMs).toBeUndefined();
+    expect(observed.stayMs).toBe(4_500);
+  });
+
   test("a peak counts at once, what is better only as time passes, and all fades", () => {
     const observed = new Observed();
     expect(observed.ttftMs("a", 0)).toBeUndefined();

@@ -1,3 +1,4 @@
+import { linkTimes } from "../../schema/protocol.ts";
 import { LatestPrompts } from "./hot.ts";
 import type { Pool } from "./pool.ts";
 import { PrefixMemory } from "./prefixMemory.ts";
@@ -14,6 +15,11 @@ const passedOverMax = 8;
 /** Of each upstream so many of the latest starts and ends are remembered at least: what a reading of up to a lease ago does not contain. */
 const changesMax = 256;
 
+/** How long a request stays where none was seen to end: loads are taken to change as fast as readings come. */
+const unseenStayMs = linkTimes.heartbeatMs;
+/** How far the latest stay moves what is known of them (RFC 6298: a smoothed time takes an eighth of the latest). */
+const stayGain = 1 / 8;
+
 /** Replicas in an order that stays. */
 type Rows = Pick<Pool, "rows" | "indexOf">;
 
@@ -24,6 +30,8 @@ export interface Seen extends Reading {
   /** When the latest were sent, and when the latest ended; oldest first. */
   starts: number[];
   ends: number[];
+  /** How long a request stays, from sent to ended: the smoothed mean. Undefined: none has ended. */
+  stayMs: number | undefined;
   ttftMs: number | undefined;
   ttftAt: number;
   /** The number of its latest start among all starts. */
@@ -41,6 +49,8 @@ export class Observed {
   /** How much of its traffic each new replica takes. */
   readonly ramps = new Ramps();
   #turns = 0;
+  /** How long a request stays, wherever it is; undefined: none has ended. */
+  #stayMs: number | undefined;
   /** The pool that was asked for last, and what is remembered of each of its rows: a pick looks nothing up by name. */
   #among: { pool: Rows; seen: (Seen | undefined)[] } | undefined;
 
@@ -48,7 +58,7 @@ export class Observed {
   #touch(id: string): Seen {
     const known = this.#seen.get(id);
     if (known !== undefined) this.#seen.delete(id);
-    const seen = known ?? { id, inFlight: 0, starts: [], ends: [], waiting: [], waitingTokens: 0, readingSince: 0, msPerToken: undefined, ttftMs: undefined, ttftAt: 0, turn: 0 };
+    const seen = known ?? { id, inFlight: 0, starts: [], ends: [], stayMs: undefined, waiting: [], waitingTokens: 0, readingSince: 0, msPerToken: undefined, ttftMs: undefined, ttftAt: 0, turn: 0 };
     this.#seen.set(id, seen);
     if (known === undefined) this.#enter(id, seen);
     if (this.#seen.size > upstreamsMax) this.#forgetOne();
@@ -124,11 +134,19 @@ export class Observed {
   ended(id: string, now: number): void {
     const seen = this.#seen.get(id);
     if (seen === undefined || seen.inFlight === 0) return;
+    // whichever of them it was that ended: the mean is the same
+    const sentAt = seen.starts[seen.starts.length - seen.inFlight];
+    if (sentAt !== undefined) this.#stayed(seen, Math.max(1, now - sentAt));
     seen.inFlight--;
     note(seen.ends, now);
     // one that ended without a first byte is not read any more either
     while (seen.waiting.length > seen.inFlight) leave(seen, now);
     if (this.ramps.size > 0) this.ramps.ended(id, seen.inFlight);
+  }
+
+  #stayed(seen: Seen, ms: number): void {
+    this.#stayMs = this.#stayMs === undefined ? ms : this.#stayMs + (ms - this.#stayMs) * stayGain;
+    seen.stayMs = seen.stayMs === undefined ? this.#stayMs : seen.stayMs + (ms - seen.stayMs) * stayGain;
   }
 
   /** Attempts sent and not ended. */
@@ -138,6 +156,11 @@ export class Observed {
   ttftMs(id: string, now: number): number | undefined {
     const seen = this.#seen.get(id);
     return seen === undefined ? undefined : fadedTtftMs(seen, now);
+  }
+
+  /** How long a request stays, where nothing is known of the place. */
+  get stayMs(): number {
+    return this.#stayMs ?? unseenStayMs;
   }
 
   /** How many upstreams are remembered. */
@@ -173,7 +196,7 @@ function after(times: readonly number[], readAt: number): number {
 
 /**
  * What a reading of the load would be now by what this isolate has sent and what has ended since; never less than what it has in flight
- * itself. Others' share is as old as the reading.
+ * itself. Others' share is as old as the reading (`others.ts`).
  */
 export function loadSince({ starts, ends, inFlight }: Seen, reading: number, readAt: number): number {
   return Math.max(reading + after(starts, readAt) - after(ends, readAt), inFlight);

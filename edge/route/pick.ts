@@ -25,19 +25,20 @@ function gatherNear({ size, competes, total, near }: Field, least: number): numb
 
 /**
  * The pick by score: of those near the best two at random, the better of the two (Mitzenmacher, "The Power of Two Choices in Randomized
- * Load Balancing"); equals are picked evenly.
+ * Load Balancing"); of equals the one whose turn is longer ago, which has the least of this isolate's still to read.
  *
  * @returns a place, `none` when nobody competes
  */
 export function pickBest(field: Field, random: Random): number {
-  const { near, total } = field;
+  const { near, total, turn } = field;
   const count = gatherNear(field, bestTotal(field) - nearBy);
   if (count === 0) return none;
   if (count === 1) return near[0] as number;
   const a = below(count, random);
   const b = (a + 1 + below(count - 1, random)) % count;
   const [first, second] = [near[a] as number, near[b] as number];
-  return (total[second] as number) > (total[first] as number) ? second : first;
+  const ahead = (total[second] as number) - (total[first] as number) || (turn[first] as number) - (turn[second] as number);
+  return ahead > 0 ? second : first;
 }
 
 /** The pick in turns: whose latest turn is the longest ago; among those who had none, any. */

@@ -124,7 +124,7 @@ function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons:
   enterRows(pool, drawn, key, matches, service.providers.length, random);
   if (blocked !== undefined) drop(blocked, pool, reasons);
   const weights = weightsOf(strategy, request);
-  if (observed !== undefined) field.enterSeen(observed.among(pool), now, weights.latency !== undefined);
+  if (observed !== undefined) field.enterSeen(observed.among(pool), observed.stayMs, now, weights.latency !== undefined);
   if (facts.full !== undefined) fill(facts.full, pool);
   for (const { id, blocks, likely } of matches) {
     const row = pool.indexOf.get(id);
@@ -162,12 +162,12 @@ function fill(full: ReadonlySet<string>, { indexOf }: Pool): void {
 }
 
 /** Score by each scorer that counts; those that did not abstain. */
-function score(weights: Weights, { service, request }: RouteFacts, now: number): Scorer[] {
+function score(weights: Weights, { service, request, observed }: RouteFacts, now: number): Scorer[] {
   const ran: [Scorer, number][] = [];
   let sum = 0;
   for (const scorer of scorers) {
     const weight = weights[scorer];
-    if (weight === undefined || !scoreBy(scorer, field.scores[scorer], service, request, now)) continue;
+    if (weight === undefined || !scoreBy(scorer, field.scores[scorer], service, request, observed === undefined ? now : undefined)) continue;
     ran.push([scorer, weight]);
     sum += weight;
   }
@@ -176,10 +176,10 @@ function score(weights: Weights, { service, request }: RouteFacts, now: number):
   return ran.map(([scorer]) => scorer);
 }
 
-function scoreBy(scorer: Scorer, out: Float32Array, { replicas, providers }: RouteService, request: RequestFacts | undefined, now: number): boolean {
+function scoreBy(scorer: Scorer, out: Float32Array, { replicas, providers }: RouteService, request: RequestFacts | undefined, fadeAt: number | undefined): boolean {
   switch (scorer) {
     case "load":
-      return scoreLoad(field, out, now);
+      return scoreLoad(field, out, fadeAt);
     case "kv":
       return scoreKv(field, out);
     case "prefix":

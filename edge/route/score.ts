@@ -12,15 +12,20 @@ export const beliefAfter = (ageMs: number): number => Math.min(1, Math.max(0, 1 
 
 /**
  * Load: (max − q) / (max − min), 1 if all are equal (facts/routing-and-scaling.md §2: llm-d's queue scorer). Who does not say counts as
- * the busiest that does, and as having something to do. A score above the mean fades towards it with the reading's age; a busy one stays.
+ * the busiest that does, and as having something to do.
+ *
+ * @param now where nothing but readings is known: a score above the mean fades towards it with the reading's age; a busy one stays
  */
-export function scoreLoad({ size, load, readAt }: Field, out: Float32Array, now: number): boolean {
+export function scoreLoad({ size, load, readAt }: Field, out: Float32Array, now: number | undefined): boolean {
   const { known, min, max: most } = extent(load, size);
   if (known === 0) return false;
   const max = known < size ? Math.max(1, most) : most;
   const range = max - min;
   if (range === 0) out.fill(1, 0, size);
-  else fadeIdle(out, readAt, fromTop(load, out, max, range, size) / size, now, size);
+  else {
+    const mean = fromTop(load, out, max, range, size) / size;
+    if (now !== undefined) fadeIdle(out, readAt, mean, now, size);
+  }
   return true;
 }
 
