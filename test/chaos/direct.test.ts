@@ -47,8 +47,8 @@ beforeAll(async () => {
   process.kill(world.pids()["agent"] ?? 0, "SIGKILL");
   await world.apply("steady", engineYaml("steady", { flags: "--itl 15ms --ttft 5ms" }));
   await world.ready("steady", 1);
-  engine = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "steady", "--no-follow"])).stdout)?.[1]);
-  await until("a router that knows the gate", 20_000, async () => {
+  engine = await until("the engine's address", 40_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "steady", "--no-follow"])).stdout)?.[1]);
+  await until("a router that knows the gate", 40_000, async () => {
     let seen = 0;
     await streamed(() => (seen = throughGate()));
     return seen > 0;
@@ -98,7 +98,7 @@ describe("row 27: a client that stops reading", () => {
     if (fast === "") {
       await world.apply("fast", engineYaml("fast", { flags: "--itl 0ms --ttft 1ms" }));
       await world.ready("fast", 1);
-      fast = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "fast", "--no-follow"])).stdout)?.[1]);
+      fast = await until("the engine's address", 40_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "fast", "--no-follow"])).stdout)?.[1]);
     }
     gate.refuses = refuses;
     if (refuses) gate.open.forEach((one) => one.cut());
@@ -110,7 +110,7 @@ describe("row 27: a client that stops reading", () => {
       await reader.read();
       expect(throughGate() > 0).toBe(!refuses);
       let before = -1;
-      const stopped = await until("the engine's stop", 20_000, async () => {
+      const stopped = await until("the engine's stop", 40_000, async () => {
         await new Promise((done) => setTimeout(done, 400));
         const now = await told();
         const same = now === before;

@@ -49,7 +49,7 @@ describe("a replica that goes wrong", () => {
     const id = (await world.replicas("stubborn"))[0]?.id ?? "";
     const down = await world.cli(["down", "stubborn", "-y"]);
     expect(down.code).toBe(0);
-    await until("the end of its processes", 15_000, async () => (await world.processesOf(id)).length === 0);
+    await until("the end of its processes", 40_000, async () => (await world.processesOf(id)).length === 0);
   });
 
   test("an engine killed with SIGKILL is started again, and status says why", async () => {
@@ -106,7 +106,7 @@ describe("a replica that goes wrong", () => {
       }
     };
     const clients = Array.from({ length: 16 }, (_, i) => ask(i % 4 > 0));
-    const before = await until("load on all of them", 15_000, async () => {
+    const before = await until("load on all of them", 40_000, async () => {
       const { body } = await world.control("GET", "/v1/status");
       const [service] = (body["services"] as { name: string; replicas: { inFlight: number }[] }[]).filter(({ name }) => name === "shrink");
       return service?.replicas.every(({ inFlight }) => inFlight > 0) === true && load.answers;
