@@ -3,6 +3,7 @@ import type { DecisionRecord } from "../schema/decision.ts";
 import { keyId, newKey } from "../schema/key.ts";
 import type { StatusReplica } from "../schema/snapshot.ts";
 import { admin, caller, controlUnderTest, yaml } from "../test/control.ts";
+import { addHost } from "./queries/hosts.ts";
 
 const control = controlUnderTest();
 const call = caller(control);
@@ -182,4 +183,12 @@ describe("replicas", () => {
     expect(await call("GET", "/v1/services/chat/logs")).toMatchObject({ status: 502, body: { error: { message: expect.stringContaining("no log of chat.local.1") } } });
     expect((await call("GET", "/v1/services/none/logs")).status).toBe(404);
   });
+});
+
+test("a host's log is not waited for where the edge says nothing", async () => {
+  await control.db.transact((rows) => addHost(rows, { id: "h1", name: "box", region: "local", publicKey: "", sealKey: "", createdAt: 0, revokedAt: null, drainingAt: null }));
+  control.edge.agentLogs.set("h1", "a\n");
+  expect(await (await control.app.request("/v1/hosts/box/logs", { headers: { authorization: `Bearer ${admin.key}` } })).text()).toBe("a\n");
+  control.edge.regions = undefined;
+  expect(await call("GET", "/v1/hosts/box/logs")).toMatchObject({ status: 503, body: { error: { code: "not_ready", message: `Cannot show the log of host "box": no answer from ${control.edge.url}: it took too long` } } });
 });

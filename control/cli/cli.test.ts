@@ -433,6 +433,8 @@ describe("fairlead validate", () => {
     expect(err).toMatch(/^bad\.yaml:1:1: error: run: is missing/);
     expect(JSON.parse((await fairlead(["validate", "--json", "bad.yaml"], {})).out)).toMatchObject([{ file: "bad.yaml", valid: false, problems: [{ line: 1, level: "error" }] }]);
     expect((await fairlead(["validate", "--strict", "chat.yaml"], {})).code).toBe(1);
+    // one that is not there keeps no other from being checked
+    expect(await fairlead(["validate", "none.yaml", "chat.yaml"], {})).toEqual({ code: 1, out: "chat.yaml: valid\n", err: "none.yaml:1:1: error: cannot be read: there is no such file\nfairlead: Cannot use 1 of 2 files: errors are named above\n" });
   });
 
   test("takes a pool, and up refuses it in words", async () => {

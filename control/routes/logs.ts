@@ -114,6 +114,9 @@ export function hostLogRoutes({ db, edge }: Context): Hono {
     const [host, another] = hosts;
     if (host === undefined) throw new FairleadError("not_found", `${action}: there is no such host`, { param: "host" });
     if (another !== undefined) throw new FairleadError("invalid_request", `${action}: several hosts are called so: say ${hosts.map(({ id }) => id).join(" or ")}`, { param: "host" });
+    // a log has no time limit: an edge that says nothing would be waited for without end
+    const asked = await askEdge(edge);
+    if (!asked.reachable) throw new FairleadError("not_ready", `${action}: ${asked.reason}`);
     const ended = endedWith(c);
     return answerWith(c, [open(host.name, edge.agentLog(host.id, undefined, { tail, follow, signal: ended.signal }))], ended, action);
   });
