@@ -1,7 +1,8 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
 import type { Run } from "./hedge.ts";
-import { isUnable, statusOf, type Failure, type Look, type Outcome, type Reattach, type Reply, type Waiting } from "./outcome.ts";
+import { isUnable, statusOf, type Failure, type Outcome, type Reply, type Waiting } from "./outcome.ts";
+import { lookAfter, readOn, type Reading } from "./reading.ts";
 import { retryAfterMs } from "./retryAfter.ts";
 import { isEventStream } from "./silence.ts";
 import { quietMs } from "./vigil.ts";
@@ -15,46 +16,6 @@ import { Watch } from "./watch.ts";
 const wholeBytesMax = 8 * 1024 * 1024;
 /** Of an error's text so much is looked at. */
 const errorBytesMax = 64 * 1024;
-
-/** A body on its way here. */
-export interface Reading {
-  reader: ReadableStreamDefaultReader<Uint8Array>;
-  receivedBytes: number;
-  reattach?: Reattach | undefined;
-  /** How often it has gone on through another carrier. */
-  reattached: number;
-  look?: Look | undefined;
-  /** Its carrier does not answer: its end says nothing. */
-  forsaken?: boolean;
-}
-
-/** The next of a body, through another carrier where this one is lost; undefined when it has broken off. */
-export async function readOn(reading: Reading): Promise<ReadableStreamReadResult<Uint8Array> | undefined> {
-  for (;;) {
-    try {
-      const part = await reading.reader.read();
-      if (!part.done) reading.receivedBytes += part.value.byteLength;
-      if (!part.done || reading.forsaken !== true) return part;
-    } catch {
-      // its carrier is lost
-    }
-    reading.forsaken = false;
-    const rest = await reading.reattach?.(reading.receivedBytes);
-    if (rest === undefined) return undefined;
-    reading.reader = rest.getReader();
-    reading.reattached++;
-  }
-}
-
-/** Looks after what carries a body of which nothing comes; one that does not answer is not waited for. @returns when to look again, in ms */
-export function lookAfter(reading: Reading): number | undefined {
-  if (reading.look === undefined || reading.forsaken === true) return undefined;
-  const seen = reading.look(reading.receivedBytes);
-  if (seen !== "silent") return seen;
-  reading.forsaken = true;
-  reading.reader.cancel().catch(() => undefined);
-  return undefined;
-}
 
 /** An event stream that has begun: read up to its first event. */
 export interface Begun extends Reading {

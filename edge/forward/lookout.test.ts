@@ -59,17 +59,6 @@ describe("a head that does not come", () => {
     expect(waiting.detour === true).toBe(detour);
     expect(lookout.isOut(0, false)).toBe(verdict === "silent");
   });
-
-  test("is thrown away when it comes after all", async () => {
-    const { lookout, look } = world({ there: ["h/1"] });
-    const answer = late();
-    const head = lookout.head(0, 0, answer.promise);
-    look(5_000);
-    expect(await head).toBe("silent");
-    const body = Promise.withResolvers<void>();
-    answer.resolve(new Response(new ReadableStream({ cancel: () => body.resolve() })));
-    await body.promise;
-  });
 });
 
 describe("in the middle of an answer", () => {

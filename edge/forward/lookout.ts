@@ -52,15 +52,13 @@ export class Lookout {
     return `${host}/${relays[carrier] ?? 0}`;
   }
 
-  /** What a relay answers, or why it is not waited for any longer. What it says after that is nobody's. */
+  /** What a relay answers, or why it is not waited for any longer. What it says after that is nobody's, and ends with its request: to cancel it would end what another has begun to take over. */
   head(carrier: number, beganAt: Now, asked: Promise<Response>): Promise<Response | Verdict> {
     this.#vigil = undefined;
     this.#carrier = carrier;
     this.#beganAt = beganAt;
     return new Promise((resolve, reject) => {
-      let isOver = false;
       const giveUp = (verdict: Verdict): void => {
-        isOver = true;
         this.#giveUp = undefined;
         resolve(verdict);
       };
@@ -68,8 +66,7 @@ export class Lookout {
       const answer = async (): Promise<void> => {
         try {
           const response = await asked;
-          if (isOver) response.body?.cancel().catch(() => undefined);
-          else resolve(response);
+          resolve(response);
         } catch (error) {
           reject(error instanceof Error ? error : new Error(String(error)));
         }

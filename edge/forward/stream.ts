@@ -1,9 +1,10 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
-import { lookAfter, readOn, type Begun } from "./attempt.ts";
+import type { Begun } from "./attempt.ts";
 import { lossError, type GoOn } from "./goOn.ts";
 import type { Run } from "./hedge.ts";
 import { statusOf, type Failure } from "./outcome.ts";
+import { lookAfter, readOn } from "./reading.ts";
 import { comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
 import type { StreamFault, Watch } from "./watch.ts";
 
