@@ -255,6 +255,8 @@ test("fairlead logs shows one log as it is and several by name", async () => {
   await fairlead(["up", "chat.yaml", "-y"]);
   edge.logs = new Map([["chat.local.10", "one\n"], ["chat.local.11", "two\n"]]);
   expect((await fairlead(["logs", "chat", "10", "--no-follow"])).out).toBe("one\n");
+  expect((await fairlead(["logs", "chat", "10", "local.10", "--no-follow"])).out).toBe("one\n");
+  expect(await fairlead(["logs", "chat", "--tail", "100001"])).toMatchObject({ code: 2, err: "fairlead: Cannot use --tail 100001: write a number of lines, at most 100000\n" });
   expect((await fairlead(["logs", "chat", "--no-follow"])).out.split("\n").toSorted()).toEqual(["", "chat.local.10 | one", "chat.local.11 | two"]);
   expect((await fairlead(["logs", "none", "--no-follow"])).err).toContain('fairlead: Cannot show the logs of service "none"');
 });
@@ -312,6 +314,11 @@ test("fairlead keys makes, lists and revokes", async () => {
   expect((await fairlead(["keys", "list"])).out).toMatch(new RegExp(`${id} +laptop +default +inference +all .* valid`));
   expect((await fairlead(["keys", "revoke", id])).out).toBe(`${id}: revoked\n`);
   expect(JSON.parse((await fairlead(["keys", "list", "--json"])).out)).toMatchObject([{ id, revokedAt: expect.any(Number) }]);
+  // a key that was pasted whole is neither sent nor shown
+  const other = await fairlead(["keys", "create", "ci", "--service", "none"]);
+  expect(other.err).toBe('There is no service "none": the key opens it when there is.\n');
+  expect((await fairlead(["keys", "revoke", other.out.trim()])).out).toBe(`${keyId(other.out.trim(), "fl") ?? ""}: revoked\n`);
+  expect(await fairlead(["keys", "revoke", key.slice(0, -1)])).toMatchObject({ code: 2, err: expect.not.stringContaining(id) as string });
   expect(keyId((await fairlead(["keys", "admin"], {})).out.trim(), "fla")).toBeDefined();
 });
 

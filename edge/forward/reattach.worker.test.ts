@@ -34,7 +34,7 @@ beforeAll(async () => {
   control = await TestLink.join(known);
   ({ replicas, generation } = await control.assigned(1));
   beat();
-  await soon("a ready replica", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ phase }) => phase === "ready") ? true : undefined));
+  await soon("a ready replica", 20_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ phase }) => phase === "ready") ? true : undefined));
 });
 beforeEach(async () => {
   forgetView();
@@ -59,7 +59,7 @@ interface Opened {
 
 /** The next request on either link. */
 async function opened(): Promise<Opened> {
-  const one = await soon("a request", 5_000, () => {
+  const one = await soon("a request", 20_000, () => {
     for (const [index, link] of links.entries()) {
       const at = link?.frames.findIndex(({ kind }) => kind === frameKinds.open) ?? -1;
       if (link && at >= 0) return { index, link, frame: link.frames.splice(at, 1)[0] as Frame };

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Agent } from "../e2e/agent.ts";
-import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
+import { engineYaml, until, World } from "../e2e/world.ts";
 import { Metadata } from "../metadata/metadata.ts";
 
 let world: World;
@@ -148,6 +148,6 @@ describe("row 13: an agent that is killed", () => {
     expect(told.filter(({ status }) => status !== 200)).toEqual([]);
     expect(told.filter(({ at }) => at > killed + 1_000).length).toBeGreaterThan(10);
     expect(told.filter(({ at, attempts }) => at > killed + 1_000 && attempts > 1)).toEqual([]);
-    await until("the end of its children", 10_000, async () => (await processesWith(`FAIRLEAD_REPLICA=${lost?.id}`)).length === 0);
+    await until("the end of its children", 10_000, async () => (await other.processesOf(lost?.id ?? "")).length === 0);
   });
 });

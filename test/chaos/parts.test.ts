@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StatusAnswer } from "../../control/routes/status.ts";
-import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
+import { engineYaml, until, World } from "../e2e/world.ts";
 
 let world: World;
 
@@ -62,7 +62,7 @@ describe("a part that dies", () => {
     expect(await code(refused)).toMatch(/no_replica|provider_unreachable/);
     expect(Date.now() - killed).toBeLessThan(15_000);
     await until("the end of its children", 10_000, async () => {
-      const left = await Promise.all(ids.map(async (id) => processesWith(`FAIRLEAD_REPLICA=${id}`)));
+      const left = await Promise.all(ids.map(async (id) => world.processesOf(id)));
       // the agent is started again by scripts/up and may have started them anew: those are not the old ones
       return left.flat().length === 0 || (await world.replicas("steady")).some(({ phase }) => phase === "ready");
     });
