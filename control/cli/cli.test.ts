@@ -391,6 +391,11 @@ Attempts
 `);
   });
 
+  test("says that a relay on its way did not answer", async () => {
+    edge.decisions.set("req_5", { ...record, attempts: [{ id: "chat.local.1", outcome: "answer", ms: 1_150, detour: true }] });
+    expect((await fairlead(["explain", "req_5"])).out).toContain("1  chat.local.1  answer   1150 ms     a relay of its host did not answer: went by another\n");
+  });
+
   test("shows an answer that ended with an error, and why", async () => {
     const { upstream: _, ...nobody } = record;
     edge.decisions.set("req_4", { ...nobody, reason: "Cannot go on with the answer: the upstream was lost", attempts: [{ id: "vendor", outcome: "lost", ms: 40, midway: true }], ms: 900 });

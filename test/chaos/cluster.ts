@@ -189,6 +189,16 @@ export class Cluster extends World {
     await gone;
   }
 
+  /** SIGSTOP: its sockets stay open, and nothing comes of them. */
+  freezePlace(place: Place): void {
+    this.#parts.instances.get(place)?.child?.kill("SIGSTOP");
+  }
+
+  /** SIGCONT: it goes on with all that has come for it meanwhile. */
+  thawPlace(place: Place): void {
+    this.#parts.instances.get(place)?.child?.kill("SIGCONT");
+  }
+
   /** Another process in its place. */
   startPlace(place: Place): void {
     this.#start(place);
