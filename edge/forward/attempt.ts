@@ -89,6 +89,7 @@ export function attempt({ client, limitMs, inference, stream, watch, last = fals
   let beganAt: number | undefined;
   const wait = (ms: number): void => {
     timer = setTimeout(() => {
+      if (over) return;
       // the clock is not looked at before the first turn
       const now = Date.now();
       beganAt ??= now - ms;
@@ -105,11 +106,15 @@ export function attempt({ client, limitMs, inference, stream, watch, last = fals
     }, ms);
   };
   wait(Math.min(limitMs, quietMs.beginning));
+  let settled: Outcome<Answer> | undefined;
   const settle = (outcome: Outcome<Answer>): void => {
+    // another carrier's answer ends both waits, for it and for the first one's
+    if (outcome === settled) return;
     // where it is the last, its timer ends with its request
     if (!last) clearTimeout(timer);
     // it came too late for anybody
     if (over && outcome.kind === "answer") discard(outcome.answer);
+    else settled = outcome;
     over = true;
     resolve(outcome);
   };
