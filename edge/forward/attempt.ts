@@ -1,7 +1,7 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
 import type { Run } from "./hedge.ts";
-import { isUnable, statusOf, type Failure, type Outcome, type Reply, type Waiting } from "./outcome.ts";
+import { statusOf, type Failure, type Outcome, type Reply, type Waiting } from "./outcome.ts";
 import { lookAfter, readOn, type Reading } from "./reading.ts";
 import { retryAfterMs } from "./retryAfter.ts";
 import { isEventStream } from "./silence.ts";
@@ -182,10 +182,13 @@ function failureOf(status: number, text: string | undefined, headers: Headers, s
   }
 }
 
+/** What a service that is no LLM says where it cannot serve now (RFC 9110 §15.6, RFC 6585 §4). Any other status is its application's own word, which callers know the meaning of. */
+const busy: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+
 /** For services that are no LLM: the status says all. */
 async function byStatus(response: Response, abandon: () => void): Promise<Outcome<Answer>> {
   const { status, headers } = response;
-  if (!isUnable(status)) return { kind: "answer", answer: { response, native: response.body, abandon } };
+  if (!busy.has(status)) return { kind: "answer", answer: { response, native: response.body, abandon } };
   response.body?.cancel().catch(() => undefined);
   const waitMs = retryAfterMs(headers, Date.now());
   const options = { retryAfterMs: waitMs ?? 1_000 };

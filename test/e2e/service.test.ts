@@ -34,6 +34,12 @@ describe("a service that is no LLM", () => {
     expect([redirect.status, redirect.headers.get("location")]).toEqual([302, "/elsewhere"]);
   });
 
+  test.each([409, 500, 501, 507])("its %d is its own word, and passes with its body", async (status) => {
+    const path = `/status/${status}`;
+    const response = await world.fetch(`/s/echo${path}`, { method: "POST", body: "x" });
+    expect([response.status, response.headers.get("x-fairlead-attempts"), await response.json()]).toEqual([status, "1", expect.objectContaining({ method: "POST", url: path, body: "x" })]);
+  });
+
   test("is reached below its folder", async () => {
     const response = await world.fetch("/s/echo?q=1", { redirect: "manual" });
     expect([response.status, response.headers.get("location")]).toEqual([308, "/s/echo/?q=1"]);
