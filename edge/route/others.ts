@@ -1,4 +1,12 @@
-import type { Field } from "./field.ts";
+/** The columns of a field that loads are reckoned by, replicas first. */
+interface Loads {
+  replicas: number;
+  load: Float32Array;
+  others: Float32Array;
+  stayMs: Float32Array;
+  readAt: Float64Array;
+  left: Float32Array;
+}
 
 /**
  * What other isolates have on replicas by now, of which readings say what it was seconds ago. All that they had then, less what has ended since
@@ -12,7 +20,7 @@ import type { Field } from "./field.ts";
  *
  * @param field with `load` of its own and others' requests, and the `others` among them as of their readings
  */
-export function bringUp({ replicas, others, stayMs, load, readAt, left }: Field, now: number): void {
+export function bringUp({ replicas, others, stayMs, load, readAt, left }: Loads, now: number): void {
   const ended = outlast(others, stayMs, readAt, now, left, replicas);
   if (ended > 0) settle(others, left, levelOf(left, ended, replicas), load, replicas);
 }
