@@ -34,7 +34,7 @@ const phases: string[] = [];
 const bodies = new Map<number, string>();
 const agents: ChildProcess[] = [];
 
-async function until(condition: () => unknown, ms = 10_000): Promise<void> {
+async function until(condition: () => unknown, ms = 30_000): Promise<void> {
   for (const deadline = Date.now() + ms; !(await condition()); await new Promise((resolve) => setTimeout(resolve, 10))) {
     if (Date.now() > deadline) throw new Error(`not so within ${ms} ms: ${condition.toString()} (${phases.join(" ")})`);
   }
@@ -130,6 +130,7 @@ const assign = (tasks: Task[], ids: string[]): void =>
 interface Started {
   child: ChildProcess;
   out: () => string;
+  /** Its exit code, when all that it said is in `out`. */
   exit: Promise<number | null>;
 }
 
@@ -139,7 +140,7 @@ function start(...args: string[]): Started {
   let out = "";
   child.stdout?.on("data", (chunk) => (out += chunk));
   child.stderr?.on("data", (chunk) => (out += chunk));
-  return { child, out: () => out, exit: new Promise((resolve) => child.once("exit", (code) => resolve(code))) };
+  return { child, out: () => out, exit: new Promise((resolve) => child.once("close", (code) => resolve(code))) };
 }
 
 async function joined(config: string): Promise<string[]> {
@@ -163,7 +164,7 @@ async function running(config = "trust: unsigned\ndrain: 10s\n", run = engine, m
 
 const marked = (): Promise<number[]> => findMarked({ state: `${state}/s` });
 
-describe("fairlead-agent", { timeout: 40_000 }, () => {
+describe("fairlead-agent", { timeout: 120_000 }, () => {
   test("joins, keeps its keys to itself, and will not join twice", async () => {
     await joined("");
     for (const name of ["keys.json", "identity.json"]) expect((await stat(join(state, "s", name))).mode & 0o777).toBe(0o600);

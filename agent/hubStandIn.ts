@@ -152,7 +152,7 @@ export async function startHub(): Promise<HubStandIn> {
       let out = "";
       child.stdout.on("data", (chunk) => (out += chunk));
       child.stderr.on("data", (chunk) => (out += chunk));
-      return { child, out: () => out, exit: new Promise((resolve) => child.once("exit", (code) => resolve(code))) };
+      return { child, out: () => out, exit: new Promise((resolve) => child.once("close", (code) => resolve(code))) };
     },
     async agent(config, operatorKeys = []) {
       const [file, tokenFile] = [join(folder, "agent.yaml"), join(folder, "token")];
@@ -164,7 +164,7 @@ export async function startHub(): Promise<HubStandIn> {
       if (running.child.exitCode !== null) throw new Error(`the agent did not run: ${running.out()}`);
       return running;
     },
-    async until(condition, ms = 15_000) {
+    async until(condition, ms = 40_000) {
       for (const deadline = Date.now() + ms; !(await condition()); await new Promise((resolve) => setTimeout(resolve, 10))) {
         if (Date.now() > deadline) throw new Error(`not so within ${ms} ms: ${condition.toString()} (${JSON.stringify([...replicas.values()])})`);
       }

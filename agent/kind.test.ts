@@ -32,7 +32,7 @@ test("digests that were ready here outlast the agent, the latest first, no more 
   const first = await kept();
   for (const digest of ["a", "b", "a"]) first.ready(digest);
   expect(first.now.warm).toEqual(["a", "b"]);
-  await vi.waitFor(async () => expect(await readFile(join(state, "warm.json"), "utf8")).toBe('["a","b"]'));
+  await vi.waitFor(async () => expect(await readFile(join(state, "warm.json"), "utf8")).toBe('["a","b"]'), { timeout: 20_000 });
   expect((await kept()).now.warm).toEqual(["a", "b"]);
   expect(Array.from({ length: 40 }, (_, i) => String(i)).reduce<string[]>(warmed, [])).toHaveLength(warmMax);
 });
@@ -48,5 +48,5 @@ test("what it says is what a Hub understands", async () => {
   const said = { type: "heartbeat", epoch: 1, generation: 0, relays: [], draining: false, replicas: [], facts: { gpus: 1, cpus: 1, memoryBytes: 1, ...kind.now } };
   expect(heartbeatSchema.parse(said)).toEqual(said);
   // it is written down meanwhile, and the folder goes after that
-  await vi.waitFor(() => readFile(join(state, "warm.json")));
+  await vi.waitFor(() => readFile(join(state, "warm.json")), { timeout: 20_000 });
 });

@@ -67,7 +67,7 @@ async function nothingRan(): Promise<void> {
   for (const file of existsSync(scripts) ? await readdir(scripts) : []) expect(file).not.toMatch(/setup$/);
 }
 
-describe("trust: templates", { timeout: 60_000 }, () => {
+describe("trust: templates", { timeout: 120_000 }, () => {
   const templates = (): string => `
 templates:
   echo:
@@ -155,7 +155,7 @@ templates:
   });
 });
 
-describe("trust: signed-specs", { timeout: 60_000 }, () => {
+describe("trust: signed-specs", { timeout: 120_000 }, () => {
   let operator: Awaited<ReturnType<typeof generateKeyPair>>;
   let keyId: string;
 
@@ -258,7 +258,7 @@ describe("trust: signed-specs", { timeout: 60_000 }, () => {
   });
 });
 
-describe("trust: unsigned", { timeout: 60_000 }, () => {
+describe("trust: unsigned", { timeout: 120_000 }, () => {
   test("malformed and oversize messages start nothing and do not end the agent", async () => {
     const { child, out } = await hub.agent("trust: unsigned\n");
     await junk();

@@ -12,7 +12,7 @@ afterEach(async () => {
 });
 
 async function until<T>(ask: () => T | undefined | false): Promise<T> {
-  for (const end = Date.now() + 10_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 5))) {
+  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 5))) {
     const value = ask();
     if (value !== undefined && value !== false) return value;
   }

@@ -15,7 +15,7 @@ afterEach(async () => {
   for (const clean of cleanups.splice(0).toReversed()) await clean();
 });
 
-async function until(condition: () => boolean, ms = 5_000): Promise<void> {
+async function until(condition: () => boolean, ms = 20_000): Promise<void> {
   for (const deadline = Date.now() + ms; !condition(); await new Promise((resolve) => setTimeout(resolve, 5))) {
     if (Date.now() > deadline) throw new Error(`not so within ${ms} ms: ${condition.toString()}`);
   }

@@ -86,20 +86,20 @@ function chat(): { text: () => string; end: () => string | undefined } {
 }
 
 const answer = expectedAnswer(body, { model: "m" }).choices[0]?.content;
-const ready = async (): Promise<void> => expect.poll(() => now()?.phase, { timeout: 30_000 }).toBe("ready");
+const ready = async (): Promise<void> => expect.poll(() => now()?.phase, { timeout: 60_000 }).toBe("ready");
 
-test("an engine that cuts its streams at SIGTERM gets it when they are over", { timeout: 60_000 }, async () => {
+test("an engine that cuts its streams at SIGTERM gets it when they are over", { timeout: 120_000 }, async () => {
   assign(1, {});
   await ready();
   const stream = chat();
   await expect.poll(stream.text).not.toBe("");
   assign(2, undefined);
   expect(now()?.phase).toBe("draining");
-  await expect.poll(() => now()?.phase, { timeout: 30_000 }).toBe("stopped");
+  await expect.poll(() => now()?.phase, { timeout: 60_000 }).toBe("stopped");
   expect([stream.end(), stream.text()]).toEqual(["end", answer]);
 });
 
-test("a replica that should sleep ends its streams, refuses others, keeps its process, and answers again when it should be awake", { timeout: 60_000 }, async () => {
+test("a replica that should sleep ends its streams, refuses others, keeps its process, and answers again when it should be awake", { timeout: 120_000 }, async () => {
   assign(1, {});
   await ready();
   const pid = now()?.pid;
@@ -107,20 +107,20 @@ test("a replica that should sleep ends its streams, refuses others, keeps its pr
   await expect.poll(stream.text).not.toBe("");
   assign(2, { sleeping: true });
   expect(now()).toMatchObject({ phase: "sleeping", inFlight: 1 });
-  await expect.poll(() => now()?.reason, { timeout: 30_000 }).toBe("its weights are in the host's memory");
+  await expect.poll(() => now()?.reason, { timeout: 60_000 }).toBe("its weights are in the host's memory");
   expect([stream.end(), stream.text()]).toEqual(["end", answer]);
   expect(chat().end()).toBe("no_target");
   assign(3, {});
   await ready();
   expect(now()).toMatchObject({ pid, restarts: 0 });
   const again = chat();
-  await expect.poll(again.end, { timeout: 30_000 }).toBe("end");
+  await expect.poll(again.end, { timeout: 60_000 }).toBe("end");
   expect(again.text()).toBe(answer);
   expect(phases()).toEqual(["starting", "ready", "sleeping", "ready"]);
 });
 
-test("a replica that should sleep from its beginning, and whose engine cannot, serves and says why", { timeout: 60_000 }, async () => {
+test("a replica that should sleep from its beginning, and whose engine cannot, serves and says why", { timeout: 120_000 }, async () => {
   assign(1, { sleeping: true }, "");
-  await expect.poll(() => now()?.reason, { timeout: 30_000 }).toContain("it cannot be put to sleep: /sleep?level=1&mode=abort answered 404");
+  await expect.poll(() => now()?.reason, { timeout: 60_000 }).toContain("it cannot be put to sleep: /sleep?level=1&mode=abort answered 404");
   expect(now()?.phase).toBe("ready");
 });

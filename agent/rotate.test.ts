@@ -22,7 +22,7 @@ async function proves(publicKey: string, text: string, signature: string | undef
   return crypto.subtle.verify("Ed25519", key, fromBase64(signature ?? ""), new TextEncoder().encode(text));
 }
 
-describe("fairlead-agent rotate", { timeout: 60_000 }, () => {
+describe("fairlead-agent rotate", { timeout: 120_000 }, () => {
   test("proves old and new key; the running agent shows both at its next connection, and what is sealed to either is opened", async () => {
     await hub.agent("trust: unsigned\n");
     const old = hub.keys;

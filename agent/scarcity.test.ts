@@ -31,7 +31,7 @@ const replica = (number: number) => ({ id: `chat.local.${number}`, service: "cha
 const disk = () => hub.heard.findLast((message) => message.type === "heartbeat")?.facts?.disk;
 const freeBytes = (): number | undefined => disk()?.freeBytes;
 
-describe("row 38", { timeout: 60_000 }, () => {
+describe("row 38", { timeout: 120_000 }, () => {
   test("on a full disk the agent lives, tells how full it is, starts nothing new, and does when there is room", async ({ skip }) => {
     const folder = join(hub.folder, "s");
     await mkdir(folder);

@@ -54,10 +54,10 @@ describe("tell()", () => {
 
   test("says what it does until nobody listens any more", async () => {
     const { carried, said } = ask("/log?tail=1&follow=1&service=chat");
-    await vi.waitFor(() => expect(said()).toBe("replica is ready\n"));
+    await vi.waitFor(() => expect(said()).toBe("replica is ready\n"), { timeout: 20_000 });
     recent.add("of another", { service: "other" });
     recent.add("replica is draining", { replica: "chat.local.1" });
-    await vi.waitFor(() => expect(said()).toBe("replica is ready\nreplica is draining\n"));
+    await vi.waitFor(() => expect(said()).toBe("replica is ready\nreplica is draining\n"), { timeout: 20_000 });
     carried.cancel();
     recent.add("replica is stopped", { replica: "chat.local.1" });
     await new Promise(setImmediate);

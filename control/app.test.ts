@@ -3,6 +3,7 @@ import type { DecisionRecord } from "../schema/decision.ts";
 import { keyId, newKey } from "../schema/key.ts";
 import type { StatusReplica } from "../schema/snapshot.ts";
 import { admin, caller, controlUnderTest, yaml } from "../test/control.ts";
+import { addHost } from "./queries/hosts.ts";
 
 const control = controlUnderTest();
 const call = caller(control);
@@ -57,6 +58,13 @@ describe("requests that cannot be read", () => {
     ["PUT", "/v1/services/chat", { yaml: "x".repeat(3_000_000) }, 413, "body_too_large", "over 2097152 bytes"],
     ["POST", "/v1/keys", { name: "" }, 400, "invalid_request", "name must not be empty"],
     ["POST", "/v1/keys", { name: "a", rights: ["everything"] }, 400, "invalid_request", "rights[0] must be one of inference, metrics"],
+    ["POST", "/v1/keys", { name: "a\u001B[2J" }, 400, "invalid_request", "name must not hold control characters"],
+    ["POST", "/v1/keys", { name: "a", services: [] }, 400, "invalid_request", "services must not be empty"],
+    ["POST", "/v1/keys", { name: "a", expiresAt: 5 }, 400, "invalid_request", 'Cannot make key "a": it would have expired at 1970-01-01T00:00:00.005Z'],
+    ["POST", "/v1/keys", { name: "a", expiresAt: 8_640_000_000_000_001 }, 400, "invalid_request", "expiresAt must be at most 8640000000000000"],
+    ["PUT", "/v1/services/chat", { yaml, envs: { "A B": "c" } }, 400, "invalid_request", "envs.A B: is not a name of an environment variable"],
+    ["PUT", "/v1/services/chat", { yaml, secrets: { "": "c" } }, 400, "invalid_request", "is not a name of an environment variable"],
+    ["POST", "/v1/hosts/invites", { name: "a\nb" }, 400, "invalid_request", "name must not hold control characters"],
     ["POST", "/v1/hosts/invites", { region: "mars" }, 400, "invalid_request", "region must be one of"],
     ["POST", "/v1/hosts/invites", { region: "weur" }, 400, "invalid_request", "this fleet's regions are local"],
     ["POST", "/v1/enrol", { token: "x" }, 400, "invalid_request", "publicKey is missing"],
@@ -175,4 +183,12 @@ describe("replicas", () => {
     expect(await call("GET", "/v1/services/chat/logs")).toMatchObject({ status: 502, body: { error: { message: expect.stringContaining("no log of chat.local.1") } } });
     expect((await call("GET", "/v1/services/none/logs")).status).toBe(404);
   });
+});
+
+test("a host's log is not waited for where the edge says nothing", async () => {
+  await control.db.transact((rows) => addHost(rows, { id: "h1", name: "box", region: "local", publicKey: "", sealKey: "", createdAt: 0, revokedAt: null, drainingAt: null }));
+  control.edge.agentLogs.set("h1", "a\n");
+  expect(await (await control.app.request("/v1/hosts/box/logs", { headers: { authorization: `Bearer ${admin.key}` } })).text()).toBe("a\n");
+  control.edge.regions = undefined;
+  expect(await call("GET", "/v1/hosts/box/logs")).toMatchObject({ status: 503, body: { error: { code: "not_ready", message: `Cannot show the log of host "box": no answer from ${control.edge.url}: it took too long` } } });
 });

@@ -127,6 +127,7 @@ async function errorOf(answer: Response): Promise<{ message: string; code?: stri
 }
 
 function causeOf(error: unknown): string {
-  const { message, cause } = error as Error;
+  const { name, message, cause } = error as Error;
+  if (name === "TimeoutError") return "it took too long";
   return cause instanceof Error && cause.message !== "" ? cause.message : message;
 }

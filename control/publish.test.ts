@@ -89,6 +89,12 @@ test("who waits is told in time that the edge does not answer", async () => {
   expect(reason).toContain("no answer from http://127.0.0.1:9");
 });
 
+test("who waits for an edge that takes its time is told so, also after one that did not", async () => {
+  expect(await publisher.reached(await change(), 5_000)).toEqual({ published: true });
+  edge.answers = [() => undefined];
+  expect(await publisher.reached(await change(), 50)).toEqual({ published: false, reason: "the edge has not answered yet" });
+});
+
 test("a publisher that is closed lets its waiters go", async () => {
   publisher.close();
   await open("http://127.0.0.1:9");

@@ -32,6 +32,9 @@ export interface PublisherOptions {
   log?: (line: string) => void;
 }
 
+/** Why a change has not reached an edge that has said nothing of it. */
+const unanswered = "the edge has not answered yet";
+
 /**
  * Bring the configuration to the edge, whole, after each change and for ever: an edge that is away is tried again with growing
  * gaps, and the one that comes back is given the latest state.
@@ -43,7 +46,7 @@ export function createPublisher({ db, edge, vault, regions, clock, random = Math
   /** The last version that the edge took, and the last that it refused for good. */
   let taken = 0;
   let refused = 0;
-  let reason = "the edge has not answered yet";
+  let reason = unanswered;
   let wake = (): void => undefined;
   let watchers: (() => void)[] = [];
 
@@ -66,7 +69,7 @@ export function createPublisher({ db, edge, vault, regions, clock, random = Math
       if (answer.kind === "taken") {
         if (attempt > 0) log(`control: published configuration ${version} after ${attempt + 1} attempts`);
         taken = Math.max(taken, version);
-        reason = "";
+        reason = unanswered;
         [attempt, staleInARow] = [0, 0];
       } else if (answer.kind === "stale") {
         // the edge remembers more than this database: an older copy of it was restored

@@ -11,7 +11,8 @@ function isInClear(node: unknown): boolean {
  * `null` (to be supplied), and an `api_key` or a header with a credential, written in clear, becomes a `${NAME}`.
  */
 export function redactYaml(text: string): string {
-  const document = parseDocument(text);
+  // it was read before: that no key is there twice is known
+  const document = parseDocument(text, { uniqueKeys: false });
   const cuts: { from: number; to: number; by: string }[] = [];
   const cut = (node: unknown, by: string) => {
     const range = (node as Node | null)?.range;

@@ -85,6 +85,13 @@ test.each<[RolloutStatus["state"], Record<string, number> | undefined, string | 
   expect([services[0]?.status, services[0]?.reason]).toEqual(["READY", reason]);
 });
 
+test("compileStatus() gives one reason once, where a rollout's ends with a replica's", () => {
+  const rollout: RolloutStatus = { mode: "rolling", state: "stuck", version: 2, reason: "version 2 never got ready: chat.local.1 failed: exited with code 3; it is not tried again" };
+  const failed = { ...replica(1, "failed"), reason: "exited with code 3" };
+  const { services } = compileStatus({ ...facts, edge: { reachable: true, regions: [{ ...region, replicas: [failed], scales: [{ ...scale, rollout }] }] } });
+  expect(services[0]?.reason).toBe(rollout.reason);
+});
+
 test("compileStatus() says what control knows when the edge is silent", () => {
   const { services } = compileStatus({ ...facts, edge: { reachable: false, reason: "no answer" } });
   expect(services[0]).toMatchObject({ status: "UNKNOWN", reason: "no answer", version: 2, replicas: [] });

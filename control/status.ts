@@ -156,7 +156,9 @@ export function rolloutReason({ rollout }: Pick<ServiceView, "rollout">): string
 
 function reasonOf(status: ServiceStatus, regions: readonly RegionStatus[], name: string, replicas: readonly StatusReplica[], scale: ScaleStatus | undefined, refused: string | undefined): string | undefined {
   const reasons = [scale === undefined ? undefined : rolloutReason(scale), whyNotReady(status, regions, name, replicas, scale), refused].filter((reason) => reason !== undefined);
-  return reasons.length === 0 ? undefined : [...new Set(reasons)].join("; ");
+  // a rollout's reason often ends with a replica's
+  const told = reasons.filter((reason, i) => !reasons.some((other, j) => j !== i && other.includes(reason) && (other !== reason || j < i)));
+  return told.length === 0 ? undefined : told.join("; ");
 }
 
 /**

@@ -5,6 +5,7 @@ import { internal } from "./http/internal.ts";
 import { metrics } from "./http/metrics.ts";
 import { listModels, showModel } from "./http/models.ts";
 import { service } from "./http/service.ts";
+import { unknownPath } from "./http/unknownPath.ts";
 import { getView } from "./view.ts";
 import { tellSoon } from "./decisions.ts";
 import { sawRefused } from "./telemetry/telemetry.ts";
@@ -32,11 +33,8 @@ app.route("/internal", internal);
 
 
 app.notFound((c) => {
-  const path = c.req.path;
-  const error = inferencePaths.has(path)
-    ? new FairleadError("method_not_allowed", `Cannot ${c.req.method} ${path}: use POST`)
-    : new FairleadError("not_found", `Cannot ${c.req.method} ${path}: there is no such path`);
-  return errorResponse(error, { "x-request-id": requestIdOf(c), ...(inferencePaths.has(path) ? { allow: "POST" } : {}) });
+  const { error, allow } = unknownPath(c.req.method, c.req.path);
+  return errorResponse(error, { "x-request-id": requestIdOf(c), ...(allow === undefined ? {} : { allow }) });
 });
 
 /** The one place that says an error. */

@@ -14,7 +14,7 @@ afterAll(() => router.stop());
 describe("router: what is explained", () => {
   /** What the Hub was told of a request. */
   function recalled(response: Response): Promise<DecisionRecord> {
-    return soon("the decision", 5_000, async () => (await world.HUB.getByName("local").explain(response.headers.get("x-request-id") ?? "")).decision);
+    return soon("the decision", 20_000, async () => (await world.HUB.getByName("local").explain(response.headers.get("x-request-id") ?? "")).decision);
   }
 
   test("a request that finds no candidate, with the reason that its caller was told", async () => {

@@ -28,7 +28,7 @@ beforeAll(async () => {
   relay = await TestRelayLink.open(host.id, ticket);
   const assigned = await control.assigned(3);
   control.beat(assigned.replicas.map((one) => replicaState(one)), { generation: assigned.generation });
-  await soon("ready replicas", 3_000, async () => ((await hub().snapshot()).replicas.filter(({ phase }) => phase === "ready").length === 3 ? true : undefined));
+  await soon("ready replicas", 20_000, async () => ((await hub().snapshot()).replicas.filter(({ phase }) => phase === "ready").length === 3 ? true : undefined));
 });
 afterAll(() => relay.socket.close(1000, "done"));
 
@@ -93,7 +93,7 @@ describe("router: requests that replicas die of", () => {
     expect(await codeOf(response)).toEqual([422, "poison_request"]);
     expect(new Set(asked).size).toBe(2);
     expect(await codeOf(await post())).toEqual([422, "poison_request"]);
-    expect(await soon("the Hub's knowledge", 3_000, () => told())).toMatchObject({ account: "default", until: expect.any(Number) });
+    expect(await soon("the Hub's knowledge", 20_000, () => told())).toMatchObject({ account: "default", until: expect.any(Number) });
     cold();
     const refused = await post();
     expect(refused.headers.get("x-fairlead-attempts")).toBe("0");
@@ -143,7 +143,7 @@ describe("Hub: quarantines", () => {
     const { quarantined = [] } = await hub("weur").snapshot();
     expect(quarantined.map(({ fingerprint }) => fingerprint)).toEqual([mark(), "0000000000000001"]);
     expect(Math.max(...quarantined.map(({ until }) => until))).toBeLessThanOrEqual(Date.now() + quarantineMs);
-    await soon("the other Hub's knowledge", 5_000, async () => ((await hub().view(0)).snapshots.some(({ quarantined: all }) => all?.some(({ fingerprint }) => fingerprint === mark())) ? true : undefined));
+    await soon("the other Hub's knowledge", 20_000, async () => ((await hub().view(0)).snapshots.some(({ quarantined: all }) => all?.some(({ fingerprint }) => fingerprint === mark())) ? true : undefined));
     cold();
     act("answer");
     expect(await codeOf(await post())).toEqual([422, "poison_request"]);

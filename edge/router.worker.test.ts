@@ -107,7 +107,7 @@ describe("router: refusals", () => {
     forgetView();
     expect((await router.ask("/v1/models", { key: other.key })).status).toBe(200);
     await router.publish();
-    await soon("the refusal", 3_000, async () => ((await router.ask("/v1/models", { key: other.key })).status === 401 ? true : undefined));
+    await soon("the refusal", 20_000, async () => ((await router.ask("/v1/models", { key: other.key })).status === 401 ? true : undefined));
   });
 
   test.each([
@@ -124,10 +124,19 @@ describe("router: refusals", () => {
 
   test.each([
     ["GET", "/v1/chat/completions", 405],
+    ["POST", "/v1/models", 405],
     ["GET", "/v1/nothing", 404],
+    ["GET", "/v1/models/%E0%A4%A", 404],
+    ["GET", "/s/%E0%A4%A/page", 404],
     ["GET", "/", 404],
   ])("%s %s is %i, in OpenAI's envelope", async (method, path, status) => {
     expect(await errorOf(await router.ask(path, { method }))).toMatchObject({ status, error: { type: "invalid_request_error" } });
+  });
+
+  test("an encoded body and an empty one get errors that say so", async () => {
+    const gzip = await self.fetch("http://router/v1/chat/completions", { method: "POST", headers: { authorization: `Bearer ${router.key}`, "content-encoding": "gzip" }, body: new Uint8Array([31, 139, 8, 0]) });
+    expect(await errorOf(gzip)).toMatchObject({ status: 400, error: { code: "invalid_json", message: "Cannot read the request body: it is encoded as gzip; send JSON as it is" } });
+    expect(await errorOf(await router.post(""))).toMatchObject({ status: 400, error: { code: "invalid_json", message: "Cannot read the request body: it is empty" } });
   });
 
   test("control's paths need control's token", async () => {

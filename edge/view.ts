@@ -43,6 +43,8 @@ export interface View {
 
 let current: View | undefined;
 let refreshing = false;
+/** When a Hub was last waited for in vain. */
+let unheardAt = Number.NEGATIVE_INFINITY;
 let askingSince = 0;
 
 export function indexRoutes(bundle: RouteBundle): Routes {
@@ -129,7 +131,8 @@ async function askKv(env: RouterEnv): Promise<void> {
 async function refreshBehind(env: RouterEnv, request: Request): Promise<void> {
   refreshing = true;
   try {
-    await askHub(env, request);
+    // a Hub that hangs must not keep others from asking
+    await within(askHub(env, request), hubWaitMs);
   } catch (error) {
     // Static stability: without a Hub the isolate goes on with what it has.
     console.warn(JSON.stringify({ message: "view refresh failed", error: String(error), ageMs: current ? Date.now() - current.fetchedAt : undefined }));
@@ -146,6 +149,7 @@ function came(work: Promise<void>): Promise<boolean> {
 /** Wait for a refresh; a cold isolate takes the copy in KV when no Hub answers. */
 async function refreshNow(env: RouterEnv, request: Request): Promise<void> {
   if (await came(askHub(env, request))) return;
+  unheardAt = Date.now();
   if (current === undefined) await came(askKv(env));
 }
 
@@ -158,7 +162,8 @@ export function getView(env: RouterEnv, request: Request, waitUntil: (work: Prom
   if (current !== undefined) {
     const now = Date.now();
     if (isFresh(current, now)) return current;
-    if (now - current.fetchedAt < staleMsMax) {
+    // a Hub that says nothing costs one wait, and not one a request
+    if (now - current.fetchedAt < staleMsMax || now - unheardAt < staleMsMax) {
       if (!refreshing) waitUntil(refreshBehind(env, request));
       return current;
     }
@@ -208,5 +213,6 @@ export function latestView(before: View): View {
 export function forgetView(): void {
   current = undefined;
   refreshing = false;
+  unheardAt = Number.NEGATIVE_INFINITY;
   askingSince = 0;
 }

@@ -5,11 +5,14 @@ import { rights } from "./bundle.ts";
 import { rolloutModes } from "./policy.ts";
 
 /** The control API's requests; its answers are the interfaces below. Unknown fields are refused: they are typing errors. */
-export const serviceNameSchema = z.string().regex(serviceNamePattern, "is not a service name: use letters, digits, '.', '_' and '-', at most 63");
+export const serviceNameSchema = z.string().regex(serviceNamePattern, "is not a service name: use lower-case letters, digits, '.', '_' and '-', at most 63");
+
+/** The largest service file, in characters: Kubernetes' store takes objects of about as many bytes (etcd, 1.5 MiB). */
+export const yamlCharactersMax = 1_000_000;
 
 export const putServiceSchema = z.strictObject({
   /** The service YAML as its author wrote it. */
-  yaml: z.string().min(1).max(1_000_000),
+  yaml: z.string().min(1).max(yamlCharactersMax),
   /** Values for `envs` and `secrets`, and for `$NAME` inside `service:`; replicas are given all of them. */
   envs: z.record(z.string(), z.string()).default({}),
   secrets: z.record(z.string(), z.string()).default({}),
@@ -22,20 +25,30 @@ export const putServiceSchema = z.strictObject({
 });
 export type PutService = z.input<typeof putServiceSchema>;
 
+/** What people are shown: it must not move their terminal's cursor. */
+const shown = (characters: number) => z.string().min(1).max(characters).regex(/^\P{Cc}*$/u, "must not hold control characters");
+
+/** The last moment that a date can name (ECMAScript's Time Values), in ms since the epoch. */
+export const timeMsMax = 8_640_000_000_000_000;
+
 export const createKeySchema = z.strictObject({
-  name: z.string().min(1).max(100),
-  account: z.string().min(1).max(64).default("default"),
+  name: shown(100),
+  account: shown(64).default("default"),
   rights: z.array(z.enum(rights)).min(1).default(["inference"]),
-  services: z.array(serviceNameSchema).optional(),
-  expiresAt: z.number().int().positive().optional(),
+  /** Absent: all. */
+  services: z.array(serviceNameSchema).min(1).optional(),
+  expiresAt: z.number().int().positive().max(timeMsMax).optional(),
 });
 export type CreateKey = z.input<typeof createKeySchema>;
 
 export const inviteSchema = z.strictObject({
   region: z.enum(Object.keys(regions) as [Region, ...Region[]]).optional(),
-  name: z.string().min(1).max(64).optional(),
+  name: shown(64).optional(),
 });
 export type Invite = z.input<typeof inviteSchema>;
+
+/** The last lines that a log may begin with: more of them than a replica's log on its host is long are of no use (32 MiB, docs/executors.md). */
+export const tailMax = 100_000;
 
 export const drainSchema = z.strictObject({ draining: z.boolean() });
 export type Drain = z.input<typeof drainSchema>;
@@ -43,7 +56,7 @@ export type Drain = z.input<typeof drainSchema>;
 /** What an agent sends to `POST /v1/enrol`. Keys are raw, base64. */
 export const enrolSchema = z.object({
   token: z.string().max(200),
-  name: z.string().min(1).max(64),
+  name: shown(64),
   /** Ed25519. */
   publicKey: z.string().max(64),
   /** X25519: secrets are sealed to it. */

@@ -17,6 +17,8 @@ export const triedSchema = z.object({
   method: z.enum(methods).optional(),
   /** It was begun because another one was silent. */
   hedge: z.boolean().optional(),
+  /** A relay of its host did not answer, and it went by another one. */
+  detour: z.boolean().optional(),
 });
 
 /** Of all candidates a record names the first ones, in the order in which they were to be tried. */

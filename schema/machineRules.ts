@@ -56,7 +56,9 @@ function checkAccelerators({ accelerators, gpus }: ResourceYaml, at: (string | n
   if (strict && at.length > 1 && (Array.isArray(named) || entriesOf(named).length > 1)) report("error", [...at, field], "names several within an entry: SkyPilot takes one there");
   if (accelerators != null && gpus != null) report("error", [...at, "gpus"], "is another name of accelerators: give one of them");
   for (const entry of entriesOf(named)) {
-    const count = entry.split(":").slice(1).at(-1);
+    const [name = "", ...rest] = entry.split(":");
+    const count = rest.at(-1);
+    if (name.trim() === "") report("error", [...at, field], `"${entry}" names no accelerator, as in L4:2`);
     if (count !== undefined && !/^\s*(?=.*[1-9])\d+(\.\d+)?\s*$|^\d+[gmt]b\+?$/i.test(count)) report("error", [...at, field], `"${entry}" has no number above 0 after the colon, as in L4:2`);
   }
 }

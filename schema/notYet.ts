@@ -1,5 +1,5 @@
 import type { Path, Report } from "./problem.ts";
-import { alternatives, gpuCounts, imageOf } from "./resources.ts";
+import { acceleratorsOf, alternatives, gpuCounts, imageOf, placesOf } from "./resources.ts";
 import { isExternal, type ServiceYaml } from "./serviceYaml.ts";
 import type { TaskYaml } from "./taskYaml.ts";
 
@@ -26,6 +26,7 @@ function warnService(service: ServiceYaml, warn: Warn): void {
   if (service.load_balancer?.stream_timeout_seconds != null && ttft != null && idle != null) warn(["service", "load_balancer", "stream_timeout_seconds"], "is not used: routing.timeouts says both ttft and idle");
   if (service.tls != null) warn(["service", "tls"], "is not needed: the edge serves HTTPS by itself");
   for (const field of ["rpm", "tpm", "max_concurrency"] as const) if (service.limits?.[field] != null) warn(["service", "limits", field], "is not acted on yet");
+  if ((service.limits?.max_body_bytes ?? 0) > bodyBytesMaxEver) warn(["service", "limits", "max_body_bytes"], `is ${service.limits?.max_body_bytes}, and the edge takes ${bodyBytesMaxEver} at most of what it reads, which is all but /s/NAME/`);
   const probe = service.readiness_probe;
   for (const [name, value] of Object.entries(typeof probe === "object" ? (probe?.headers ?? {}) : {})) {
     if (/^(authorization|x-api-key|cookie)$/i.test(name) && !value.includes("$")) {
@@ -33,6 +34,9 @@ function warnService(service: ServiceYaml, warn: Warn): void {
     }
   }
 }
+
+/** A larger body is refused before its service is known (`edge/http/inference.ts`). */
+const bodyBytesMaxEver = 20 * 1024 * 1024;
 
 /** The edge begins no more attempts for one request, whatever people set (`edge/forward/attempts.ts`). */
 const attemptsMaxEver = 6;
@@ -61,18 +65,30 @@ function warnRouting({ providers, routing }: ServiceYaml, warn: Warn): void {
   });
 }
 
-const placing = ["infra", "cloud", "region", "zone", "instance_type", "cpus", "memory", "disk_size", "disk_tier", "local_disk", "network_tier"] as const;
+const unheeded = ["instance_type", "disk_size", "ephemeral_storage", "disk_tier", "local_disk", "network_tier", "max_hourly_cost", "autostop", "labels", "priority", "priority_class"] as const;
+
+/** As in `4+`. */
+function isLeast(amount: string | number | null | undefined): boolean {
+  return typeof amount === "string" && amount.trim().endsWith("+");
+}
 
 function warnTask(task: TaskYaml, warn: Warn): void {
   const machines = alternatives(task.resources);
-  const ignored = placing.filter((field) => machines.some((machine) => machine[field] != null));
-  if (ignored.length > 0) warn(["resources"], `${ignored.join(", ")}: not acted on yet, a replica goes to any host of the fleet with enough GPUs`);
+  const ignored = unheeded.filter((field) => machines.some((machine) => machine[field] != null));
+  if (ignored.length > 0) warn(["resources"], `${ignored.join(", ")}: not acted on, machines are those that have enrolled`);
+  for (const field of ["cpus", "memory"] as const) {
+    if (machines.some((machine) => isLeast(machine[field]))) warn(["resources", field], "is the least that is wanted, and not acted on: hosts are chosen by GPUs and place; without the plus sign it bounds each replica");
+  }
+  if (placesOf(machines).some(({ cloud, region, zone }) => cloud !== undefined && region === undefined && zone === undefined)) warn(["resources"], "names a cloud only, which is not acted on: hosts are told apart by zone, and by region as its beginning");
   if (machines.some((machine) => machine.use_spot === true)) warn(["resources", "use_spot"], "takes those of the enrolled hosts whose agents say that they are spot machines, or any where none says so; none is rented by itself");
   const images = new Set(machines.map((machine) => imageOf(machine)));
   if (machines.some((machine) => machine.image_id != null && imageOf(machine) === undefined)) warn(["resources", "image_id"], "is not acted on: of images, those of containers are, as in docker:vllm/vllm-openai:latest");
   else if (images.size > 1) warn(["resources", "image_id"], `is not the same for all machines; ${[...images].find((image) => image !== undefined)} is used on each host`);
   const counts = machines.flatMap((machine) => gpuCounts(machine.accelerators));
-  if (new Set(counts).size > 1) warn(["resources", "accelerators"], `name machines with different numbers of GPUs; the first, ${counts[0]}, is used: hosts are told apart by number only`);
+  if (new Set(counts).size > 1) {
+    const bySize = acceleratorsOf(machines).length === 0;
+    warn(["resources", "accelerators"], bySize ? `name machines with different numbers of GPUs by their memory; the first, ${counts[0]}, is used` : `name machines with different numbers of GPUs; on a host that does not say what its GPUs are, the first, ${counts[0]}, is used`);
+  }
   if ((task.num_nodes ?? 1) > 1) warn(["num_nodes"], "is not acted on yet: a replica is one host");
   if (typeof task.workdir === "object" && task.workdir !== null) warn(["workdir"], "from a repository is not acted on yet: use a folder on the host");
   if (task.file_mounts != null && Object.keys(task.file_mounts).length > 0) warn(["file_mounts"], "is not acted on yet: have the files on the host");

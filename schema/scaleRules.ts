@@ -8,6 +8,7 @@ const at = ["service", "replica_policy"];
 /** The rules of how many replicas there are, SkyServe's own (facts/skyserve-compat.md §2) and those of Fairlead's fields. */
 export function checkScale(service: ServiceYaml, strict: boolean, report: Report): void {
   const policy = service.replica_policy;
+  checkMost(service, report);
   if (policy != null) {
     if (service.replicas != null) report("error", ["service", "replicas"], "cannot stand beside replica_policy: give one of them");
     checkBounds(policy, strict, report);
@@ -18,6 +19,21 @@ export function checkScale(service: ServiceYaml, strict: boolean, report: Report
   const { scale_from_zero: fromZero, providers } = service;
   const own = (providers ?? []).every((provider) => !isExternal(provider));
   if (fromZero?.fallback === true && own) report("error", ["service", "scale_from_zero", "fallback"], "needs a provider to fall back to: name an external one under providers");
+}
+
+/**
+ * A Hub places a thousand replicas in under a second, nine thousand in half a minute, in which its region hears nothing
+ * (`edge/scale/assign.ts`, measured; a Durable Object is given 30 s): a nought too many must not stop a fleet.
+ */
+const replicasMax = 1_000;
+
+function checkMost({ replicas, replica_policy: policy }: ServiceYaml, report: Report): void {
+  const { min_replicas: min, max_replicas: max, num_overprovision: more, base_ondemand_fallback_replicas: base } = policy ?? {};
+  const counts: [Path, number | null | undefined][] = [
+    [["service", "replicas"], replicas], [[...at, "min_replicas"], min], [[...at, "max_replicas"], max], [[...at, "num_overprovision"], more], [[...at, "base_ondemand_fallback_replicas"], base],
+    ...(policy?.schedule ?? []).flatMap((entry, i): [Path, number | null | undefined][] => [[[...at, "schedule", i, "min_replicas"], entry.min_replicas], [[...at, "schedule", i, "max_replicas"], entry.max_replicas]]),
+  ];
+  for (const [path, many] of counts) if (many != null && many > replicasMax) report("error", path, `is ${many}, and a service has ${replicasMax} replicas at most`);
 }
 
 function checkBounds({ min_replicas: min, max_replicas: max, target_qps_per_replica: target, autoscaler }: ReplicaPolicyYaml, strict: boolean, report: Report): void {

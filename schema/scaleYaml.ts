@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { autoscalers, rolloutModes } from "./policy.ts";
-import { amount, count, durationSchema, flag, shareSchema, waitSchema } from "./yamlValues.ts";
+import { count, durationSchema, flag, seconds, shareSchema, spanSchema, waitSchema } from "./yamlValues.ts";
 
 /** How many replicas, where, and how a version takes the place of another, as people write it: SkyServe's fields and Fairlead's. */
 
 const scheduleYamlSchema = z.strictObject({
   cron: z.string().max(100),
-  duration: durationSchema,
+  duration: spanSchema,
   timezone: z.string().max(64).nullish(),
   min_replicas: count,
   max_replicas: count,
@@ -34,8 +34,8 @@ export const replicaPolicySchema = z.strictObject({
   max_replicas: count,
   num_overprovision: count,
   target_qps_per_replica: z.union([qps, z.record(z.string(), qps)]).nullish(),
-  upscale_delay_seconds: amount,
-  downscale_delay_seconds: amount,
+  upscale_delay_seconds: seconds,
+  downscale_delay_seconds: seconds,
   dynamic_ondemand_fallback: flag.nullish(),
   base_ondemand_fallback_replicas: count,
   // in any case, as SkyServe's own schema compares
@@ -49,8 +49,8 @@ export const poolFields = {
   min_workers: count,
   max_workers: count,
   queue_length_threshold: z.number().int().min(1).nullish(),
-  upscale_delay_seconds: amount,
-  downscale_delay_seconds: amount,
+  upscale_delay_seconds: seconds,
+  downscale_delay_seconds: seconds,
 };
 export const poolYamlSchema = z.strictObject(poolFields);
 export type PoolYaml = z.infer<typeof poolYamlSchema>;

@@ -232,6 +232,34 @@ describe("parseService() refuses", () => {
     expect(parseService(yaml).service).toBeUndefined();
   });
 
+  test.each([
+    ["routing: {timeouts: {ttft: 1000000h}}", "service.routing.timeouts.ttft: must be at most 24 days"],
+    ["scale_from_zero: {hold: 600h}", "service.scale_from_zero.hold: must be at most 24 days"],
+    ["readiness_probe: {path: /, timeout_seconds: 1.0e+15}", "service.readiness_probe.timeout_seconds: must be at most 2147483"],
+    ["readiness_probe: {path: /, timeout_seconds: 0}", "service.readiness_probe.timeout_seconds: must be more than 0"],
+    ["replica_policy: {min_replicas: 1, max_replicas: 2, target_qps_per_replica: 1, upscale_delay_seconds: 1.0e+308}", "service.replica_policy.upscale_delay_seconds: must be at most 2147483"],
+    ["providers: [{name: p, endpoint: 'https://a.example', price: {input: 1.0e+308}}]", "service.providers[0].price.input: must be at most 1000000"],
+    ["providers: [{name: p, endpoint: 'https://a.example', weight: 1.0e+308}]", "service.providers[0].weight: must be at most 1000000"],
+    ["readiness_probe: {path: /, headers: {A: \"b\\nc\"}}", "service.readiness_probe.headers.A: holds a character that no header may hold"],
+    ["readiness_probe: {path: /, headers: {a b: c}}", "service.readiness_probe.headers.a b: is not the name of a header"],
+    ["model: ' '", "service.model: must be a name, without control characters"],
+    ["model: \"a\\nb\"", "service.model: must be a name, without control characters"],
+  ])("what no timer, sum or header can hold: %s", (field, expected) => {
+    expect(problems(withService(`{${field}}`)).join()).toContain(`error ${expected}`);
+  });
+
+  test.each(['""', "':2'", "{'': 1}"])("accelerators without a name: %s", (accelerators) => {
+    expect(problems(withService("{}", `resources: {accelerators: ${accelerators}}\nrun: a $PORT`)).join()).toContain("names no accelerator, as in L4:2");
+  });
+
+  test.each(["replicas: 1001", "replicas: 1.0e+9", "replica_policy: {min_replicas: 1001}", "replica_policy: {min_replicas: 1, max_replicas: 1001, target_qps_per_replica: 1}", "replica_policy: {min_replicas: 1, max_replicas: 2, target_qps_per_replica: 1, schedule: [{cron: '0 8 * * *', duration: 1h, min_replicas: 5000}]}"])("more replicas than a hub can place: %s", (field) => {
+    expect(problems(withService(`{${field}}`)).join()).toMatch(/replicas: is \d+, and a service has 1000 replicas at most/);
+  });
+
+  test.each(["cpus: 4", "memory: 16", "infra: aws/us-east-1", "region: us-east-1", "accelerators: {L4: 1, A10G: 1}"])("nothing of what decides where a replica goes, or bounds it: %s", (resources) => {
+    expect(problems(withService("{}", `resources: {${resources}}\nrun: a $PORT`))).toEqual([]);
+  });
+
   test("every unknown field at once", () => {
     expect(problems(withService("{a: 1, b: 2}")).filter((line) => line.includes("is not a known field"))).toHaveLength(2);
   });
@@ -243,6 +271,23 @@ describe("parseService() refuses", () => {
 
   test("every field that is there twice", () => {
     expect(problems("name: a\nname: b\nrun: c\nrun: d")).toEqual(["2 error : is not YAML: Map keys must be unique", "4 error : is not YAML: Map keys must be unique"]);
+  });
+
+  test("a key that is there twice, far from where it was first", () => {
+    const many = Array.from({ length: 1_000 }, (_, i) => `  V${i}: a`);
+    expect(problems(`envs:\n${many.join("\n")}\n  V7: b`)).toEqual(["1002 error : is not YAML: Map keys must be unique"]);
+  });
+
+  test.each([
+    ["lists that are not ended", "[".repeat(5_000)],
+    ["lists within lists", "[".repeat(5_000) + "]".repeat(5_000)],
+    ["groups by lines", Array.from({ length: 100 }, (_, i) => `\n${"  ".repeat(i + 1)}a:`).join("")],
+  ])("%s, deeper than anything needs", (_, value) => {
+    expect(problems(`config: ${value}`)).toEqual(["1 error : is nested more than 64 levels deep"]);
+  });
+
+  test("a file that is larger than control takes", () => {
+    expect(problems(`${withService("{}")}\n# ${"x".repeat(1_000_000)}`)).toEqual(["1 error : is larger than 1000000 characters"]);
   });
 
   test("a file of aliases upon aliases, quickly", () => {
@@ -298,6 +343,11 @@ describe("parseService() warns of", () => {
     ["a fixed port with several replicas", withService("{replicas: 2}", "resources: {ports: 80}\nrun: a"), "only one replica fits on a host while run insists on port 80; listen on $PORT"],
     ["a pool", "pool: {workers: 1}", "pool: is a pool of workers, which this version does not run yet"],
     ["a secret that nobody supplied", withService("{}", "secrets: {T: }\nrun: a $PORT"), "secrets.T: has no value: give it by --secret T=…"],
+    ["a body that the edge does not take", withService("{limits: {max_body_bytes: 50000000}}"), "limits.max_body_bytes: is 50000000, and the edge takes 20971520 at most"],
+    ["what makes no difference among hosts", withService("{}", "resources: {disk_size: 100, max_hourly_cost: 2}\nrun: a $PORT"), "resources: disk_size, max_hourly_cost: not acted on, machines are those that have enrolled"],
+    ["the least of a size", withService("{}", "resources: {cpus: 4+}\nrun: a $PORT"), "resources.cpus: is the least that is wanted, and not acted on"],
+    ["a cloud by itself", withService("{}", "resources: {infra: aws}\nrun: a $PORT"), "resources: names a cloud only, which is not acted on"],
+    ["GPUs by number where a host does not say what it has", withService("{}", "resources: {accelerators: {L4: 8, A100: 1}}\nrun: a $PORT"), "on a host that does not say what its GPUs are, the first, 8, is used"],
     ["a credential in clear", withService("{readiness_probe: {path: /, headers: {Authorization: Bearer x}}}"), "headers.Authorization: is written in clear"],
     ["capitals in a name", "name: Chat\nservice: {}\nrun: a $PORT", '1 warning name: "Chat" becomes "chat"'],
   ];

@@ -1,5 +1,5 @@
 import { readDeclared } from "./declared.ts";
-import { mapTexts, own, resolveEnvironment, substitute } from "./environment.ts";
+import { mapTexts, namePattern, own, resolveEnvironment, substitute } from "./environment.ts";
 import { serviceNamePattern } from "./ids.ts";
 import { reportIssues } from "./issues.ts";
 import { warnNotYet } from "./notYet.ts";
@@ -72,6 +72,9 @@ export function parseService(text: string, options: ParseOptions = {}): ParsedSe
     if (tree === undefined || typeof root !== "object" || root === null || Array.isArray(root)) {
       report("error", [], "must be a group of fields with service: and run:");
       return undefined;
+    }
+    for (const [kind, given] of Object.entries({ envs, secrets })) {
+      for (const name of Object.keys(given)) if (!namePattern.test(name)) report("error", [kind, name], "is not a name of an environment variable");
     }
     const resolved = resolveEnvironment({ declared: readDeclared(tree, report), envs, secrets, environment });
     for (const { kind, name } of resolved.missing) {

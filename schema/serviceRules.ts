@@ -20,6 +20,8 @@ export function checkRules(task: TaskYaml, strict: boolean, report: Report): voi
     checkRollout(task.service, report);
     checkPool(task.service, report);
     checkProviders(task.service, report);
+    const probe = task.service.readiness_probe;
+    if (typeof probe === "object") checkHeaders(probe?.headers ?? {}, ["service", "readiness_probe", "headers"], report);
     checkPostData(task.service, report);
     checkTemplate(task, task.service, report);
     if (strict) refuseOwnFields(task.service, report);
@@ -91,7 +93,7 @@ const ownHeaders = /^(host|connection|content-length|content-type|content-encodi
 function checkHeaders(headers: Readonly<Record<string, string>>, at: Path, report: Report): void {
   for (const [name, value] of Object.entries(headers)) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) report("error", [...at, name], "is not the name of a header");
-    else if (ownHeaders.test(name)) report("error", [...at, name], "cannot be set: it belongs to the request itself");
+    else if (ownHeaders.test(name) && at.includes("providers")) report("error", [...at, name], "cannot be set: it belongs to the request itself");
     // the value may be a secret: it is not repeated
     else if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) report("error", [...at, name], "holds a character that no header may hold, such as a line break");
   }

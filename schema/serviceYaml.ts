@@ -1,15 +1,17 @@
 import { z } from "zod";
 import { fromZeroYamlSchema, poolFields, poolYamlSchema, replicaPolicySchema, rolloutYamlSchema } from "./scaleYaml.ts";
-import { amount, count, durationSchema, flag } from "./yamlValues.ts";
+import { amount, count, durationSchema, flag, seconds } from "./yamlValues.ts";
 
 const probePathSchema = z.string().startsWith("/", "must be a path that starts with /");
 
+const positiveSeconds = seconds.refine((given) => given !== 0, "must be more than 0");
+
 const probeYamlSchema = z.strictObject({
   path: probePathSchema,
-  initial_delay_seconds: amount,
-  timeout_seconds: z.number().positive().nullish(),
-  endpoint_probe_interval_seconds: z.number().positive().nullish(),
-  consecutive_failure_threshold_timeout: amount,
+  initial_delay_seconds: seconds,
+  timeout_seconds: positiveSeconds,
+  endpoint_probe_interval_seconds: positiveSeconds,
+  consecutive_failure_threshold_timeout: seconds,
   post_data: z.union([z.string(), z.record(z.string(), z.unknown())]).nullish(),
   headers: z.record(z.string(), z.string()).nullish(),
 });
@@ -48,7 +50,7 @@ const routingSchema = z.strictObject({
   context_window_fallback: flag.nullish(),
 });
 
-const modelName = z.string().min(1).max(200);
+const modelName = z.string().min(1).max(200).regex(/^(?=.*\S)\P{Cc}*$/u, "must be a name, without control characters");
 const limit = z.number().int().positive().nullish();
 
 /** What Fairlead adds to SkyServe's section. */
@@ -70,7 +72,7 @@ export const fairleadFields = Object.keys(fairlead);
  */
 export const serviceYamlSchema = z.strictObject({
   readiness_probe: z.union([probePathSchema, probeYamlSchema]).nullish(),
-  load_balancer: z.strictObject({ stream_timeout_seconds: z.number().positive().nullish() }).nullish(),
+  load_balancer: z.strictObject({ stream_timeout_seconds: positiveSeconds }).nullish(),
   // in any case, as SkyServe's own schema compares
   load_balancing_policy: z.string().toLowerCase().pipe(z.enum(balancingPolicies)).nullish(),
   replicas: count,

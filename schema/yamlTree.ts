@@ -1,5 +1,10 @@
 import { LineCounter, isAlias, isMap, isPair, isScalar, isSeq, parseAllDocuments, type Document, type Node, type YAMLParseError } from "yaml";
+import { yamlCharactersMax } from "./api.ts";
 import type { Path, Problem } from "./problem.ts";
+import { doubledKeys, isDeeper } from "./yamlKeys.ts";
+
+/** As deep as the edge takes requests (`edge/route/request.ts`); what a probe posts may be one. */
+const depthMax = 64;
 
 export interface YamlTree {
   value: unknown;
@@ -7,6 +12,8 @@ export interface YamlTree {
   position(path: Path): { line: number; column: number };
   /** A scalar as its author wrote it (`1.10`, not 1.1), or undefined when it is no plain scalar. */
   source(path: Path): string | undefined;
+  /** Where a scalar's value stands in the text; undefined when it is no scalar. */
+  span(path: Path): { from: number; to: number } | undefined;
 }
 
 /** A YAML text as a tree that knows its lines. Syntax errors come back as problems. */
@@ -16,30 +23,44 @@ export function readYaml(text: string): { tree?: YamlTree; problems: Problem[] }
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
-  const documents = parseAllDocuments(text, { lineCounter: lines, merge: true, prettyErrors: false });
-  if (!Array.isArray(documents)) return { problems: [{ line: 1, column: 1, field: "", message: "is empty", level: "error" }] };
-  const [document, second] = documents as Document.Parsed[];
-  if (document === undefined) return { problems: [{ line: 1, column: 1, field: "", message: "is empty", level: "error" }] };
-  // what comes after a syntax error are mostly its consequences
-  const told = document.errors.filter(({ code }, i) => i === 0 || (code === "DUPLICATE_KEY" && document.errors[0]?.code === code));
-  const errors = told.map((error): Problem => ({ ...at(error.pos[0]), field: "", message: `is not YAML: ${wordsOf(error, text)}`, level: "error" }));
-  if (errors.length > 0) return { problems: errors };
-  if (second !== undefined) {
-    return { problems: [{ ...at(second.range[0]), field: "", message: "holds a second document: a file is one service", level: "error" }] };
-  }
+  const refuse = (message: string, offset = 0): { problems: Problem[] } => ({ problems: [{ ...at(offset), field: "", message, level: "error" }] });
+  if (text.length > yamlCharactersMax) return refuse(`is larger than ${yamlCharactersMax} characters`);
+  let documents: ReturnType<typeof parseAllDocuments>;
+  let doubled: number[];
   try {
+    documents = parseAllDocuments(text, { lineCounter: lines, merge: true, prettyErrors: false, uniqueKeys: false });
+    doubled = Array.isArray(documents) && documents[0] !== undefined ? doubledKeys(documents[0]) : [];
+  } catch {
+    // the library reads level within level, until the stack is full
+    return refuse(`is nested more than ${depthMax} levels deep`);
+  }
+  if (!Array.isArray(documents)) return refuse("is empty");
+  const [document, second] = documents as Document.Parsed[];
+  if (document === undefined) return refuse("is empty");
+  // what comes after a syntax error are mostly its consequences
+  const [error] = document.errors;
+  if (error !== undefined) return refuse(`is not YAML: ${wordsOf(error, text)}`, error.pos[0]);
+  if (doubled.length > 0) return { problems: doubled.flatMap((offset) => refuse("is not YAML: Map keys must be unique", offset).problems) };
+  if (second !== undefined) return refuse("holds a second document: a file is one service", second.range[0]);
+  try {
+    const value: unknown = document.toJS();
+    if (isDeeper(value, depthMax)) return refuse(`is nested more than ${depthMax} levels deep`);
     const tree: YamlTree = {
-      value: document.toJS(),
+      value,
       position: (path) => at(find(document, path).offset),
       source(path) {
         const { node, whole } = find(document, path);
         return whole && isScalar(node) && node.type === "PLAIN" ? node.source : undefined;
       },
+      span(path) {
+        const { node, whole } = find(document, path);
+        return whole && isScalar(node) && node.range != null ? { from: node.range[0], to: node.range[1] } : undefined;
+      },
     };
     return { tree, problems: [] };
-  } catch (error) {
+  } catch (caught) {
     // more aliases than the library allows: a "billion laughs" file
-    return { problems: [{ line: 1, column: 1, field: "", message: `is not YAML: ${(error as Error).message}`, level: "error" }] };
+    return refuse(`is not YAML: ${(caught as Error).message}`);
   }
 }
 

@@ -10,7 +10,7 @@ import { forgetPid, Part, rememberPid, startNode } from "./local/part.ts";
 import { claimPort } from "./local/ports.ts";
 import { loadSecrets, saveSecrets, type WorldSecrets } from "./local/secrets.ts";
 import { bold, done, say, showStream, warn } from "./local/show.ts";
-import { buildWorkers } from "./local/workers.ts";
+import { builtWorkers, buildWorkers } from "./local/workers.ts";
 import { startWorkerd } from "./local/workerd.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -185,23 +185,24 @@ async function main(): Promise<void> {
   const { state } = options;
   mkdirSync(join(state, "logs"), { recursive: true, mode: 0o700 });
   await endLeftovers(state);
-  const ports = { router: await claimPort(options.port, "--port"), control: await claimPort(options.controlPort, "--control-port"), fleet: await claimPort(options.fleetPort, "--fleet-port") };
+  const claims = { router: await claimPort(options.port, "--port"), control: await claimPort(options.controlPort, "--control-port"), fleet: await claimPort(options.fleetPort, "--fleet-port") };
   rememberPid(state, "up", process.pid);
   rmSync(join(state, "up.json"), { force: true });
   world = {
     options,
     secrets: loadSecrets(state),
-    urls: { router: `http://127.0.0.1:${ports.router}`, control: `http://127.0.0.1:${ports.control}`, fleet: `http://127.0.0.1:${ports.fleet}` },
+    urls: { router: `http://127.0.0.1:${claims.router.port}`, control: `http://127.0.0.1:${claims.control.port}`, fleet: `http://127.0.0.1:${claims.fleet.port}` },
     parts: [],
   };
   const { urls } = world;
   let since = Date.now();
-  const workers = await buildWorkers(join(root, "node_modules/.cache/fairlead/workers"));
+  const workers = await buildWorkers(builtWorkers);
   done("Workers bundled", since);
 
   since = Date.now();
   const { workerd, control, agent } = parts(world, workers);
   world.parts = [workerd, control, agent];
+  for (const { release } of Object.values(claims)) await release();
   workerd.start();
   control.start();
   await until("the router's answer", async () => (await fetch(`${urls.router}/healthz`)).ok, workerd);

@@ -36,7 +36,7 @@ async function start(given: Task): Promise<Exit[]> {
   return exits;
 }
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 10_000; !(await condition()); await new Promise((resolve) => setTimeout(resolve, 10))) {
+  for (const deadline = Date.now() + 30_000; !(await condition()); await new Promise((resolve) => setTimeout(resolve, 10))) {
     if (Date.now() > deadline) throw new Error(`not so in time: ${condition.toString()}`);
   }
 }

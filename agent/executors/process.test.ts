@@ -28,7 +28,7 @@ afterEach(async () => {
   await rm(state, { recursive: true, force: true });
 });
 
-async function until(condition: () => boolean | Promise<boolean>, ms = 8_000): Promise<void> {
+async function until(condition: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
   for (const deadline = Date.now() + ms; !(await condition()); await new Promise((resolve) => setTimeout(resolve, 20))) {
     if (Date.now() > deadline) throw new Error(`not so within ${ms} ms: ${condition.toString()}`);
   }

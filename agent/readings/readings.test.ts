@@ -42,7 +42,7 @@ async function begin(options: { nvidia?: string; amd?: string; dcgmUrl?: string;
 
 test("a host without GPUs tells of itself, and of no GPU", async () => {
   const { readings } = await begin({});
-  const read = await vi.waitFor(() => readings.latest() ?? Promise.reject(new Error("not read yet")));
+  const read = await vi.waitFor(() => readings.latest() ?? Promise.reject(new Error("not read yet")), { timeout: 20_000 });
   expect(read.gpus).toEqual([]);
   expect(read.host).toMatchObject({ cpus: expect.any(Number), memoryTotalBytes: expect.any(Number), diskFreeBytes: expect.any(Number) });
   expect(readingsSchema.parse(read)).toEqual(read);
@@ -50,13 +50,13 @@ test("a host without GPUs tells of itself, and of no GPU", async () => {
 
 test("a tool that ends with an error is believed in what it printed", async () => {
   const { readings } = await begin({ nvidia: await program('echo "0, GPU-1, NVIDIA L4, 23034, 1, 5, 36, 12.9"; echo "GPU 1 is lost" >&2; exit 15') });
-  const read = await vi.waitFor(() => readings.latest() ?? Promise.reject(new Error("not read yet")));
+  const read = await vi.waitFor(() => readings.latest() ?? Promise.reject(new Error("not read yet")), { timeout: 20_000 });
   expect(read.gpus).toMatchObject([{ index: 0, utilisation: 0.05 }]);
 });
 
 test("AMD's tool is asked where NVIDIA's is not there", async () => {
   const { readings } = await begin({ amd: await program('case "$1" in metric) echo \'[{"gpu":0,"usage":{"gfx_activity":{"value":3,"unit":"%"}}}]\';; *) echo \'[{"gpu":0,"asic":{"market_name":"MI300X"}}]\';; esac') });
-  const read = await vi.waitFor(() => readings.latest() ?? Promise.reject(new Error("not read yet")));
+  const read = await vi.waitFor(() => readings.latest() ?? Promise.reject(new Error("not read yet")), { timeout: 20_000 });
   expect(read.gpus).toEqual([{ index: 0, name: "MI300X", utilisation: 0.03 }]);
 });
 
@@ -66,14 +66,14 @@ test("a DCGM exporter speaks before any tool, and a tool where it is silent", as
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   cleanups.push(() => (server.closeAllConnections(), server.close()));
   const { readings } = await begin({ dcgmUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`, nvidia: await program('echo "3, GPU-1, NVIDIA L4, 23034, 1, 5, 36, 12.9"'), everyMs: 10 });
-  await vi.waitFor(() => expect(readings.latest()?.gpus).toMatchObject([{ index: 7 }]));
+  await vi.waitFor(() => expect(readings.latest()?.gpus).toMatchObject([{ index: 7 }]), { timeout: 20_000 });
   answer = "";
-  await vi.waitFor(() => expect(readings.latest()?.gpus).toMatchObject([{ index: 3 }]));
+  await vi.waitFor(() => expect(readings.latest()?.gpus).toMatchObject([{ index: 3 }]), { timeout: 20_000 });
 });
 
 test("an old reading is absent, and not repeated", async () => {
   const { readings, clock } = await begin({});
-  await vi.waitFor(() => expect(readings.latest()).toBeDefined());
+  await vi.waitFor(() => expect(readings.latest()).toBeDefined(), { timeout: 20_000 });
   clock.at += readingsFreshMs;
   expect(readings.latest()).toMatchObject({ ageMs: readingsFreshMs });
   clock.at += 1;

@@ -9,6 +9,7 @@ import { confirm } from "./ask.ts";
 import { describeChanges } from "./changes.ts";
 import type { Client } from "./client.ts";
 import { Failure } from "./failure.ts";
+import { lookAgain } from "./lookAgain.ts";
 import { startProgress } from "./progress.ts";
 import { watchRollout, type Goal } from "./rolloutWatch.ts";
 import { showProblems, withWholeWorkdir } from "./serviceFile.ts";
@@ -77,8 +78,10 @@ async function waitReady(client: Client, goal: Goal, timeoutMs: number): Promise
   const started = performance.now();
   try {
     for (;;) {
-      const { lines, waiting, outcome } = look(await client.call<StatusAnswer>("GET", `/v1/status?services=${encodeURIComponent(goal.service)}`));
-      for (const line of lines) progress.note(line);
+      const status = await lookAgain(() => client.call<StatusAnswer>("GET", `/v1/status?services=${encodeURIComponent(goal.service)}`), progress);
+      const seen = status === undefined ? undefined : look(status);
+      const outcome = seen?.outcome;
+      for (const line of seen?.lines ?? []) progress.note(line);
       if (outcome?.kind === "ready") return;
       if (outcome?.kind === "failed") {
         progress.stop();
@@ -89,7 +92,7 @@ async function waitReady(client: Client, goal: Goal, timeoutMs: number): Promise
         throw new Failure(reason.startsWith(replica.id) ? `Cannot start replica ${replica.id}: ${replica.reason ?? "it failed"}` : `Cannot bring ${goal.service} to version ${goal.version}: ${reason}`);
       }
       if (performance.now() - started > timeoutMs) throw new Failure(`Cannot wait longer than ${formatDuration(timeoutMs)} for ${goal.service}: it goes on starting; see fairlead status ${goal.service}`);
-      progress.waiting(waiting);
+      if (seen !== undefined) progress.waiting(seen.waiting);
       await sleep(lookEveryMs);
     }
   } finally {

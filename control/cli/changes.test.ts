@@ -31,6 +31,8 @@ test.each<[string, string | undefined, string, string]>([
     "  rollout: rolling, undone beyond 5% more errors or 2 times the latency, from 20 requests on → canary, 5% for 2m 0s, 50% for 10m 0s, never undone by itself"],
   ["a blue-green one", base, "service: {model: m, rollout: {mode: blue_green, keep: 5m}}\nrun: a $PORT", "→ blue-green, the old version kept 5m 0s, undone beyond"],
   ["two versions side by side", base, "service: {model: m, rollout: {mode: ab, share: 20%, rollback: false}}\nrun: a $PORT", "→ ab, 20% for the new version, never undone by itself"],
+  ["two versions that are not judged by each other", base, "service: {model: m, rollout: {mode: ab}}\nrun: a $PORT", "→ ab, 50% for the new version, undone when it never gets ready"],
+  ["a rollout that one request decides", base, "service: {model: m, rollout: {mode: canary, requests_min: 1}}\nrun: a $PORT", "from 1 request on"],
   ["other accelerators", `${base}\nresources: {accelerators: L4}`, `${base}\nresources: {accelerators: A100}`, "  accelerators changed: replicas are replaced one after another"],
   ["more replicas", base, "service: {model: m, replicas: 3}\nrun: a $PORT", "  replicas: 1 → 3"],
   ["another model", base, "service: {model: [m, n]}\nrun: a $PORT", "  models: m → m, n"],

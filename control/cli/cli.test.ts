@@ -255,6 +255,8 @@ test("fairlead logs shows one log as it is and several by name", async () => {
   await fairlead(["up", "chat.yaml", "-y"]);
   edge.logs = new Map([["chat.local.10", "one\n"], ["chat.local.11", "two\n"]]);
   expect((await fairlead(["logs", "chat", "10", "--no-follow"])).out).toBe("one\n");
+  expect((await fairlead(["logs", "chat", "10", "local.10", "--no-follow"])).out).toBe("one\n");
+  expect(await fairlead(["logs", "chat", "--tail", "100001"])).toMatchObject({ code: 2, err: "fairlead: Cannot use --tail 100001: write a number of lines, at most 100000\n" });
   expect((await fairlead(["logs", "chat", "--no-follow"])).out.split("\n").toSorted()).toEqual(["", "chat.local.10 | one", "chat.local.11 | two"]);
   expect((await fairlead(["logs", "none", "--no-follow"])).err).toContain('fairlead: Cannot show the logs of service "none"');
 });
@@ -312,6 +314,11 @@ test("fairlead keys makes, lists and revokes", async () => {
   expect((await fairlead(["keys", "list"])).out).toMatch(new RegExp(`${id} +laptop +default +inference +all .* valid`));
   expect((await fairlead(["keys", "revoke", id])).out).toBe(`${id}: revoked\n`);
   expect(JSON.parse((await fairlead(["keys", "list", "--json"])).out)).toMatchObject([{ id, revokedAt: expect.any(Number) }]);
+  // a key that was pasted whole is neither sent nor shown
+  const other = await fairlead(["keys", "create", "ci", "--service", "none"]);
+  expect(other.err).toBe('There is no service "none": the key opens it when there is.\n');
+  expect((await fairlead(["keys", "revoke", other.out.trim()])).out).toBe(`${keyId(other.out.trim(), "fl") ?? ""}: revoked\n`);
+  expect(await fairlead(["keys", "revoke", key.slice(0, -1)])).toMatchObject({ code: 2, err: expect.not.stringContaining(id) as string });
   expect(keyId((await fairlead(["keys", "admin"], {})).out.trim(), "fla")).toBeDefined();
 });
 
@@ -384,6 +391,11 @@ Attempts
 `);
   });
 
+  test("says that a relay on its way did not answer", async () => {
+    edge.decisions.set("req_5", { ...record, attempts: [{ id: "chat.local.1", outcome: "answer", ms: 1_150, detour: true }] });
+    expect((await fairlead(["explain", "req_5"])).out).toContain("1  chat.local.1  answer   1150 ms     a relay of its host did not answer: went by another\n");
+  });
+
   test("shows an answer that ended with an error, and why", async () => {
     const { upstream: _, ...nobody } = record;
     edge.decisions.set("req_4", { ...nobody, reason: "Cannot go on with the answer: the upstream was lost", attempts: [{ id: "vendor", outcome: "lost", ms: 40, midway: true }], ms: 900 });
@@ -426,6 +438,8 @@ describe("fairlead validate", () => {
     expect(err).toMatch(/^bad\.yaml:1:1: error: run: is missing/);
     expect(JSON.parse((await fairlead(["validate", "--json", "bad.yaml"], {})).out)).toMatchObject([{ file: "bad.yaml", valid: false, problems: [{ line: 1, level: "error" }] }]);
     expect((await fairlead(["validate", "--strict", "chat.yaml"], {})).code).toBe(1);
+    // one that is not there keeps no other from being checked
+    expect(await fairlead(["validate", "none.yaml", "chat.yaml"], {})).toEqual({ code: 1, out: "chat.yaml: valid\n", err: "none.yaml:1:1: error: cannot be read: there is no such file\nfairlead: Cannot use 1 of 2 files: errors are named above\n" });
   });
 
   test("takes a pool, and up refuses it in words", async () => {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { ErrorEnvelope } from "../../schema/errors.ts";
 import { findConnection } from "./connection.ts";
-import { Failure } from "./failure.ts";
+import { Away, Failure } from "./failure.ts";
 
 /** Control is a database and a publish away: what takes longer hangs. In ms. */
 const callTimeoutMs = 15_000;
@@ -23,7 +23,7 @@ export async function connect(command: Command): Promise<Client> {
     const init = { method, headers: { authorization: `Bearer ${adminKey}`, "content-type": "application/json" }, ...(signal === undefined ? {} : { signal }), ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
     return fetch(`${control}${path}`, init).catch((error: Error) => {
       const why = error.name === "TimeoutError" ? `no answer within ${callTimeoutMs / 1000} s` : error.cause instanceof Error && error.cause.message !== "" ? error.cause.message : error.message;
-      throw new Failure(`Cannot reach control at ${control}: ${why}`);
+      throw new Away(`Cannot reach control at ${control}: ${why.trim()}`);
     });
   }
 
@@ -50,8 +50,12 @@ export async function connect(command: Command): Promise<Client> {
 async function failureOf(answer: Response, control: string): Promise<Failure> {
   const text = await answer.text().catch(() => "");
   try {
-    return new Failure((JSON.parse(text) as ErrorEnvelope).error.message);
+    const { message, code } = (JSON.parse(text) as ErrorEnvelope).error;
+    // the edge answers so too, and whoever gives its URL should know
+    if (answer.status >= 500) return new Away(message);
+    return new Failure(code === "not_found" && message.includes("there is no such path") ? `Cannot use control at ${control}: ${message}; is that where control is?` : message);
   } catch {
-    return new Failure(`Cannot use control at ${control}: it answered ${answer.status}, and not as control does`);
+    // what stands before control answers in its own words while control is away
+    return new (answer.status >= 500 ? Away : Failure)(`Cannot use control at ${control}: it answered ${answer.status}, and not as control does`);
   }
 }

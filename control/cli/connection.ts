@@ -32,9 +32,13 @@ export async function findConnection(given: string | undefined, { environment, c
   const written = (await Promise.all(files.map(readWritten))).filter((found) => found !== undefined);
   const control = trimmed(given ?? environment["FAIRLEAD_CONTROL_URL"] ?? written.find((found) => found.control !== undefined)?.control);
   if (control === undefined) throw new Failure("Cannot find control: give --control URL or FAIRLEAD_CONTROL_URL, or run scripts/up in this folder");
-  if (URL.parse(control) === null) throw new Failure(`Cannot use control "${control}": it is not a URL`, 2);
-  const adminKey = environment["FAIRLEAD_ADMIN_KEY"] ?? written.find((found) => found.adminKey !== undefined && trimmed(found.control) === control)?.adminKey;
+  const url = URL.parse(control);
+  if (url === null || !/^https?:$/.test(url.protocol)) throw new Failure(`Cannot use control "${control}": it is not an http:// or https:// URL`, 2);
+  if (url.search !== "" || url.hash !== "") throw new Failure(`Cannot use control "${control}": leave out what begins with ? or #`, 2);
+  const adminKey = environment["FAIRLEAD_ADMIN_KEY"]?.trim() ?? written.find((found) => found.adminKey !== undefined && trimmed(found.control) === control)?.adminKey;
   if (adminKey === undefined || adminKey === "") throw new Failure(`Cannot use control at ${control}: no admin key; set FAIRLEAD_ADMIN_KEY, or write {"control", "adminKey"} to ~/.config/fairlead/config.json`);
+  // it goes into a header, whose own complaint would show it
+  if (/\s/.test(adminKey)) throw new Failure(`Cannot use control at ${control}: the admin key holds a space or a line break`, 2);
   return { control, adminKey };
 }
 

@@ -4,7 +4,9 @@ import { parseDuration, formatDuration } from "../../schema/units.ts";
 import type { StatusAnswer } from "../routes/status.ts";
 import { confirm } from "./ask.ts";
 import { connect, type Client } from "./client.ts";
+import { watchDown } from "./downWatch.ts";
 import { Failure } from "./failure.ts";
+import { lookAgain } from "./lookAgain.ts";
 import { startProgress } from "./progress.ts";
 
 interface DownOptions {
@@ -37,6 +39,7 @@ export function downCommand(program: Command): void {
       const timeoutMs = parseDuration(options.timeout);
       if (timeoutMs === undefined) throw new Failure(`Cannot use --timeout ${options.timeout}: write a duration such as 90s or 5m`, 2);
       if (names.length === 0 && options.all !== true) throw new Failure("Cannot take nothing down: name services, or pass --all", 2);
+      if (names.length > 0 && options.all === true) throw new Failure(`Cannot use --all beside ${names.join(", ")}: name services, or pass --all`, 2);
       const client = await connect(command);
       if (options.replicaId !== undefined) return downReplica(client, names, options.replicaId, options);
       const known = (await client.call<{ services: { name: string }[] }>("GET", "/v1/services")).services.map(({ name }) => name);
@@ -70,17 +73,17 @@ export function matching(pattern: string, known: readonly string[]): string[] {
 }
 
 async function waitGone(client: Client, names: readonly string[], timeoutMs: number): Promise<void> {
+  const look = watchDown(names);
   const progress = await startProgress();
   const started = performance.now();
   try {
     for (;;) {
-      const { services, edge } = await client.call<StatusAnswer>("GET", `/v1/status?services=${names.map(encodeURIComponent).join(",")}`);
-      const left = services.flatMap(({ replicas }) => replicas).length;
-      if (edge.reachable && left === 0) return;
-      if (performance.now() - started > timeoutMs) {
-        throw new Failure(`Cannot wait longer than ${formatDuration(timeoutMs)}: ${edge.reachable ? `${left} replicas are still ending` : `the edge cannot be asked: ${edge.reason}`}`);
-      }
-      progress.waiting(edge.reachable ? `Waiting for ${left} replica${left === 1 ? "" : "s"} to end` : `Waiting for the edge: ${edge.reason}`);
+      const status = await lookAgain(() => client.call<StatusAnswer>("GET", `/v1/status?services=${names.map(encodeURIComponent).join(",")}`), progress);
+      const seen = status === undefined ? undefined : look(status);
+      for (const name of seen?.again ?? []) progress.note(`${name} was created again meanwhile: it is not waited for.`);
+      if (seen?.left === 0) return;
+      if (performance.now() - started > timeoutMs) throw new Failure(`Cannot wait longer than ${formatDuration(timeoutMs)}: ${seen?.left === undefined ? "nobody can say what is still ending" : `${seen.left} replicas are still ending`}; see fairlead status`);
+      if (seen !== undefined) progress.waiting(seen.waiting);
       await sleep(500);
     }
   } finally {

@@ -6,6 +6,7 @@ import type { StatusAnswer } from "../routes/status.ts";
 import { connect, type Client } from "./client.ts";
 import { watchDrain } from "./drainWatch.ts";
 import { Failure } from "./failure.ts";
+import { lookAgain } from "./lookAgain.ts";
 import { startProgress } from "./progress.ts";
 
 /** Between two looks at a host that is emptied, in ms. */
@@ -70,11 +71,12 @@ async function waitEmpty(client: Client, { id, name }: Drained, timeoutMs: numbe
   const started = performance.now();
   try {
     for (;;) {
-      const { lines, waiting, outcome } = look(await client.call<StatusAnswer>("GET", "/v1/status"));
-      for (const line of lines) progress.note(line);
-      if (outcome !== undefined) return outcome.kind === "empty";
+      const status = await lookAgain(() => client.call<StatusAnswer>("GET", "/v1/status"), progress);
+      const seen = status === undefined ? undefined : look(status);
+      for (const line of seen?.lines ?? []) progress.note(line);
+      if (seen?.outcome !== undefined) return seen.outcome.kind === "empty";
       if (performance.now() - started > timeoutMs) throw new Failure(`Cannot wait longer than ${formatDuration(timeoutMs)} for ${name} to be empty: it goes on being drained; see fairlead status`);
-      progress.waiting(waiting);
+      if (seen !== undefined) progress.waiting(seen.waiting);
       await sleep(lookEveryMs);
     }
   } finally {

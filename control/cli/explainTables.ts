@@ -32,8 +32,8 @@ const goingOn: Record<Method, string> = {
 
 function tried(attempts: DecisionRecord["attempts"]): string {
   if (attempts.length === 0) return "Nothing was tried.";
-  const rows = attempts.map(({ id, outcome, ms, midway, method }, i) => {
-    const notes = [...(method === undefined ? [] : [goingOn[method]]), ...(midway === true ? ["lost in the middle of its answer"] : [])];
+  const rows = attempts.map(({ id, outcome, ms, midway, method, detour }, i) => {
+    const notes = [...(method === undefined ? [] : [goingOn[method]]), ...(midway === true ? ["lost in the middle of its answer"] : []), ...(detour === true ? ["a relay of its host did not answer: went by another"] : [])];
     return [i + 1, id, outcome, millis(ms), notes.join("; ")];
   });
   return rows.some((row) => row.at(-1) !== "") ? table(["#", "ID", "OUTCOME", "FIRST BYTE", "NOTE"], rows) : table(["#", "ID", "OUTCOME", "TIME"], rows.map((row) => row.slice(0, -1)));

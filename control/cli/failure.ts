@@ -8,3 +8,6 @@ export class Failure extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** Control cannot be reached, or cannot answer: later it may. */
+export class Away extends Failure {}

@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/bin/sh
+":" //; exec /usr/bin/env node -- "$0" "$@" # else Node takes our --env-file for its own; `env -S node --` is not known everywhere
 // The bin: plain JavaScript for any Node from 20 on. The rest is TypeScript, which newer ones run as it is.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -14,7 +15,7 @@ if (stripsTypes) {
   module.enableCompileCache?.();
   await import("./main.ts");
 } else if (process.env.FAIRLEAD_OWN_NODE === undefined && existsSync(ownNode)) {
-  const child = spawn(ownNode, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit", env: { ...process.env, FAIRLEAD_OWN_NODE: "1" } });
+  const child = spawn(ownNode, ["--", fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit", env: { ...process.env, FAIRLEAD_OWN_NODE: "1" } });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
     console.error(`fairlead: Cannot start ${ownNode}: ${error.message}`);

@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Command } from "commander";
+import { tailMax } from "../../schema/api.ts";
 import { connect } from "./client.ts";
 import { Failure } from "./failure.ts";
 
@@ -37,7 +38,7 @@ interface LogsOptions {
 
 /** @throws Failure when it is no number of lines */
 export function lines(tail: string): string {
-  if (!/^\d{1,6}$/.test(tail)) throw new Failure(`Cannot use --tail ${tail}: write a number of lines`, 2);
+  if (!/^\d+$/.test(tail) || Number(tail) > tailMax) throw new Failure(`Cannot use --tail ${tail}: write a number of lines, at most ${tailMax}`, 2);
   return tail;
 }
 

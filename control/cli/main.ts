@@ -34,12 +34,26 @@ keysCommand(program);
 hostsCommand(program);
 operatorCommand(program);
 
+// `| head` has seen enough; whoever reads nothing any more is told nothing
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit();
+  });
+}
+
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else {
-    console.error(`fairlead: ${error instanceof Failure ? error.message : `Cannot go on: ${(error as Error).stack ?? String(error)}`}`);
+    console.error(`fairlead: ${error instanceof Failure ? error.message : unforeseen(error)}`);
     process.exitCode = error instanceof Failure ? error.exitCode : 1;
   }
+}
+
+/** What nobody thought of is a fault of ours: where it came from helps whoever mends it, and nobody else. */
+function unforeseen(error: unknown): string {
+  if (!(error instanceof Error)) return `Cannot go on: ${String(error)}`;
+  return process.env["FAIRLEAD_DEBUG"] === undefined ? `Cannot go on: ${error.message}; FAIRLEAD_DEBUG=1 shows where` : `Cannot go on: ${error.stack ?? error.message}`;
 }

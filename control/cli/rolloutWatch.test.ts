@@ -24,6 +24,7 @@ test.each<[string, Partial<typeof goal>, StatusAnswer, string | undefined]>([
   ["one failed, its place kept", {}, status([replica(1, "ready"), replica(2, "failed")]), "failed"],
   ["one failed, another in its place", {}, status([replica(1, "ready"), replica(2, "failed"), replica(3, "starting")]), undefined],
   ["an old one failed", {}, status([replica(1, "ready"), replica(2, "failed", 1)]), undefined],
+  ["an old one failed, where nothing restarts", { anyVersion: true }, status([replica(1, "ready"), replica(2, "failed", 1)]), undefined],
   ["one unhealthy, which is started again", {}, status([replica(1, "ready"), replica(2, "unhealthy")]), undefined],
   ["no replica wanted", { desired: 0 }, status([]), "ready"],
   ["an edge that cannot be asked", {}, status([replica(1, "ready"), replica(2, "ready")], { edge: { reachable: false, reason: "away" } }), undefined],
@@ -74,4 +75,13 @@ test("watchRollout() tells each change once, with its reason", () => {
   expect(look(status([replica(1, "unhealthy", 2, "exited with 1")])).lines).toEqual(["chat.local.1 on box: unhealthy (exited with 1)"]);
   const unplaced = [{ service: "chat", region: "local", count: 1, reason: "no host has 8 free GPUs" }];
   expect(look(status([], { unplaced })).lines).toEqual(["1 replica without a place in local: no host has 8 free GPUs"]);
+});
+
+test.each<[string, StatusAnswer[], string]>([
+  ["that was taken down meanwhile", [status([replica(1, "starting")]), status([], { services: [] }), status([], { services: [] })], "chat was taken down meanwhile"],
+  ["whose replicas are still ending", [{ ...status([replica(1, "stopping")]), services: status([replica(1, "stopping")]).services.map((service) => ({ ...service, status: "SHUTTING_DOWN" as const })) }], "chat was taken down meanwhile"],
+  ["that has a newer version", [{ ...status([replica(1, "ready")]), services: status([replica(1, "ready")]).services.map((service) => ({ ...service, version: 3 })) }], "version 3 has taken its place"],
+])("watchRollout() waits no longer for a service %s", (_name, seen, reason) => {
+  const look = watchRollout(goal);
+  expect(seen.map(look).at(-1)?.outcome).toEqual({ kind: "failed", replica: undefined, reason });
 });

@@ -24,6 +24,8 @@ export function watchRollout({ service, version, desired, anyVersion }: Goal): (
   const said = new Map<string, string>();
   /** What was taken back is gone from the status: its last log is worth showing all the same. */
   let failedLast: StatusReplica | undefined;
+  let wasAbsent = false;
+  const failed = (reason: string): Look => ({ lines: [], waiting: "", outcome: { kind: "failed", replica: undefined, reason } });
   const news = (key: string, line: string): string[] => {
     if (said.get(key) === line) return [];
     said.set(key, line);
@@ -32,11 +34,17 @@ export function watchRollout({ service, version, desired, anyVersion }: Goal): (
 
   return ({ services, edge, unplaced }) => {
     const view = services.find(({ name }) => name === service);
+    // a copy of the database may be a moment behind what was just written to it, and no longer
+    const isGone = (view === undefined && wasAbsent) || view?.status === "SHUTTING_DOWN";
+    wasAbsent = view === undefined;
+    if (isGone) return failed(`${service} was taken down meanwhile`);
     if (view === undefined) return { lines: [], waiting: `Waiting for service ${service}` };
+    if (view.version > version) return failed(`version ${view.version} has taken its place`);
     const { decidedFor } = view;
     if (!view.selfHosted || (desired === 0 && decidedFor === undefined)) return { lines: [], waiting: "", outcome: { kind: "ready" } };
     if (!edge.reachable) return { lines: news("edge", `the edge cannot be asked: ${edge.reason}`), waiting: "Waiting for the edge" };
-    const ours = view.replicas.filter((replica) => anyVersion || replica.version === version);
+    // what failed of an earlier version is old news, and says nothing of this one
+    const ours = view.replicas.filter((replica) => replica.version === version || (anyVersion && replica.phase !== "failed"));
     const lines = ours.flatMap((replica) => news(replica.id, `${replica.id} on ${replica.hostName}: ${replica.phase}${replica.reason === undefined ? "" : ` (${replica.reason})`}`));
     for (const lack of unplaced) if (lack.service === service) lines.push(...news(`unplaced ${lack.region}`, `${lack.count} replica${lack.count === 1 ? "" : "s"} without a place in ${lack.region}: ${lack.reason}`));
     // what its Scaler has not seen, it has not decided about
@@ -51,11 +59,11 @@ export function watchRollout({ service, version, desired, anyVersion }: Goal): (
     if (rollout !== undefined && !anyVersion) return { lines, waiting: "", outcome: { kind: "ready" } };
     const ready = ours.filter(({ phase }) => phase === "ready").length;
     const coming = ours.filter(({ phase }) => isAlive(phase) && phase !== "ready" && phase !== "draining" && phase !== "stopping").length;
-    const failed = ours.filter(({ phase }) => phase === "failed").toSorted((a, b) => b.since - a.since)[0];
+    const last = ours.filter(({ phase }) => phase === "failed").toSorted((a, b) => b.since - a.since)[0];
     const waiting = `Waiting for ${service}: ${ready} of ${wanted} replicas ready`;
     if (ready >= wanted) return { lines, waiting, outcome: { kind: "ready" } };
     // one that failed is not tried again, and keeps its place in the count
-    if (failed !== undefined && ready + coming < wanted) return { lines, waiting, outcome: { kind: "failed", replica: failed, reason: `${failed.id} failed${failed.reason === undefined ? "" : `: ${failed.reason}`}` } };
+    if (last !== undefined && ready + coming < wanted) return { lines, waiting, outcome: { kind: "failed", replica: last, reason: `${last.id} failed${last.reason === undefined ? "" : `: ${last.reason}`}` } };
     return { lines, waiting };
   };
 }

@@ -64,7 +64,8 @@ export function saidRollout({ rollout, task }: ServiceSpec): Said {
     canary: [steps.map((step) => `${percent(step.share)} for ${formatDuration(step.forMs)}`).join(", ")],
     ab: [`${percent(share)} for the new version`],
   }[mode];
-  const bounds = `undone beyond ${percent(errorRateMax)} more errors or ${latencyRatioMax} times the latency, from ${requestsMin} requests on`;
+  // what is wanted beside another for comparison is not judged by it
+  const bounds = mode === "ab" ? "undone when it never gets ready" : `undone beyond ${percent(errorRateMax)} more errors or ${latencyRatioMax} times the latency, from ${requestsMin} request${requestsMin === 1 ? "" : "s"} on`;
   return [mode.replace("_", "-"), ...how, rollback ? bounds : "never undone by itself"].join(", ");
 }
 

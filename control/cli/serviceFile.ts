@@ -1,15 +1,18 @@
 import { homedir } from "node:os";
 import { resolve } from "node:path";
 import { styleText } from "node:util";
-import { isScalar, parseDocument } from "yaml";
 import { formatProblem, type Problem } from "../../schema/problem.ts";
+import { readYaml } from "../../schema/yamlTree.ts";
 
 /** The file with its `workdir` as a whole path, nothing else changed: a host cannot know where `fairlead up` was run. */
 export function withWholeWorkdir(text: string, cwd: string, home = homedir()): string {
-  const node = parseDocument(text).get?.("workdir", true);
-  if (!isScalar(node) || typeof node.value !== "string" || node.value === "" || node.range == null || node.value.startsWith("$")) return text;
-  const whole = /^~(?=$|\/)/.test(node.value) ? node.value.replace("~", home) : resolve(cwd, node.value);
-  return whole === node.value ? text : text.slice(0, node.range[0]) + JSON.stringify(whole) + text.slice(node.range[1]);
+  const { tree } = readYaml(text);
+  const span = tree?.span(["workdir"]);
+  if (tree === undefined || span === undefined) return text;
+  const { workdir } = tree.value as { workdir?: unknown };
+  if (typeof workdir !== "string" || workdir === "" || workdir.startsWith("$")) return text;
+  const whole = /^~(?=$|\/)/.test(workdir) ? workdir.replace("~", home) : resolve(cwd, workdir);
+  return whole === workdir ? text : text.slice(0, span.from) + JSON.stringify(whole) + text.slice(span.to);
 }
 
 /** Show problems on stderr, one a line. @returns how many are errors */

@@ -3,7 +3,11 @@ import type { Command } from "commander";
 import type { StatusAnswer } from "../routes/status.ts";
 import { connect } from "./client.ts";
 import { Failure } from "./failure.ts";
+import { lookAgain } from "./lookAgain.ts";
 import { statusTables } from "./statusTables.ts";
+
+/** Between two pictures, in ms. */
+const watchMs = 2_000;
 
 interface StatusOptions {
   verbose?: boolean;
@@ -25,14 +29,20 @@ export function statusCommand(program: Command): void {
     .action(async (names: string[], options: StatusOptions, command: Command) => {
       const client = await connect(command);
       const query = names.length === 0 ? "" : `?services=${names.map(encodeURIComponent).join(",")}`;
-      for (;;) {
-        const status = await client.call<StatusAnswer>("GET", `/v1/status${query}`);
+      for (let isFirst = true; ; isFirst = false) {
+        const ask = () => client.call<StatusAnswer>("GET", `/v1/status${query}`);
+        // who watches sees a restart of control through
+        const status = isFirst ? await ask() : await lookAgain(ask, { waiting: (text) => console.error(text) });
+        if (status === undefined) {
+          await sleep(watchMs);
+          continue;
+        }
         const absent = names.find((name) => !status.services.some((service) => service.name === name));
         if (absent !== undefined && options.watch !== true) throw new Failure(`Cannot show service "${absent}": there is no such service`);
         if (options.watch === true && process.stdout.isTTY) process.stdout.write("\u001B[H\u001B[2J");
         show(status, names, options);
         if (options.watch !== true) return;
-        await sleep(2000);
+        await sleep(watchMs);
       }
     });
 }

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, type Command } from "commander";
 import { applyFile, type ApplyOptions } from "./apply.ts";
 import { connect } from "./client.ts";
+import { Failure } from "./failure.ts";
 
 const collect = (value: string, before: string[] = []) => [...before, value];
 
@@ -33,6 +34,8 @@ export function upCommand(program: Command): void {
   )
     .addHelpText("after", "\nExamples:\n  fairlead up examples/hello.yaml\n  fairlead up chat.yaml -n chat-eu -y --secret HF_TOKEN --env MODEL=Qwen/Qwen3-8B")
     .action(async (file: string, options: ApplyOptions & { name?: string; serviceName?: string }, command: Command) => {
-      await applyFile(await connect(command), file, options.name ?? options.serviceName, options);
+      const { name, serviceName } = options;
+      if (name !== undefined && serviceName !== undefined && name !== serviceName) throw new Failure(`Cannot use --name ${name} beside --service-name ${serviceName}: they are one option`, 2);
+      await applyFile(await connect(command), file, name ?? serviceName, options);
     });
 }

@@ -7,6 +7,7 @@ import { readBody } from "../body.ts";
 import { change } from "../change.ts";
 import type { Context } from "../context.ts";
 import { addKey, listKeys, revokeKey } from "../queries/keys.ts";
+import { listServices } from "../queries/services.ts";
 
 export function keyRoutes(context: Context): Hono {
   const routes = new Hono();
@@ -14,11 +15,15 @@ export function keyRoutes(context: Context): Hono {
 
   routes.post("/", async (c) => {
     const { name, account, rights, services, expiresAt } = await readBody(c, createKeySchema);
+    const now = clock.now();
+    if (expiresAt !== undefined && expiresAt <= now) throw new FairleadError("invalid_request", `Cannot make key "${name}": it would have expired at ${new Date(expiresAt).toISOString()}`, { param: "expiresAt" });
+    const known = new Set((await listServices(db.rows)).map((service) => service.name));
+    const unknown = (services ?? []).filter((service) => !known.has(service));
     const { id, key } = newKey("fl");
-    const row: KeyRow = { id, name, digest: await keyDigest(key, pepper), account, rights, services: services ?? null, createdAt: clock.now(), expiresAt: expiresAt ?? null, revokedAt: null };
+    const row: KeyRow = { id, name, digest: await keyDigest(key, pepper), account, rights, services: services ?? null, createdAt: now, expiresAt: expiresAt ?? null, revokedAt: null };
     const { published, reason } = await change(context, (rows) => addKey(rows, row));
     // the only time the key itself is shown
-    return c.json({ ...describe(row), key, published, ...(reason === undefined ? {} : { reason }) }, 201);
+    return c.json({ ...describe(row), key, ...(unknown.length === 0 ? {} : { unknown }), published, ...(reason === undefined ? {} : { reason }) }, 201);
   });
 
   routes.get("/", async (c) => c.json({ keys: (await listKeys(db.rows)).map(describe) }));

@@ -1,5 +1,6 @@
 import { Hono, type Context as RouteContext } from "hono";
 import { z } from "zod";
+import { tailMax } from "../../schema/api.ts";
 import { FairleadError } from "../../schema/errors.ts";
 import { isAlive } from "../../schema/replica.ts";
 import type { StatusReplica } from "../../schema/snapshot.ts";
@@ -17,7 +18,7 @@ import { askEdge } from "./status.ts";
 const yes = z.enum(["0", "1", "true", "false"]).default("0").transform((text) => text === "1" || text === "true");
 
 const querySchema = z.object({
-  tail: z.coerce.number<string>().int().min(0).max(100_000).default(200),
+  tail: z.coerce.number<string>().int().min(0).max(tailMax).default(200),
   follow: yes,
   raw: yes,
   /** `controller`: what agents and hubs did about it. `load-balancer`: its requests. */
@@ -85,12 +86,13 @@ export function logRoutes({ db, edge, regions }: Context): Hono {
 
   function choose(service: string, replicas: readonly StatusReplica[], names: readonly string[]): StatusReplica[] {
     if (names.length > 0) {
-      return names.map((name) => {
+      const chosen = names.map((name) => {
         const found = findReplica(service, name, replicas, regions);
         const replica = "id" in found ? replicas.find(({ id }) => id === found.id) : undefined;
         if (replica === undefined) throw new FairleadError("not_found", `Cannot show the log of replica "${name}" of service "${service}": ${"problem" in found ? found.problem : "there is no such replica"}`, { param: "replica" });
         return replica;
       });
+      return [...new Set(chosen)];
     }
     const alive = replicas.filter(({ phase }) => isAlive(phase));
     if (alive.length > 0) return alive;
@@ -112,6 +114,9 @@ export function hostLogRoutes({ db, edge }: Context): Hono {
     const [host, another] = hosts;
     if (host === undefined) throw new FairleadError("not_found", `${action}: there is no such host`, { param: "host" });
     if (another !== undefined) throw new FairleadError("invalid_request", `${action}: several hosts are called so: say ${hosts.map(({ id }) => id).join(" or ")}`, { param: "host" });
+    // a log has no time limit: an edge that says nothing would be waited for without end
+    const asked = await askEdge(edge);
+    if (!asked.reachable) throw new FairleadError("not_ready", `${action}: ${asked.reason}`);
     const ended = endedWith(c);
     return answerWith(c, [open(host.name, edge.agentLog(host.id, undefined, { tail, follow, signal: ended.signal }))], ended, action);
   });

@@ -22,7 +22,7 @@ test("a service's uptime goes on while its replicas are replaced, and begins ane
   ready({ number: 1, since: 50 }, { number: 2, since: 70 });
   expect(await readySince()).toBe(50);
   ready({ number: 3, since: 900 });
-  await vi.waitFor(async () => expect(await readySince()).toBe(50));
+  await vi.waitFor(async () => expect(await readySince()).toBe(50), { timeout: 20_000 });
   ready();
   expect(await readySince()).toBeUndefined();
   await call("PUT", "/v1/services/chat", { yaml: yaml.replace("run:", "setup: b\nrun:") });

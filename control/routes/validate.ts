@@ -1,9 +1,10 @@
 import { Hono } from "hono";
 import { z } from "zod";
+import { yamlCharactersMax } from "../../schema/api.ts";
 import { parseService } from "../../schema/service.ts";
 import { readBody } from "../body.ts";
 
-const validateSchema = z.strictObject({ yaml: z.string().max(1_000_000), file: z.string().max(1000).optional(), strict: z.boolean().default(false) });
+const validateSchema = z.strictObject({ yaml: z.string().max(yamlCharactersMax), file: z.string().max(1000).optional(), strict: z.boolean().default(false) });
 
 /** What `fairlead validate` says, for consoles and editors. */
 export function validateRoutes(): Hono {

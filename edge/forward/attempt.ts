@@ -1,9 +1,11 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
 import type { Run } from "./hedge.ts";
-import { isUnable, statusOf, type Failure, type Outcome, type Reattach, type Reply } from "./outcome.ts";
+import { isUnable, statusOf, type Failure, type Outcome, type Reply, type Waiting } from "./outcome.ts";
+import { lookAfter, readOn, type Reading } from "./reading.ts";
 import { retryAfterMs } from "./retryAfter.ts";
 import { isEventStream } from "./silence.ts";
+import { quietMs } from "./vigil.ts";
 import { Watch } from "./watch.ts";
 
 /**
@@ -14,31 +16,6 @@ import { Watch } from "./watch.ts";
 const wholeBytesMax = 8 * 1024 * 1024;
 /** Of an error's text so much is looked at. */
 const errorBytesMax = 64 * 1024;
-
-/** A body on its way here. */
-export interface Reading {
-  reader: ReadableStreamDefaultReader<Uint8Array>;
-  receivedBytes: number;
-  reattach?: Reattach | undefined;
-  /** How often it has gone on through another carrier. */
-  reattached: number;
-}
-
-/** The next of a body, through another carrier where this one is lost; undefined when it has broken off. */
-export async function readOn(reading: Reading): Promise<ReadableStreamReadResult<Uint8Array> | undefined> {
-  for (;;) {
-    try {
-      const part = await reading.reader.read();
-      if (!part.done) reading.receivedBytes += part.value.byteLength;
-      return part;
-    } catch {
-      const rest = await reading.reattach?.(reading.receivedBytes);
-      if (rest === undefined) return undefined;
-      reading.reader = rest.getReader();
-      reading.reattached++;
-    }
-  }
-}
 
 /** An event stream that has begun: read up to its first event. */
 export interface Begun extends Reading {
@@ -96,7 +73,8 @@ export interface AttemptOptions {
 }
 
 /** One attempt with an end to its waiting for the first byte. */
-export function attempt({ client, limitMs, inference, stream, watch, last = false }: AttemptOptions, send: (signal: AbortSignal | undefined) => Promise<Reply>): Run<Outcome<Answer>> {
+export function attempt({ client, limitMs, inference, stream, watch, last = false }: AttemptOptions, send: (signal: AbortSignal | undefined, waiting: Waiting) => Promise<Reply>): Run<Outcome<Answer>> {
+  const waiting: Waiting & Arriving = {};
   const controller = last ? undefined : new AbortController();
   const { promise: result, resolve } = Promise.withResolvers<Outcome<Answer>>();
   let over = false;
@@ -107,24 +85,72 @@ export function attempt({ client, limitMs, inference, stream, watch, last = fals
   };
   const abandon = (): void => end({ kind: "abandoned" });
   client.waitsFor(abandon);
-  const timer = setTimeout(() => end({ kind: "timeout", why: `no answer within ${limitMs} ms` }), limitMs);
-  const work = async (): Promise<void> => {
-    let outcome: Outcome<Answer>;
-    try {
-      const reply = await send(controller?.signal);
-      if (reply.kind !== "answer") outcome = reply;
-      else outcome = await (inference ? read(reply.response, { stream, abandon, watch, reattach: reply.reattach }) : byStatus(reply.response, abandon));
-    } catch (error) {
-      outcome = { kind: "lost", why: error instanceof Error ? error.message : String(error) };
-    }
+  let timer: ReturnType<typeof setTimeout>;
+  let beganAt: number | undefined;
+  const wait = (ms: number): void => {
+    timer = setTimeout(() => {
+      // the clock is not looked at before the first turn
+      const now = Date.now();
+      beganAt ??= now - ms;
+      const leftMs = limitMs - (now - beganAt);
+      if (leftMs <= 0) return end({ kind: "timeout", why: `no answer within ${limitMs} ms` });
+      const { look, reading, reply } = waiting;
+      if (reading !== undefined) return wait(Math.min(leftMs, lookAfter(reading) ?? quietMs.beginning));
+      const seen = look?.(reply === undefined ? undefined : 0) ?? leftMs;
+      if (seen !== "silent") return wait(Math.min(leftMs, Math.max(1, seen)));
+      // its head has come, and what is to follow does not
+      delete waiting.look;
+      wait(leftMs);
+      if (reply !== undefined) void (waiting.again = again(reply)).then((outcome) => outcome !== undefined && settle(outcome));
+    }, ms);
+  };
+  wait(Math.min(limitMs, quietMs.beginning));
+  const settle = (outcome: Outcome<Answer>): void => {
     // where it is the last, its timer ends with its request
     if (!last) clearTimeout(timer);
     // it came too late for anybody
     if (over && outcome.kind === "answer") discard(outcome.answer);
+    over = true;
     resolve(outcome);
   };
+  const work = async (): Promise<void> => {
+    try {
+      const reply = await send(controller?.signal, waiting);
+      if (reply.kind !== "answer") return settle(reply);
+      waiting.reply = reply;
+      settle(await (inference ? read(reply, { stream, abandon, watch, waiting }) : byStatus(reply.response, abandon)));
+    } catch (error) {
+      settle({ kind: "lost", why: error instanceof Error ? error.message : String(error) });
+    }
+  };
+  /** An answer that is read whole, by another carrier; undefined where none has it. */
+  const again = async ({ response, reattach }: Answering): Promise<Outcome<Answer> | undefined> => {
+    try {
+      const body = await reattach?.(0);
+      return body === undefined ? undefined : await wholeOf(response, body, abandon);
+    } catch {
+      return undefined;
+    }
+  };
   void work();
-  return { result, abandon };
+  return {
+    result,
+    abandon,
+    get detour() {
+      return waiting.detour === true;
+    },
+  };
+}
+
+type Answering = Extract<Reply, { kind: "answer" }>;
+
+/** What of an answer is there. */
+interface Arriving {
+  reply?: Answering;
+  /** Of a stream. */
+  reading?: Reading;
+  /** Another carrier is asked for all of it. */
+  again?: Promise<Outcome<Answer> | undefined>;
 }
 
 /** Throw an answer away; its connection is free again (facts/cloudflare.md: six at once). */
@@ -164,28 +190,39 @@ async function byStatus(response: Response, abandon: () => void): Promise<Outcom
 
 interface ReadOptions extends Pick<AttemptOptions, "stream" | "watch"> {
   abandon: () => void;
-  reattach: Reattach | undefined;
+  waiting: Waiting & Arriving;
 }
 
-async function read(response: Response, { stream, abandon, watch, reattach }: ReadOptions): Promise<Outcome<Answer>> {
+async function read({ response, reattach }: Answering, { stream, abandon, watch, waiting }: ReadOptions): Promise<Outcome<Answer>> {
   const { status, headers } = response;
   if (status < 200 || status > 299) return failureOf(status < 400 ? 502 : status, await errorText(response), headers);
-  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) return begin(response, response.body, abandon, watch?.() ?? new Watch(), reattach);
+  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) {
+    const reading: Begun = { reader: response.body.getReader(), receivedBytes: 0, reattach, reattached: 0, look: waiting.look, watch: watch?.() ?? new Watch(), first: none };
+    waiting.reading = reading;
+    return begin(response, reading, abandon);
+  }
   const length = Number(headers.get("content-length") ?? Number.NaN);
   if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
   let bytes: Uint8Array;
-  let rest: ReadableStream<Uint8Array> | undefined;
   try {
-    if (Number.isNaN(length)) ({ bytes, rest } = await head(response.body, wholeBytesMax));
-    else bytes = new Uint8Array(await response.arrayBuffer());
+    if (Number.isNaN(length)) return await wholeOf(response, response.body, abandon);
+    bytes = new Uint8Array(await response.arrayBuffer());
   } catch (error) {
     // its carrier is lost: once more from its first byte, where another one has it
+    const elsewhere = await waiting.again;
+    if (elsewhere !== undefined) return elsewhere;
     const again = await reattach?.(0);
     if (again === undefined) throw error;
-    ({ bytes, rest } = await head(again, wholeBytesMax));
+    return wholeOf(response, again, abandon);
   }
-  if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
   return failureIn(bytes, headers) ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
+}
+
+/** An answer that is no stream, by its body. */
+async function wholeOf(response: Response, body: ReadableStream<Uint8Array> | null, abandon: () => void): Promise<Outcome<Answer>> {
+  const { bytes, rest } = await head(body, wholeBytesMax);
+  if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
+  return failureIn(bytes, response.headers) ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
 }
 
 /** An error's text, as much as is worth reading; undefined when it cannot be read. */
@@ -267,8 +304,8 @@ function isJson(headers: Headers): boolean {
 }
 
 /** Read a stream up to its first event: until then it may still be asked for elsewhere. */
-async function begin(response: Response, body: ReadableStream<Uint8Array>, abandon: () => void, watch: Watch, reattach: Reattach | undefined): Promise<Outcome<Answer>> {
-  const events: Begun = { reader: body.getReader(), receivedBytes: 0, reattach, reattached: 0, watch, first: none };
+async function begin(response: Response, events: Begun, abandon: () => void): Promise<Outcome<Answer>> {
+  const { watch } = events;
   for (let part = await readOn(events); !part?.done; part = await readOn(events)) {
     if (part === undefined) return { kind: "lost", why: "the stream broke off before it began" };
     events.first = watch.push(part.value);

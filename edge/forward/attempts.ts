@@ -37,6 +37,8 @@ export interface Tried {
   method?: Method;
   /** It was begun because another one was silent. */
   hedge?: boolean;
+  /** A relay of its host did not answer, and it went by another one. */
+  detour?: boolean;
 }
 
 /** What answered is lost in the middle. */
@@ -101,6 +103,7 @@ export interface Unanswered {
 }
 
 interface Begun<Answer> extends Run<Outcome<Answer>> {
+  run: Run<Outcome<Answer>>;
   candidate: Candidate;
   at: Now;
   flight: Flight;
@@ -244,15 +247,16 @@ class Turn<Answer> {
     remembered.standings.began(candidate.id, at);
     const others = this.#candidates.length > this.#used.length && this.pick() !== undefined;
     const run = send(candidate, attemptMs({ now: at, endsAt, ttftMs, others, stream, observedMs: others && stream ? remembered.observed.ttftMs(candidate.id, at) : undefined }), !others && hedgeAfterMs === undefined, others);
-    return { candidate, at, flight, result: run.result, abandon: run.abandon };
+    return { run, candidate, at, flight, result: run.result, abandon: run.abandon };
   }
 
-  #settle({ candidate, at, flight, hedge }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
+  #settle({ run, candidate, at, flight, hedge }: Begun<Answer>, outcome: Outcome<Answer>): Answered<Answer> | undefined {
     const { remembered, path, now, random, stream, blame } = this.#course;
     const { budget, standings, observed, flights } = remembered;
     const settledAt = now();
     const entry: Tried = { id: candidate.id, outcome: outcome.kind, ms: settledAt - at };
     if (hedge === true) entry.hedge = true;
+    if (run.detour === true) entry.detour = true;
     this.attempts.push(entry);
     if (outcome.kind === "answer") {
       budget.succeeded();

@@ -4,11 +4,13 @@ import { linkTimes } from "../../schema/protocol.ts";
 import type { RouterEnv } from "../env.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { HeaderObject } from "./headers.ts";
-import { attemptHeader, carriageHeader, carriageOutcome, type CarriageFailure, type Reply } from "./outcome.ts";
+import { attemptHeader, carriageHeader, carriageOutcome, type CarriageFailure, type Reply, type Waiting } from "./outcome.ts";
 import { askGate, gateUsable } from "./direct.ts";
+import { Lookout } from "./lookout.ts";
 import { Ways, type Asked } from "./reattach.ts";
 import { orSilence } from "./silence.ts";
 import { Suspects } from "./suspects.ts";
+import { questionMs } from "./vigil.ts";
 
 /** What goes to a replica. */
 export interface Carrying {
@@ -22,6 +24,7 @@ export interface Carrying {
 
 export interface CarriageOptions {
   env: RouterEnv;
+  waitUntil: (work: Promise<unknown>) => void;
   /** The agent keeps the answer for the case that a Relay is lost; whoever reads it fills its silences, and words its loss. */
   kept: boolean;
   /** What may have begun may be asked for again. */
@@ -35,6 +38,7 @@ const suspects = new Suspects();
 
 function askedOf(response: Response, relay: string): Asked {
   const failure = response.headers.get(carriageHeader) as CarriageFailure | null;
+  if (suspects.isSilent(relay)) answersAgain(relay, suspects.unsilence(relay, Date.now()));
   if (failure === null) return { reply: { kind: "answer", response }, carrier: "good" };
   if (failure === "overloaded") return shed(relay);
   if (failure === "no_ack") suspects.add(relay, Date.now());
@@ -57,12 +61,38 @@ function shed(relay: string): Asked {
   return { reply: { kind: "throttled", retryAfterMs: shedMs, error }, carrier: "absent" };
 }
 
+/** An isolate that was held up itself has its answers so much later. */
+const lateMs = 50;
+
+/** @param silentMs undefined for a relay that was not silent */
+function answersAgain(relay: string, silentMs: number | undefined): void {
+  if (silentMs !== undefined) console.warn(JSON.stringify({ message: "a relay answers again", relay, silentMs }));
+}
+
+/** Asks a relay whether it is there. One that does not say so in time, or cannot be reached, is passed over until it is heard. */
+async function askRelay(env: RouterEnv, relay: string): Promise<void> {
+  const asked = env.RELAY.getByName(relay).isLinked().then(
+    (linked) => (answersAgain(relay, suspects.answered(relay, linked, Date.now())), true),
+    isOverloaded,
+  );
+  let heard = await orSilence(asked, questionMs);
+  if (heard === "silent") heard = await orSilence(asked, lateMs);
+  if (heard !== "silent" && heard.value) return;
+  if (suspects.silence(relay, Date.now())) console.warn(JSON.stringify({ message: "a relay does not answer: requests go by its host's others until it does", relay }));
+}
+
+const silence: Asked = { reply: { kind: "lost", why: "silent: its relay does not answer" }, carrier: "lost" };
+const desertion: Asked = { reply: { kind: "lost", why: "silent: none of its host's relays answers" }, carrier: "good" };
+
 /**
  * Through its host's gate where it has one that can be reached, else through one of its Relay objects. One that cannot carry says nothing
  * against the replica behind it: the others are tried before another replica, but after a silence, which has cost a second already.
  */
-export async function carry({ env, kept, repeatable, elsewhere, random }: CarriageOptions, { id, host, relays, direct }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined): Promise<Reply> {
+export async function carry({ env, waitUntil, kept, repeatable, elsewhere, random }: CarriageOptions, { id, host, relays, direct }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined, waiting: Waiting = {}): Promise<Reply> {
   if (relays.length === 0) return { kind: "unsent", why: "its host has no relay" };
+  const askThere = (relay: string): void => waitUntil(askRelay(env, relay));
+  // behind the requests that pass over a relay it is asked whether it is back
+  if (!suspects.isEmpty) suspects.silentOf(host, relays).filter((relay) => suspects.mayAsk(relay, Date.now())).forEach(askThere);
   if (elsewhere && direct === undefined && suspects.hasAll(host, relays, Date.now())) return { kind: "unsent", why: "none of the ways to its host was to be had a moment ago", silent: "host" };
   const headers: HeaderObject = { ...given, "x-fairlead-target": id, "x-fairlead-request": requestId };
   if (upgrade) headers["upgrade"] = "websocket";
@@ -88,7 +118,9 @@ export async function carry({ env, kept, repeatable, elsewhere, random }: Carria
     if (!suspects.hasAll(host, relays, now)) reply.silent = "relay";
     return elsewhere ? { reply, carrier: "good" } : asked;
   };
-  const isSilent = (carrier: number): boolean => before?.carrier === "absent" && (gone & (1 << carrier)) === 0 && suspects.has(relayOf(carrier), Date.now());
+  const lookout = new Lookout({ suspects, host, relays, repeatable: repeatable && !once, elsewhere, ask: askThere, now: Date.now, waiting });
+  /** One that does not answer is the last to have it where there is nobody else: it may be back before anybody is. */
+  const isSilent = (carrier: number): boolean => before?.carrier === "absent" && (gone & (1 << carrier)) === 0 && suspects.has(relayOf(carrier), Date.now()) && (elsewhere || !suspects.isSilent(relayOf(carrier)));
   /** The object was lost with what it carried, or could not be reached: other requests pass it over until it had time to be elsewhere, and this one looks for it again. */
   const lost = (carrier: number, error: unknown): Asked => {
     gone |= 1 << carrier;
@@ -98,8 +130,11 @@ export async function carry({ env, kept, repeatable, elsewhere, random }: Carria
   if (!kept || once || upgrade) {
     const ask = async (carrier: number): Promise<Asked> => {
       if (before !== undefined && isSilent(carrier)) return before;
+      if (lookout.isOut(carrier, false)) return silence;
       try {
-        before = told(await env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init), carrier);
+        const heard = await lookout.head(carrier, before === undefined ? beganAt : Date.now(), env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init));
+        if (typeof heard === "string") return heard === "silent" ? silence : desertion;
+        before = told(heard, carrier);
       } catch (error) {
         before = isOverloaded(error) ? shed(relayOf(carrier)) : lost(carrier, error);
         if (before.carrier === "lost" && !repeatable) throw error;
@@ -117,14 +152,18 @@ export async function carry({ env, kept, repeatable, elsewhere, random }: Carria
     headers[attemptHeader] = JSON.stringify({ id: attempt, ...way } satisfies AttemptWay);
     try {
       if (way.from !== undefined) headers["x-fairlead-target"] = attachTarget;
-      if (gate !== undefined && carrier === relays.length) return await askGate(gate, way.from === undefined ? { method, path, headers, body } : { method: "GET", path: "/", headers, body: null }, signal);
-      const stub = env.RELAY.getByName(relayOf(carrier));
-      if (way.from === undefined) {
-        if (before !== undefined && isSilent(carrier)) return before;
-        before = told(await stub.fetch(`http://carry${path}`, init), carrier);
-        return before;
+      if (gate !== undefined && carrier === relays.length) {
+        lookout.rest();
+        return await askGate(gate, way.from === undefined ? { method, path, headers, body } : { method: "GET", path: "/", headers, body: null }, signal);
       }
-      return askedOf(await stub.fetch("http://carry/", { headers, ...ending }), relayOf(carrier));
+      if (way.from === undefined && before !== undefined && isSilent(carrier)) return before;
+      if (lookout.isOut(carrier, way.from !== undefined)) return silence;
+      const stub = env.RELAY.getByName(relayOf(carrier));
+      const heard = await lookout.head(carrier, way.turn === 0 ? beganAt : Date.now(), way.from === undefined ? stub.fetch(`http://carry${path}`, init) : stub.fetch("http://carry/", { headers, ...ending }));
+      if (typeof heard === "string") return heard === "silent" ? silence : desertion;
+      if (way.from !== undefined) return askedOf(heard, relayOf(carrier));
+      before = told(heard, carrier);
+      return before;
     } catch (error) {
       if (isOverloaded(error)) {
         before = shed(relayOf(carrier));

@@ -23,6 +23,7 @@ function fleet(answers: (relay: string) => Response | Promise<Response> | Error)
   return { asked, env: { ...world, RELAY: { getByName: stub } as unknown as RouterEnv["RELAY"] } };
 }
 
+const waitUntil = (): void => undefined;
 let hosts = 0;
 /** A host that no test has asked before: what is suspect is remembered. */
 const candidate = (more: object = {}): Extract<Candidate, { kind: "replica" }> => ({
@@ -34,17 +35,17 @@ describe("row 21: a Relay that is overloaded", () => {
   test.each([true, false])("is asked once, and the host's other one carries the request (kept: %s)", async (kept) => {
     const { env, asked } = fleet((relay) => (relay.endsWith("/0") ? overloaded() : new Response("good")));
     const one = candidate();
-    const reply = await carry({ env, kept, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined);
+    const reply = await carry({ env, waitUntil, kept, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined);
     expect(reply.kind === "answer" && (await reply.response.text())).toBe("good");
     expect(asked).toEqual([`${one.host}/0`, `${one.host}/1`]);
     // and it is passed over for a while
-    await carry({ env, kept, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined);
+    await carry({ env, waitUntil, kept, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined);
     expect(asked.slice(2)).toEqual([`${one.host}/1`]);
   });
 
   test.each([true, false])("where all are, none is asked twice, and the request is shed with 429 and when to come again (kept: %s)", async (kept) => {
     const { env, asked } = fleet(overloaded);
-    const reply = await carry({ env, kept, repeatable: true, elsewhere: false, random: () => 0 }, candidate(), sending(), undefined);
+    const reply = await carry({ env, waitUntil, kept, repeatable: true, elsewhere: false, random: () => 0 }, candidate(), sending(), undefined);
     expect(reply).toMatchObject({ kind: "throttled", retryAfterMs: 1_000, error: { code: "saturated" } });
     expect(asked).toHaveLength(2);
   });
@@ -59,7 +60,7 @@ describe("row 20: a Relay whose object is lost", () => {
     const { env, asked } = fleet((relay) => (relay.endsWith("/0") ? gone() : new Response("good")));
     const one = candidate();
     for (let i = 0; i < 3; i++) {
-      const reply = await carry({ env, kept, repeatable: true, elsewhere: false, random: () => 0 }, one, kept ? sending() : get, undefined);
+      const reply = await carry({ env, waitUntil, kept, repeatable: true, elsewhere: false, random: () => 0 }, one, kept ? sending() : get, undefined);
       expect(reply.kind === "answer" && (await reply.response.text())).toBe("good");
     }
     expect(asked).toEqual([0, 1, 1, 1].map((relay) => `${one.host}/${relay}`));
@@ -69,7 +70,7 @@ describe("row 20: a Relay whose object is lost", () => {
     let back = false;
     const { env, asked } = fleet((relay) => (relay.endsWith("/0") ? (back ? new Response("good") : gone()) : new Response(null, { status: 502, headers: { "x-fairlead-carriage": "no_agent" } })));
     const one = candidate();
-    const reply = carry({ env, kept: true, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined);
+    const reply = carry({ env, waitUntil, kept: true, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined);
     await soon("both to be asked", 1_000, () => (asked.length >= 2 ? true : undefined));
     back = true;
     expect((await reply).kind).toBe("answer");
@@ -77,7 +78,7 @@ describe("row 20: a Relay whose object is lost", () => {
 
   test("takes with it what may not be repeated: it is sent once", async () => {
     const { env, asked } = fleet(gone);
-    await expect(carry({ env, kept: false, repeatable: false, elsewhere: false, random: () => 0 }, candidate(), { ...get, method: "POST" }, undefined)).rejects.toThrow("Network connection lost");
+    await expect(carry({ env, waitUntil, kept: false, repeatable: false, elsewhere: false, random: () => 0 }, candidate(), { ...get, method: "POST" }, undefined)).rejects.toThrow("Network connection lost");
     expect(asked).toHaveLength(1);
   });
 });
@@ -88,11 +89,11 @@ describe("row 13: a host that is silent", () => {
   test.each([true, false])("costs a caller the wait for one relay once the other is known to be silent too (kept: %s)", async (kept) => {
     const { env, asked } = fleet(silent);
     const one = candidate();
-    const both = await Promise.all([0, 0.9].map((chance) => carry({ env, kept, repeatable: true, elsewhere: false, random: () => chance }, one, sending(), undefined)));
+    const both = await Promise.all([0, 0.9].map((chance) => carry({ env, waitUntil, kept, repeatable: true, elsewhere: false, random: () => chance }, one, sending(), undefined)));
     expect(both.map(({ kind }) => kind)).toEqual(["unsent", "unsent"]);
     expect(asked).toEqual([`${one.host}/0`, `${one.host}/1`]);
     // the next one finds out again, by one relay
-    expect((await carry({ env, kept, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined)).kind).toBe("unsent");
+    expect((await carry({ env, waitUntil, kept, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined)).kind).toBe("unsent");
     expect(asked.slice(2)).toEqual([`${one.host}/0`]);
   });
 
@@ -100,7 +101,7 @@ describe("row 13: a host that is silent", () => {
     const { env, asked } = fleet(silent);
     const one = candidate();
     const replies = [];
-    for (let i = 0; i < 3; i++) replies.push(await carry({ env, kept, repeatable: true, elsewhere: true, random: () => 0 }, one, sending(), undefined));
+    for (let i = 0; i < 3; i++) replies.push(await carry({ env, waitUntil, kept, repeatable: true, elsewhere: true, random: () => 0 }, one, sending(), undefined));
     expect(replies.map((reply) => reply.kind === "unsent" && reply.silent)).toEqual(["host", "host", "host"]);
     expect(asked).toEqual([`${one.host}/0`]);
   });
@@ -109,7 +110,7 @@ describe("row 13: a host that is silent", () => {
     let say: (response: Response) => void = () => {};
     const { env, asked } = fleet((relay) => (relay.endsWith("/0") ? new Promise<Response>((resolve) => (say = resolve)) : new Response("good")));
     const one = candidate();
-    const ask = (chance: number) => carry({ env, kept, repeatable: true, elsewhere: true, random: () => chance }, one, sending(), undefined);
+    const ask = (chance: number) => carry({ env, waitUntil, kept, repeatable: true, elsewhere: true, random: () => chance }, one, sending(), undefined);
     const first = ask(0);
     await soon("the first to be asked", 1_000, () => (asked.length === 1 ? true : undefined));
     expect((await ask(0.9)).kind).toBe("answer");
@@ -131,7 +132,7 @@ describe("transport: direct", () => {
     const { env, asked } = fleet(() => new Response("by relay"));
     const local: RouterEnv = { ...env };
     delete local.FAIRLEAD_LOCAL;
-    const reply = await carry({ env: local, kept: true, repeatable: true, elsewhere: false, random: () => 0 }, candidate({ direct: { ...gate, url } }), sending(), undefined);
+    const reply = await carry({ env: local, waitUntil, kept: true, repeatable: true, elsewhere: false, random: () => 0 }, candidate({ direct: { ...gate, url } }), sending(), undefined);
     expect(reply.kind === "answer" && (await reply.response.text())).toBe("by relay");
     expect(asked).toHaveLength(1);
   });
@@ -140,7 +141,7 @@ describe("transport: direct", () => {
     const { env, asked } = fleet(() => new Response("by relay"));
     const one = candidate({ direct: gate });
     for (let i = 0; i < 3; i++) {
-      const reply = await carry({ env, kept: true, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined);
+      const reply = await carry({ env, waitUntil, kept: true, repeatable: true, elsewhere: false, random: () => 0 }, one, sending(), undefined);
       expect(reply.kind === "answer" && (await reply.response.text())).toBe("by relay");
     }
     expect(asked).toHaveLength(3);

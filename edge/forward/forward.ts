@@ -93,7 +93,7 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
     account === undefined ? undefined : blame({ service, account, body: sending.body as Whole, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
   const first = inference && stream ? firstLegOf(service.routing.onStreamLoss, sending) : undefined;
   const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined, last = false, others = false): Run<Outcome<Answer>> =>
-    attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, kept: inference, repeatable: options.repeatable, elsewhere: others, random }, candidate, what, signal)));
+    attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal, waiting) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, waitUntil: options.waitUntil, kept: inference, repeatable: options.repeatable, elsewhere: others, random }, candidate, what, signal, waiting)));
   const result = await attemptInTurn<Answer>({
     candidates: decision.candidates,
     again: again === undefined ? undefined : async (tried: readonly string[]) => (await again(tried)).candidates,

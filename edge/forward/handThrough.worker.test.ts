@@ -40,7 +40,7 @@ describe("handThrough(): large answers", () => {
 
   const rented = { ...chat, model: "pair" };
   const inFlight = (): number => remembered(router.services.find(({ name }) => name === "pair") ?? expect.fail()).observed.inFlight("one");
-  const landed = (): Promise<true> => soon("the end of its flight", 1_000, () => (inFlight() === 0 ? true : undefined));
+  const landed = (): Promise<true> => soon("the end of its flight", 20_000, () => (inFlight() === 0 ? true : undefined));
 
   test.each([[true], [false]])("an answer that is handed through is whole, and in flight until its end (length known: %s)", async (length) => {
     vendor(10, { length });

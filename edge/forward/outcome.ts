@@ -13,6 +13,22 @@ export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack" | "car
 /** Goes on with an answer of which so many bytes were received, where its carrier was lost and the upstream was not; undefined when that cannot be. */
 export type Reattach = (receivedBytes: number) => Promise<ReadableStream<Uint8Array> | undefined>;
 
+/**
+ * Looks after what carries an answer, while nothing comes of it.
+ *
+ * @param receivedBytes of the answer's body; undefined while it has none
+ * @returns when to look again, in ms; "silent" when its carrier does not answer and another one of its host does, by which the answer is to be had
+ */
+export type Look = (receivedBytes: number | undefined) => number | "silent";
+
+/** What waits for an answer. */
+export interface Waiting {
+  /** Set by what carries the request, where that is to be looked after. */
+  look?: Look;
+  /** A relay by which it went did not answer, and it went by another one. */
+  detour?: boolean;
+}
+
 /** An upstream's answer in HTTP's own terms: what it says is not looked at here. */
 export type Reply =
   | { kind: "answer"; response: Response; reattach?: Reattach }

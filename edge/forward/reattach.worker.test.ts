@@ -1,5 +1,5 @@
 import { runInDurableObject } from "cloudflare:test";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { attachTarget, frameKinds, jsonFrame, noPayload, readRequestHead, readReset, windowBytes, windowFrame, type Frame, type RequestHead, type ResetReason } from "../../schema/frames.ts";
 import { linkTimes, type Assign } from "../../schema/protocol.ts";
 import { bundle, fleetService, newHost, publish, replicaState, routeService, self, soon, testKey, TestLink, TestRelayLink, world } from "../../test/worker/world.ts";
@@ -34,7 +34,7 @@ beforeAll(async () => {
   control = await TestLink.join(known);
   ({ replicas, generation } = await control.assigned(1));
   beat();
-  await soon("a ready replica", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ phase }) => phase === "ready") ? true : undefined));
+  await soon("a ready replica", 20_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ phase }) => phase === "ready") ? true : undefined));
 });
 beforeEach(async () => {
   forgetView();
@@ -59,7 +59,7 @@ interface Opened {
 
 /** The next request on either link. */
 async function opened(): Promise<Opened> {
-  const one = await soon("a request", 5_000, () => {
+  const one = await soon("a request", 20_000, () => {
     for (const [index, link] of links.entries()) {
       const at = link?.frames.findIndex(({ kind }) => kind === frameKinds.open) ?? -1;
       if (link && at >= 0) return { index, link, frame: link.frames.splice(at, 1)[0] as Frame };
@@ -166,6 +166,110 @@ describe.each(losses)("row 20: a relay is lost (%s)", (_, lose) => {
     second.say(headOf(second, "application/json"), bytesOf(second, body.slice(from)), endOf(second));
     expect(await (await response).json()).toEqual(JSON.parse(new TextDecoder().decode(body)));
     nothingElse();
+  });
+});
+
+describe("row 20: a relay whose object is stuck", () => {
+  const stuck = { begun: false, over: true };
+  const thaw = (): void => void (stuck.over = true);
+
+  /** Nothing that comes for it is handed to it: neither calls nor its agent's frames. */
+  async function freeze({ index }: { index: number }): Promise<void> {
+    Object.assign(stuck, { begun: false, over: false });
+    void runInDurableObject(world.RELAY.getByName(`${host}/${index}`), (_, state) => {
+      void state.blockConcurrencyWhile(async () => {
+        stuck.begun = true;
+        while (!stuck.over) await scheduler.wait(20);
+      });
+    });
+    await soon("the object to be stuck", 2_000, () => (stuck.begun ? true : undefined));
+  }
+
+  /** What came of it by the stuck relay's agent is nobody's. */
+  const dropped = (): void => links.forEach((link) => link?.frames.splice(0));
+
+  /** Until both are asked again. */
+  async function heardAgain(): Promise<void> {
+    thaw();
+    dropped();
+    const seen = new Set<number>();
+    await soon("both relays to be asked", 9_000, async () => {
+      const response = ask(false);
+      const one = await opened();
+      seen.add(one.index);
+      one.say(headOf(one, "application/json"), bytesOf(one, encoder.encode("{}")), endOf(one));
+      await (await response).arrayBuffer();
+      return seen.size === 2 ? true : undefined;
+    });
+  }
+
+  afterEach(heardAgain);
+
+  test("in the middle of a stream: it goes on through the other, byte for byte, and requests after it know", async () => {
+    const response = ask(true);
+    const first = await opened();
+    first.say(headOf(first), bytesOf(first, wholeBytes.slice(0, 150)));
+    const text = (await response).text();
+    await freeze(first);
+    first.say(bytesOf(first, wholeBytes.slice(150, 200), 1));
+    // the idle limit would end it
+    const second = await opened();
+    expect(second.index).not.toBe(first.index);
+    expect(second.head.attempt).toMatchObject({ id: first.head.attempt?.id, turn: 1, from: 150 });
+    second.say(headOf(second), bytesOf(second, wholeBytes.slice(150)), endOf(second));
+    expect(withoutComments(await text)).toBe(whole);
+    // nobody waits for it a second time
+    for (let i = 0; i < 8; i++) {
+      const next = ask(false);
+      const one = await opened();
+      expect(one).toMatchObject({ index: second.index, head: { attempt: { turn: 0 } } });
+      one.say(headOf(one, "application/json"), bytesOf(one, encoder.encode("{}")), endOf(one));
+      expect((await next).status).toBe(200);
+    }
+    nothingElse();
+  });
+
+  test.each([true, false])("before the head: the other asks for the same attempt, and explain says so (stream: %s)", async (stream) => {
+    const response = ask(stream);
+    const first = await opened();
+    await freeze(first);
+    const second = await opened();
+    expect(second.head).toMatchObject({ target: first.head.target, attempt: { id: first.head.attempt?.id, turn: 1 } });
+    expect(second.head.attempt?.from).toBeUndefined();
+    const body = stream ? wholeBytes : encoder.encode("{}");
+    second.say(headOf(second, stream ? undefined : "application/json"), bytesOf(second, body), endOf(second));
+    const answer = await response;
+    expect(withoutComments(await answer.text())).toBe(stream ? whole : "{}");
+    const record = await soon("its record", 5_000, async () => (await world.HUB.getByName("local").explain(answer.headers.get("x-request-id") ?? "")).decision);
+    expect(record.attempts).toMatchObject([{ outcome: "answer", detour: true }]);
+  });
+
+  test("in the middle of an answer that is no stream", async () => {
+    const body = encoder.encode(JSON.stringify({ choices: [{ message: { content: words.join("") } }] }));
+    const response = ask(false);
+    const first = await opened();
+    first.say({ ...jsonFrame(frameKinds.open, first.stream, { status: 200, headers: [["content-type", "application/json"], ["content-length", String(body.byteLength)]] }) }, bytesOf(first, body.slice(0, 20)));
+    await scheduler.wait(20);
+    await freeze(first);
+    const second = await opened();
+    expect(second.head.attempt).toMatchObject({ id: first.head.attempt?.id, turn: 1, from: 0 });
+    second.say(headOf(second, "application/json"), bytesOf(second, body), endOf(second));
+    expect(await (await response).json()).toEqual(JSON.parse(new TextDecoder().decode(body)));
+  });
+
+  test("is waited for where the host has no other: a stream goes on when it is back", async () => {
+    const response = ask(true);
+    const first = await opened();
+    links[1 - first.index]?.socket.close(1000, "done");
+    first.say(headOf(first), bytesOf(first, encoder.encode(events[0])));
+    const text = (await response).text();
+    await freeze(first);
+    await scheduler.wait(2_000);
+    nothingElse();
+    thaw();
+    first.say(bytesOf(first, wholeBytes.slice(encoder.encode(events[0]).byteLength), 1), endOf(first));
+    expect(withoutComments(await text)).toBe(whole);
+    await connect(1 - first.index);
   });
 });
 

@@ -1,9 +1,10 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { upstreamError } from "../provider/provider.ts";
-import { readOn, type Begun } from "./attempt.ts";
+import type { Begun } from "./attempt.ts";
 import { lossError, type GoOn } from "./goOn.ts";
 import type { Run } from "./hedge.ts";
 import { statusOf, type Failure } from "./outcome.ts";
+import { lookAfter, readOn } from "./reading.ts";
 import { comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
 import type { StreamFault, Watch } from "./watch.ts";
 
@@ -94,6 +95,7 @@ async function copy({ events, abandon, idleMs, endsAt, gaps, stallMs = stallMsMa
     if (now >= endsAt) stopped ??= { kind: "timeout", why: "total" };
     else if (now - progressedAt >= idleMs) stopped ??= { kind: "timeout", why: "idle" };
     if (stopped !== undefined) return stop();
+    if (writing === 0) lookAfter(events);
     if (writing > 0 || watch.done || now - writtenAt < silenceMs) return;
     void breakSilence();
   }, silenceMs / 2);

@@ -25,11 +25,11 @@ describe("a request that finds no replica ready", () => {
   });
 
   test("is remembered with the time it waited, whatever came of it; one that did not wait without", async () => {
-    const recalled = (id: string | null) => soon("its decision", 5_000, async () => (await world.HUB.getByName("local").explain(id ?? "")).decision);
+    const recalled = (id: string | null) => soon("its decision", 20_000, async () => (await world.HUB.getByName("local").explain(id ?? "")).decision);
     const cold = await Cold.start("long", { fromZero: { holdMs: 10_000, fallback: false } });
     for (const ask of [() => cold.ask(), () => cold.ask({}, {}, "/s/long/v1/models")]) {
       cold.ready(false);
-      await soon("the Hub's knowing", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ service, phase }) => service === "long" && phase === "starting") ? true : undefined));
+      await soon("the Hub's knowing", 20_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ service, phase }) => service === "long" && phase === "starting") ? true : undefined));
       forgetView();
       cold.answers(JSON.stringify(answer));
       const from = Date.now();
@@ -57,7 +57,7 @@ describe("a request that finds no replica ready", () => {
     await hub.desire({ service: "canary", generation: 1, at: Date.now(), version: 1, desired: 1, regions: {}, decisions: [], rollout: { mode: "canary", state: "progressing", version: 1, shares: { 1: 1 }, reason: "" } });
     cold.ready();
     expect((await asked).status).toBe(200);
-    expect(await soon("its count", 5_000, async () => (await hub.scaleFacts("canary")).versions[0])).toMatchObject({ version: 1, answers: 1, failures: 0 });
+    expect(await soon("its count", 20_000, async () => (await hub.scaleFacts("canary")).versions[0])).toMatchObject({ version: 1, answers: 1, failures: 0 });
   });
 
   test("gets comments while it waits, when it is a stream, and then the answer", async () => {
@@ -116,7 +116,7 @@ describe("a request that finds no replica ready", () => {
     cold.ready();
     const response = await asked;
     expect([response.status, await response.text()]).toEqual([200, "hello"]);
-    await soon("its body", 3_000, () => (cold.relay.frames.filter(({ kind }) => kind === frameKinds.data).reduce((sum, { payload }) => sum + payload.byteLength, 0) === 1_000 ? true : undefined));
+    await soon("its body", 20_000, () => (cold.relay.frames.filter(({ kind }) => kind === frameKinds.data).reduce((sum, { payload }) => sum + payload.byteLength, 0) === 1_000 ? true : undefined));
   });
 });
 
@@ -126,7 +126,7 @@ test("a request that was sent to a replica which has just gone to zero waits for
   cold.ready();
   expect((await cold.ask()).status).toBe(200);
   cold.ready(false);
-  await soon("the Hub's knowing", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ service, phase }) => service === "gone" && phase === "starting") ? true : undefined));
+  await soon("the Hub's knowing", 20_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ service, phase }) => service === "gone" && phase === "starting") ? true : undefined));
   cold.relay.onFrame = ({ kind, stream }) => void (kind === frameKinds.open && cold.relay.send(jsonFrame(frameKinds.reset, stream, { code: "draining", message: "the replica is draining" })));
   // the isolate's view is older than what may be asked anew, and younger than what is refreshed behind a request
   await scheduler.wait(300);
@@ -154,7 +154,7 @@ describe("requests that wait together", () => {
     for (const frame of first) cold.answer(frame, JSON.stringify(answer));
     expect((await Promise.all(asked)).map(({ status }) => status)).toEqual(Array.from({ length: 9 }, () => 200));
     // whoever is released together may be sent in any order
-    const bodies = await soon("all bodies", 3_000, () => { const sent = cold.relay.frames.filter(({ kind }) => kind === frameKinds.data); return sent.length === 9 ? sent : undefined; });
+    const bodies = await soon("all bodies", 20_000, () => { const sent = cold.relay.frames.filter(({ kind }) => kind === frameKinds.data); return sent.length === 9 ? sent : undefined; });
     const users = bodies.map(({ payload }) => Number((JSON.parse(new TextDecoder().decode(payload)) as { user: string }).user));
     expect(new Set(users.slice(0, 2))).toEqual(new Set([0, 1]));
     expect(users.indexOf(8)).toBeGreaterThanOrEqual(6);
@@ -182,7 +182,7 @@ test("a provider covers for a replica that is new: what is more than it is seen 
   expect(await by()).toBe("vendor");
   cold.ready();
   // it says nothing: two are all that it gets
-  await soon("two at the replica", 5_000, () => (given.length === 2 ? true : void answers.push(by())));
+  await soon("two at the replica", 20_000, () => (given.length === 2 ? true : void answers.push(by())));
   expect([await by(), given.length]).toEqual(["vendor", 2]);
   for (const frame of given.splice(0)) cold.answer(frame, JSON.stringify(answer));
   expect((await Promise.all(answers)).filter((upstream) => upstream === "replica")).toHaveLength(2);
@@ -193,7 +193,7 @@ test("a provider covers for a replica that is new: what is more than it is seen 
     if (upstream === "vendor") vendors++;
     return upstream;
   }));
-  await soon("all but a few answered", 5_000, () => (given.length > 2 && vendors + given.length >= 20 ? true : undefined));
+  await soon("all but a few answered", 20_000, () => (given.length > 2 && vendors + given.length >= 20 ? true : undefined));
   expect(given.length).toBeLessThanOrEqual(5);
   for (const frame of given) cold.answer(frame, JSON.stringify(answer));
   expect(new Set(await Promise.all(answers))).toEqual(new Set(["vendor", "replica"]));

@@ -15,7 +15,7 @@ import { orSilence } from "../forward/silence.ts";
 import type { Survey, Upstreams } from "../forward/standing.ts";
 import { beginEarly, events, type Source } from "../forward/stream.ts";
 import { isPoison } from "../quarantine.ts";
-import { readInference, requestFacts, type RequestFacts } from "../route/request.ts";
+import { readInference, requestFacts, type InferenceRequest, type RequestFacts } from "../route/request.ts";
 import type { ReplicaRow } from "../route/candidates.ts";
 import { poolOf } from "../route/pool.ts";
 import { route, type Candidate, type Decision, type RouteFacts } from "../route/route.ts";
@@ -28,6 +28,7 @@ import { answerHeaders } from "./answerHeaders.ts";
 import { readBody } from "./body.ts";
 import { sendOrHold } from "./hold.ts";
 import { requestIdOf, viewOf, type RouterRequest } from "./context.ts";
+import { shownName } from "./names.ts";
 
 /** The largest body before the service is known (facts/failures.md §2: 20 MiB multimodal). */
 const bodyBytesMax = 20 * 1024 * 1024;
@@ -55,21 +56,33 @@ export async function inference(c: RouterRequest): Promise<Response> {
   const known = authenticate(c.env, request, view, "inference");
   const key = known instanceof Promise ? await known : known;
   const bytes = await readBody(request, bodyBytesMax);
-  const { model, stream, body } = readInference(bytes);
-  const asked: Asked = { requestId, startedAt, key, bytes, model, stream, body };
+  const { model, stream, body } = asked(request, bytes);
+  const question: Asked = { requestId, startedAt, key, bytes, model, stream, body };
 
   let service = view.routes.byModel.get(model);
   if (service === undefined) {
     view = await newsFor(c.env, request, view);
     service = view.routes.byModel.get(model);
   }
-  const answer = await serve(c, asked, view, service);
+  const answer = await serve(c, question, view, service);
   if (answer instanceof Response) return answer;
   // where its service is no more: whoever has the model now, and nobody after that
   const news = await viewAfterFailure(c.env, request, view, startedAt);
   if (news.routes.byName.has(answer.service)) return answer.respond();
-  const second = await serve(c, asked, news, news.routes.byModel.get(model));
+  const second = await serve(c, question, news, news.routes.byModel.get(model));
   return second instanceof Response ? second : second.respond();
+}
+
+/** What a body asks for. @throws FairleadError that says why it cannot be read, where more of that is known than its bytes tell */
+function asked(request: Request, bytes: ArrayBuffer): InferenceRequest {
+  try {
+    return readInference(bytes);
+  } catch (error) {
+    const encoding = request.headers.get("content-encoding");
+    if (bytes.byteLength === 0) throw new FairleadError("invalid_json", "Cannot read the request body: it is empty");
+    if (encoding !== null && encoding !== "identity") throw new FairleadError("invalid_json", `Cannot read the request body: it is encoded as ${shownName(encoding)}; send JSON as it is`);
+    throw error;
+  }
 }
 
 /** Nobody of a service could answer: what its caller is told, unless somebody else has the model now. */
@@ -83,7 +96,7 @@ async function serve(c: RouterRequest, { requestId, startedAt, key, bytes, model
   const request = c.req.raw;
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   // a model that the key may not call looks like one that is not there
-  if (service === undefined || !mayCall(key, service)) throw new FairleadError("model_not_found", `Cannot route model "${model}": there is no such model, or this key may not use it`, { param: "model" });
+  if (service === undefined || !mayCall(key, service)) throw new FairleadError("model_not_found", `Cannot route model "${shownName(model)}": there is no such model, or this key may not use it`, { param: "model" });
   if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
 
   const chosen = service;

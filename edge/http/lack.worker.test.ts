@@ -32,7 +32,7 @@ test.each(["/v1/chat/completions", "/s/nobody/page"])("a request to %s that find
   // what comes together is told after a second: this is not
   await soon("the arrival", 700, async () => ((await figures(name))["arrivals"] === 1 ? true : undefined));
   for (let i = 0; i < 3; i++) expect((await ask(path)).status).toBe(503);
-  await soon("the refusals", 3_000, async () => ((await figures(name))["capacity_lacks refused"] === 4 ? true : undefined));
+  await soon("the refusals", 20_000, async () => ((await figures(name))["capacity_lacks refused"] === 4 ? true : undefined));
 });
 
 test("a request that goes to a provider for lack of a replica is told at once, with its place there until it is over", async () => {
@@ -46,14 +46,14 @@ test("a request that goes to a provider for lack of a replica is told at once, w
   await soon("the want", 700, async () => ((await figures("covered"))["spilled_requests"] === 1 ? true : undefined));
   vendors.answer = true;
   expect((await asked).headers.get("x-fairlead-upstream")).toBe("vendor");
-  expect(await soon("its end", 3_000, async () => { const now = await figures("covered"); return now["capacity_lacks spilled"] === 1 ? now : undefined; })).toEqual({ arrivals: 1, "capacity_lacks spilled": 1 });
+  expect(await soon("its end", 20_000, async () => { const now = await figures("covered"); return now["capacity_lacks spilled"] === 1 ? now : undefined; })).toEqual({ arrivals: 1, "capacity_lacks spilled": 1 });
 });
 
 test("a service without replicas of its own wants none", async () => {
   const ask = await service("rented", { selfHosted: false, providers: [vendor] });
   vi.spyOn(globalThis, "fetch").mockImplementation(async () => Response.json({ choices: [{ message: { content: "Hi" }, finish_reason: "stop" }] }));
   expect((await ask()).status).toBe(200);
-  expect(await soon("what is told of it", 3_000, async () => { const now = await figures("rented"); return now["arrivals"] === 1 ? now : undefined; })).toEqual({ arrivals: 1 });
+  expect(await soon("what is told of it", 20_000, async () => { const now = await figures("rented"); return now["arrivals"] === 1 ? now : undefined; })).toEqual({ arrivals: 1 });
 });
 
 test("a lack is told once a second a service, and one that cannot be told costs nobody anything", async () => {

@@ -9,6 +9,7 @@ import { newsFor, viewAfterFailure, type View } from "../view.ts";
 import { sendOrHold } from "./hold.ts";
 import { decide, decideBy, redecide, seenLack, upstreamsOf, versionsOf } from "./inference.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
+import { nameIn, shownName } from "./names.ts";
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
@@ -22,13 +23,13 @@ export async function service(c: RouterRequest): Promise<Response> {
   const path = url.pathname.slice(`/s/${name}`.length);
   let view = await viewOf(c);
   const key = await authenticate(c.env, request, view, "inference");
-  const named = decodeURIComponent(name);
+  const named = nameIn(name);
   let found = view.routes.byName.get(named);
   if (found === undefined) {
     view = await newsFor(c.env, request, view);
     found = view.routes.byName.get(named);
   }
-  const notFound = (): FairleadError => new FairleadError("service_not_found", `Cannot reach service "${named}": there is no such service, or this key may not use it`);
+  const notFound = (): FairleadError => new FairleadError("service_not_found", `Cannot reach service "${shownName(named)}": there is no such service, or this key may not use it`);
   if (found === undefined || !mayCall(key, found)) throw notFound();
   // relative links of a page work only below its folder
   if (path === "") return new Response(null, { status: 308, headers: { location: `${url.pathname}/${url.search}`, "x-request-id": requestIdOf(c) } });

@@ -127,7 +127,7 @@ describe("router: explain", () => {
     const link = await TestLink.join(host);
     const { replicas, generation } = await link.assigned(2);
     link.beat(replicas.map((one, i) => replicaState(one, i === 0 ? { load: { running: 1, queueDepth: 0 } } : { phase: "starting" })), { generation });
-    await soon("a ready replica", 3_000, async () => (await hub().snapshot()).replicas.find(({ service: of, phase }) => of === "weigh" && phase === "ready"));
+    await soon("a ready replica", 20_000, async () => (await hub().snapshot()).replicas.find(({ service: of, phase }) => of === "weigh" && phase === "ready"));
     const { status, body } = await internal("/explain", { body: { model: "weigh", messages: [{ role: "user", content: "hi" }] }, account: "acme" });
     expect(status).toBe(200);
     expect(body).toMatchObject({

@@ -38,11 +38,11 @@ describe("Hub: links", () => {
     for (let session = 0; session < 2; session++) {
       const link = await TestLink.join(host);
       link.beat([], { direct: { url: "https://gpu7.example.com" } });
-      const { direct } = await soon("the gate", 3_000, async () => (await hub().snapshot()).hosts.find(({ id, direct: gate }) => id === host.id && gate?.key === link.welcome?.gate?.key)) ?? {};
+      const { direct } = await soon("the gate", 20_000, async () => (await hub().snapshot()).hosts.find(({ id, direct: gate }) => id === host.id && gate?.key === link.welcome?.gate?.key)) ?? {};
       expect(direct).toEqual({ url: "https://gpu7.example.com", key: link.welcome?.gate?.key });
       keys.push(direct?.key);
       link.beat([]);
-      await soon("the gate's end", 3_000, async () => (await hub().snapshot()).hosts.find(({ id, direct: gate }) => id === host.id && gate === undefined));
+      await soon("the gate's end", 20_000, async () => (await hub().snapshot()).hosts.find(({ id, direct: gate }) => id === host.id && gate === undefined));
     }
     expect(new Set(keys).size).toBe(2);
     expect(JSON.stringify(await hub().status())).not.toContain(keys[1]);
@@ -56,13 +56,13 @@ describe("Hub: links", () => {
     await publish(bundle(next(), { hosts: [host] }));
     const link = await TestLink.open("local");
     await link.hello(host, change);
-    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
+    expect((await soon("a close", 20_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
   });
 
   test("an unknown host is refused with 4401", async () => {
     const link = await TestLink.open("local");
     await link.hello(await newHost("host_nobody"));
-    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
+    expect((await soon("a close", 20_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
   });
 
   test.each([
@@ -73,7 +73,7 @@ describe("Hub: links", () => {
     const link = await TestLink.open("local");
     await link.next("challenge");
     link.say(message);
-    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.policy);
+    expect((await soon("a close", 20_000, () => link.closed)).code).toBe(closeCodes.policy);
   });
 
   test("an unknown message after hello is ignored, a malformed known one closes", async () => {
@@ -82,10 +82,10 @@ describe("Hub: links", () => {
     const link = await TestLink.join(host);
     link.say('{"type":"from-the-future","field":1}');
     link.beat([]);
-    await soon("the heartbeat's trace", 3_000, async () => ((await hub().snapshot()).hosts.find(({ id }) => id === host.id)?.relays.length === 1 ? true : undefined));
+    await soon("the heartbeat's trace", 20_000, async () => ((await hub().snapshot()).hosts.find(({ id }) => id === host.id)?.relays.length === 1 ? true : undefined));
     expect(link.closed).toBeUndefined();
     link.say('{"type":"heartbeat","epoch":"one"}');
-    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.policy);
+    expect((await soon("a close", 20_000, () => link.closed)).code).toBe(closeCodes.policy);
   });
 
   test("the newest connection of a host wins", async () => {
@@ -93,7 +93,7 @@ describe("Hub: links", () => {
     await publish(bundle(next(), { hosts: [host] }));
     const first = await TestLink.join(host);
     const second = await TestLink.join(host);
-    expect((await soon("a close", 3_000, () => first.closed)).code).toBe(closeCodes.superseded);
+    expect((await soon("a close", 20_000, () => first.closed)).code).toBe(closeCodes.superseded);
     expect(second.welcome?.epoch).toBeGreaterThan(first.welcome?.epoch ?? 0);
     expect(second.closed).toBeUndefined();
   });
@@ -103,7 +103,7 @@ describe("Hub: links", () => {
     await publish(bundle(next(), { hosts: [host] }));
     const link = await TestLink.join(host);
     await publish(bundle(next(), { hosts: [] }));
-    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
+    expect((await soon("a close", 20_000, () => link.closed)).code).toBe(closeCodes.unauthorized);
     expect((await hub().snapshot()).hosts.map(({ id }) => id)).not.toContain(host.id);
   });
 });
@@ -115,9 +115,9 @@ describe("Hub: roster", () => {
     const link = await TestLink.join(host);
     const { replicas, generation } = await link.assigned(1);
     link.beat(replicas.map((one) => replicaState(one)), { generation });
-    await soon("a ready replica", 3_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "ready"));
+    await soon("a ready replica", 20_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "ready"));
     link.socket.close(1000, "gone");
-    const row = await soon("the link's end", 3_000, async () => (await hub().snapshot()).hosts.find(({ id, linkUp }) => id === host.id && !linkUp));
+    const row = await soon("the link's end", 20_000, async () => (await hub().snapshot()).hosts.find(({ id, linkUp }) => id === host.id && !linkUp));
     expect(row.relays).toEqual([]);
     const again = await TestLink.join(host);
     expect((await again.assigned(1)).replicas).toEqual(replicas);
@@ -129,7 +129,7 @@ describe("Hub: roster", () => {
     const link = await TestLink.join(host);
     const { replicas, generation } = await link.assigned(1);
     link.beat(replicas.map((one) => replicaState(one)), { generation });
-    await soon("a ready replica", 3_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "ready"));
+    await soon("a ready replica", 20_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "ready"));
     const launched = async () => (await hub().status()).replicas.map(({ launchedAt }) => launchedAt);
     const before = await launched();
     expect(before).toEqual([expect.any(Number)]);
@@ -140,7 +140,7 @@ describe("Hub: roster", () => {
     expect(after.replicas.find(({ host: on }) => on === host.id)?.phase).toBe("ready");
     // the same socket still speaks
     link.beat(replicas.map((one) => replicaState(one, { phase: "unhealthy", reason: "probe failed" })), { generation });
-    await soon("the change", 3_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "unhealthy"));
+    await soon("the change", 20_000, async () => (await hub().snapshot()).replicas.find(({ phase }) => phase === "unhealthy"));
     expect(link.closed).toBeUndefined();
   });
 
@@ -150,7 +150,7 @@ describe("Hub: roster", () => {
     const first = await TestLink.join(a);
     const { replicas } = await first.assigned(1);
     first.socket.close(1000, "gone");
-    await soon("the link's end", 3_000, async () => (await hub().snapshot()).hosts.find(({ id, linkUp }) => id === a.id && !linkUp));
+    await soon("the link's end", 20_000, async () => (await hub().snapshot()).hosts.find(({ id, linkUp }) => id === a.id && !linkUp));
     const second = await TestLink.join(b);
     expect((await second.next("assign")).replicas).toEqual([]);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 16_000 });
@@ -173,7 +173,7 @@ describe("Hub: hosts that go", () => {
       link.beat(replicas.map((one) => replicaState(one)), { generation });
       return replicas;
     }));
-    await soon("ready replicas", 3_000, async () => (await hub().snapshot()).replicas.filter(({ phase }) => phase === "ready").length === names.length || undefined);
+    await soon("ready replicas", 20_000, async () => (await hub().snapshot()).replicas.filter(({ phase }) => phase === "ready").length === names.length || undefined);
     return { hosts, links, held };
   }
   /** What is assigned, by host. */
@@ -182,12 +182,12 @@ describe("Hub: hosts that go", () => {
   /** So many hosts' links are cut, and their leases are over. */
   async function lose(links: readonly TestLink[], held: readonly AssignedReplica[][], count: number): Promise<void> {
     for (const link of links.slice(0, count)) link.socket.close(1000, "gone");
-    await soon("the links' ends", 3_000, async () => ((await runInDurableObject(hub(), (_, state) => state.getWebSockets().length)) === links.length - count ? true : undefined));
+    await soon("the links' ends", 20_000, async () => ((await runInDurableObject(hub(), (_, state) => state.getWebSockets().length)) === links.length - count ? true : undefined));
     const lost = Date.now();
     for (const later of [4_000, 8_000, 12_000, 16_000]) {
       vi.useFakeTimers({ toFake: ["Date"], now: lost + later });
       for (const [i, link] of links.entries()) if (i >= count) link.beat((held[i] ?? []).map((one) => replicaState(one)), { generation: 99 });
-      await soon("what is left", 3_000, async () => (await hub().status()).hosts.filter(({ heardAt }) => heardAt >= lost + later).length === links.length - count || undefined);
+      await soon("what is left", 20_000, async () => (await hub().status()).hosts.filter(({ heardAt }) => heardAt >= lost + later).length === links.length - count || undefined);
     }
     await runDurableObjectAlarm(hub());
   }
@@ -207,7 +207,7 @@ describe("Hub: hosts that go", () => {
     const back = await Promise.all(hosts.slice(0, 6).map((host) => TestLink.join(host)));
     const again = await Promise.all(back.map((link) => link.assigned(1)));
     expect(again.map(({ replicas }) => replicas.map(({ id }) => id))).toEqual(before.slice(0, 6));
-    await soon("the brake's end", 3_000, async () => (await hub().status()).braked === undefined || undefined);
+    await soon("the brake's end", 20_000, async () => (await hub().status()).braked === undefined || undefined);
     expect(await assigned(hosts)).toEqual(before);
   });
 
@@ -215,12 +215,12 @@ describe("Hub: hosts that go", () => {
     const { hosts, links } = await fleet(["host_hub0", "host_hub1", "host_hub2"]);
     const [before, table] = [await assigned(hosts), await hub().snapshot()];
     await evictDurableObject(hub(), { webSockets: "close" });
-    await soon("the links' ends", 3_000, () => (links.every(({ closed }) => closed !== undefined) ? true : undefined));
+    await soon("the links' ends", 20_000, () => (links.every(({ closed }) => closed !== undefined) ? true : undefined));
     const after = await hub().snapshot();
     expect(after.hosts.map(({ id, linkUp, relays }) => ({ id, linkUp, relays }))).toEqual(table.hosts.map(({ id, relays }) => ({ id, linkUp: true, relays })));
     expect(after.replicas.map(({ id, phase }) => [id, phase])).toEqual(table.replicas.map(({ id }) => [id, "ready"]));
     await Promise.all(hosts.map((host) => TestLink.join(host)));
-    await soon("the brake's end", 3_000, async () => (await hub().status()).braked === undefined || undefined);
+    await soon("the brake's end", 20_000, async () => (await hub().status()).braked === undefined || undefined);
     expect(await assigned(hosts)).toEqual(before);
   });
 
@@ -243,7 +243,7 @@ describe("Hub: hosts that go", () => {
     expect(status.hosts.find(({ id }) => id === "host_spot")).toMatchObject({ draining: true, reason: why });
     expect(status.replicas.find(({ host }) => host === "host_spot")?.reason).toBe(why);
     other?.beat(replicas.map((one) => replicaState(one)), { generation: 99 });
-    await soon("the noticed host's empty list", 3_000, async () => (await assigned(hosts))[0]?.length === 0 || undefined);
+    await soon("the noticed host's empty list", 20_000, async () => (await assigned(hosts))[0]?.length === 0 || undefined);
   });
 
   test("a host that its operator drains is emptied the same way, and used again when that is undone", async () => {
@@ -304,13 +304,13 @@ describe("Hub: bundles", () => {
     const link = await TestLink.join(a);
     await TestLink.join(b);
     link.beat([]);
-    const { version: known } = await soon("a snapshot with both", 3_000, async () => {
+    const { version: known } = await soon("a snapshot with both", 20_000, async () => {
       const copy = await hub().snapshot();
       return copy.hosts.some(({ id, relays }) => id === a.id && relays.length === 1) && copy.hosts.some(({ id }) => id === b.id) ? copy : undefined;
     });
     expect(known).toBeDefined();
     link.beat([], { relays: [0, 1] });
-    const changed = await soon("the change", 3_000, async () => (await hub().view(0, { local: known })).changes?.find(({ hosts }) => hosts.some(({ relays }) => relays.length === 2)));
+    const changed = await soon("the change", 20_000, async () => (await hub().view(0, { local: known })).changes?.find(({ hosts }) => hosts.some(({ relays }) => relays.length === 2)));
     expect(changed.hosts.map(({ id }) => id)).toEqual([a.id]);
     await evictDurableObject(hub(), { webSockets: "hibernate" });
     const anew = await hub().view(0, { local: known });
@@ -322,7 +322,7 @@ describe("Hub: bundles", () => {
     const host = await newHost("host_far", "weur");
     await publish(bundle(next(), { hosts: [host] }));
     await TestLink.join(host);
-    const seen = await soon("the other region's host", 3_000, async () => (await hub().view(0)).snapshots.find(({ region, hosts }) => region === "weur" && hosts.some(({ id }) => id === host.id)));
+    const seen = await soon("the other region's host", 20_000, async () => (await hub().view(0)).snapshots.find(({ region, hosts }) => region === "weur" && hosts.some(({ id }) => id === host.id)));
     expect(seen.region).toBe("weur");
   });
 });

@@ -11,7 +11,7 @@ import { bundle, fleetService, newHost, publish, replicaState, self, soon, TestL
 let version = Date.now();
 const next = (): number => ++version;
 const hub = (): ReturnType<typeof world.HUB.getByName> => world.HUB.getByName("local");
-const closeOf = (link: { closed: { code: number } | undefined }): Promise<number> => soon("a close", 3_000, () => link.closed?.code);
+const closeOf = (link: { closed: { code: number } | undefined }): Promise<number> => soon("a close", 20_000, () => link.closed?.code);
 
 afterEach(async () => {
   await publish(bundle(next(), {}));
@@ -64,7 +64,7 @@ describe("fencing", () => {
     const relay = await TestRelayLink.open(host.id, first.welcome?.relays[0] ?? { index: 0, ticket: "" });
     const second = await TestLink.join(host, { protocol, instance: "b" });
     second.beat([{ ...state, phase: "unhealthy" }], { generation });
-    await soon("the new word", 3_000, async () => (await hub().snapshot()).replicas.find(({ id, phase }) => id === state.id && phase === "unhealthy"));
+    await soon("the new word", 20_000, async () => (await hub().snapshot()).replicas.find(({ id, phase }) => id === state.id && phase === "unhealthy"));
     expect(await closeOf(first)).toBe(closeCodes.superseded);
     expect(await closeOf(relay)).toBe(closeCodes.superseded);
     expect((await hub().snapshot()).replicas.find(({ id }) => id === state.id)?.phase).toBe("unhealthy");
@@ -81,10 +81,10 @@ describe("fencing", () => {
     const [a, b] = [await newHost("host_owner"), await newHost("host_liar")];
     await publish(bundle(next(), { hosts: [a, b], fleet: [fleetService("chat", 1), fleetService("code", 1)] }));
     const [first, second] = [await TestLink.join(a), await TestLink.join(b)];
-    const mine = await soon("an assignment", 3_000, () => first.inbox.findLast((message: HubMessage) => message.type === "assign" && message.replicas.length > 0));
+    const mine = await soon("an assignment", 20_000, () => first.inbox.findLast((message: HubMessage) => message.type === "assign" && message.replicas.length > 0));
     if (mine.type !== "assign") throw new Error("no assignment");
     first.beat(mine.replicas.map((one) => replicaState(one)), { generation: mine.generation });
-    await soon("the owner's replicas", 3_000, async () => ((await hub().snapshot()).replicas.filter(({ host }) => host === a.id).length === mine.replicas.length ? true : undefined));
+    await soon("the owner's replicas", 20_000, async () => ((await hub().snapshot()).replicas.filter(({ host }) => host === a.id).length === mine.replicas.length ? true : undefined));
     const [one] = mine.replicas;
     if (one === undefined) throw new Error("no replica");
     const theirs = second.inbox.findLast((message: HubMessage) => message.type === "assign");
@@ -92,7 +92,7 @@ describe("fencing", () => {
     second.beat([replicaState(one), replicaState({ ...one, id: "chat.local.9999", number: 9999 }), ...own.map((other) => replicaState({ ...other, service: "another" }))]);
     second.say({ type: "report", epoch: second.welcome?.epoch ?? 0, replica: replicaState(one, { phase: "failed", reason: "a lie" }) });
     second.beat([], { draining: true });
-    await soon("the liar's last word", 3_000, async () => ((await hub().snapshot()).hosts.find(({ id }) => id === b.id)?.draining === true ? true : undefined));
+    await soon("the liar's last word", 20_000, async () => ((await hub().snapshot()).hosts.find(({ id }) => id === b.id)?.draining === true ? true : undefined));
     const { replicas } = await hub().snapshot();
     expect(replicas.filter(({ host }) => host === b.id)).toEqual([]);
     expect(replicas.find(({ id }) => id === one.id)).toMatchObject({ host: a.id, phase: "ready" });
@@ -149,7 +149,7 @@ describe("what no agent of ours sends", () => {
     );
     const after = await TestLink.join(host, { protocol, instance: "a" });
     after.beat([], { relays: [1] });
-    await soon("the heartbeat's trace", 3_000, async () => ((await hub().snapshot()).hosts.find(({ id }) => id === host.id)?.relays[0] === 1 ? true : undefined));
+    await soon("the heartbeat's trace", 20_000, async () => ((await hub().snapshot()).hosts.find(({ id }) => id === host.id)?.relays[0] === 1 ? true : undefined));
   });
 
   test("frames on a data link are ignored, end their stream or close the link with 1008, and the relay serves on", async () => {

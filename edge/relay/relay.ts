@@ -164,6 +164,11 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     return this.#broken.get(request);
   }
 
+  /** Whether its agent is connected: asked by a router that waits for a sign of life of either. */
+  isLinked(): boolean {
+    return this.#agent() !== undefined;
+  }
+
   #flush(): void {
     const frames = this.#outgoing;
     this.#outgoing = [];

@@ -207,7 +207,7 @@ describe("Relay: streams", () => {
     expect(granted()).toBeLessThanOrEqual(windowBytes);
     const reader = (response.body as ReadableStream<Uint8Array>).getReader();
     for (let read = 0; read < 4 * chunk.byteLength; ) read += (await reader.read()).value?.byteLength ?? Number.NaN;
-    await soon("a full window of credit", 3_000, () => (granted() >= windowBytes / 2 ? true : undefined));
+    await soon("a full window of credit", 20_000, () => (granted() >= windowBytes / 2 ? true : undefined));
     await reader.cancel();
   });
 
@@ -287,7 +287,7 @@ describe("Relay: links", () => {
     ["text", "hello"],
   ])("%s close the link with 1008", async (_, message) => {
     link.socket.send(message);
-    expect((await soon("a close", 3_000, () => link.closed)).code).toBe(closeCodes.policy);
+    expect((await soon("a close", 20_000, () => link.closed)).code).toBe(closeCodes.policy);
   });
 
   test.each([
@@ -320,7 +320,7 @@ describe("Relay: links", () => {
     socket.send("ping");
     expect(decode((await link.next(frameKinds.text)).payload)).toBe("ping");
     link.send({ kind: frameKinds.text, stream: open.stream, sequence: 0, payload: encode("pong") }, { kind: frameKinds.data, stream: open.stream, sequence: 1, payload: new Uint8Array([1, 2]) });
-    await soon("both messages", 3_000, () => (seen.length === 2 ? true : undefined));
+    await soon("both messages", 20_000, () => (seen.length === 2 ? true : undefined));
     expect(seen[0]).toBe("pong");
     expect([...new Uint8Array(seen[1] as ArrayBuffer)]).toEqual([1, 2]);
     socket.close(1000, "bye");

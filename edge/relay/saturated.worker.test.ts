@@ -59,7 +59,7 @@ beforeAll(async () => {
     links.push(link);
   }
   control.beat(replicas.map((one) => replicaState(one)), { generation, relays: [0, 1] });
-  await soon("a ready replica", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ phase }) => phase === "ready") ? true : undefined));
+  await soon("a ready replica", 20_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.some(({ phase }) => phase === "ready") ? true : undefined));
 });
 afterAll(() => links.forEach((link) => link.socket.close(1000, "done")));
 
@@ -105,7 +105,7 @@ function ask(): Promise<Response> {
   return self.fetch("http://router/v1/chat/completions", { method: "POST", headers: { authorization: `Bearer ${key}`, "content-type": "application/json" }, body: JSON.stringify({ model: "chat", messages: [{ role: "user", content: "hi" }] }) });
 }
 
-describe("row 21: a Relay that is driven until it is full", { timeout: 60_000 }, () => {
+describe("row 21: a Relay that is driven until it is full", { timeout: 120_000 }, () => {
   test("holds what it may and no more; what can go through another does, the rest is told 429 and when to come again, and nothing is asked of it twice", async () => {
     const first = await saturate(0);
     // its clock looks four times a second: what comes between two looks is not more than a window each

@@ -1,10 +1,15 @@
-/** The columns of a field that loads are reckoned by, replicas first. */
+/** Columns of a field: a place for each replica; NaN where nothing is known. */
 interface Loads {
   replicas: number;
+  /** Requests on it: this isolate's own, and others'. */
   load: Float32Array;
+  /** Others' among them, as of its reading. */
   others: Float32Array;
+  /** How long requests stay on it. */
   stayMs: Float32Array;
+  /** When it was read, ms since the epoch. */
   readAt: Float64Array;
+  /** Scratch: of `others`, what has not ended since. */
   left: Float32Array;
 }
 
@@ -18,7 +23,7 @@ interface Loads {
  * So a reading decides while it is young next to how long requests stay; later each isolate spreads its own evenly, which it knows exactly. One
  * that sends all there is has no others, and nothing changes for it. Who does not say stays unknown.
  *
- * @param field with `load` of its own and others' requests, and the `others` among them as of their readings
+ * @param loads whose `load` is brought up to now
  */
 export function bringUp({ replicas, others, stayMs, load, readAt, left }: Loads, now: number): void {
   const ended = outlast(others, stayMs, readAt, now, left, replicas);

@@ -49,15 +49,15 @@ describe("the account", () => {
     expect(played([{ at: 0, held: 4, perS: 4, must }, ...every(2, 600, { held, perS: 4, must })])?.credit).toBe(credit);
   });
 
-  test("is even two hours from now with so many more or fewer as it gives", () => {
+  test("is even four hours from now with so many more or fewer as it gives", () => {
     const saved = played([{ at: 0, held: 4, perS: 4 }, ...every(2, 1800, { held: 3, perS: 4 })]);
-    expect(affordable(saved)).toBe(0.25);
-    expect(affordable({ ...(saved as Account), credit: -14_400 })).toBe(-2);
+    expect(affordable(saved)).toBe(0.125);
+    expect(affordable({ ...(saved as Account), credit: -28_800 })).toBe(-2);
     expect(affordable(undefined)).toBe(0);
   });
 
-  test.each([{ name: "saved", held: 1, credit: 4 * 7200 }, { name: "overdrawn", held: 9, credit: -4 * 7200 }])("no more is $name than SkyServe holds in two hours", ({ held, credit }) => {
-    expect(played([{ at: 0, held: 4, perS: 4 }, ...every(2, 4 * 3600, { held, perS: 4 })])?.credit).toBe(credit);
+  test.each([{ name: "saved", held: 1, credit: 4 * 14_400 }, { name: "overdrawn", held: 9, credit: -4 * 14_400 }])("no more is $name than SkyServe holds in four hours", ({ held, credit }) => {
+    expect(played([{ at: 0, held: 4, perS: 4 }, ...every(2, 8 * 3600, { held, perS: 4 })])?.credit).toBe(credit);
   });
 
   test("looks that are late, or at the same time again, or at an earlier one, change no sum", () => {
@@ -95,7 +95,7 @@ describe("adaptive's word on it", () => {
     const { state } = decide(scaling, seen, undefined, 0);
     const account = state.own.adaptive?.account;
     if (account === undefined) throw new Error("Cannot go on without an account");
-    account.credit = -7200 * spent;
+    account.credit = -14_400 * spent;
     return decide(scaling, seen, state, 2000).reason;
   };
 

@@ -5,9 +5,10 @@ import { requestRate } from "./requestRate.ts";
 
 /**
  * What was held too much, or too little, is evened out over so long: beside what chance makes SkyServe hold for twenty minutes and more it
- * is slow, so that its luck is not followed but its mean is. Chosen on seeds 1 to 18 of a model of `scripts/bench/scale`.
+ * is slow, so that its luck is not followed but its mean is. As long as habits are followed at most (`habit.ts`); half of it attained less
+ * at as many hours, on seeds 1 to 60 of a model of `scripts/bench/scale`.
  */
-const horizonS = 7_200;
+const horizonS = 14_400;
 
 /** Held beside what SkyServe's request-rate autoscaler would have held; JSON-able. */
 export interface Account {

@@ -36,6 +36,11 @@ export function followedS(before: Pick<Habit, "perS" | "dispersion"> | undefined
   return Math.min(followS.max, Math.max(followS.min, (dispersion * perS) / (exact * exact)));
 }
 
+/** For how long the rate that is usual has been so, in seconds; before the first look: for as long as anything. */
+export function knownS(before: Habit | undefined, now: Now): number {
+  return before === undefined ? Infinity : (before.ofS ?? (before.at - before.since) / 1000) + Math.max(0, now - before.at) / 1000;
+}
+
 /** A part of the way from what was to what is: a mean of all there is at first, and of the last while later. */
 function weightOf({ since, at }: Habit, now: Now, overS: number): number {
   return now <= at ? 0 : Math.min(1, (now - at) / Math.min(overS * 1000, now - since));
@@ -48,17 +53,21 @@ interface Seen {
   seconds: number;
 }
 
+/** The rate that is usual, and whether it is another level than the one before, as exactly as a level is to be known. */
+interface Level extends Seen {
+  isNew: boolean;
+}
+
 /**
  * The rate that is usual, with one more look at it: what may be chance moves it little, and what is none at once. Its error shrinks with
  * the time it is known for until it is exact enough; below that, one look's counts, or a number would be settled by decimals much later.
  */
-export function usualRate(before: Habit | undefined, { perS, error, seconds, isChanging }: Seen & { isChanging: boolean }, now: Now, overS: number, exact: number): Seen {
+export function usualRate(before: Habit | undefined, { perS, error, seconds, isChanging }: Seen & { isChanging: boolean }, now: Now, overS: number, exact: number): Level {
   const seen = { perS, error, seconds: Math.max(1, seconds) };
-  if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors[error <= exact ? "exact" : "inexact"] * error + (clumps * before.dispersion) / seen.seconds) return seen;
+  if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors[error <= exact ? "exact" : "inexact"] * error + (clumps * before.dispersion) / seen.seconds) return { ...seen, isNew: error <= exact };
   const passedS = Math.max(0, now - before.at) / 1000;
-  const knownS = before.ofS ?? (before.at - before.since) / 1000;
-  const ofS = Math.max(seen.seconds, Math.min(overS, knownS + passedS));
-  return { perS: before.perS + Math.min(1, passedS / ofS) * (perS - before.perS), error: Math.min(error, Math.max(exact, error * Math.sqrt(seen.seconds / ofS))), seconds: ofS };
+  const ofS = Math.max(seen.seconds, Math.min(overS, knownS(before, now)));
+  return { perS: before.perS + Math.min(1, passedS / ofS) * (perS - before.perS), error: Math.min(error, Math.max(exact, error * Math.sqrt(seen.seconds / ofS))), seconds: ofS, isNew: false };
 }
 
 /** What is usual of burstiness, or of what bursts need, with one more look at it. */

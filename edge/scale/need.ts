@@ -1,5 +1,5 @@
 import { blocks, blockS, clumps, dispersion, levelBlocks, surge, trend } from "./burst.ts";
-import { followedS, followS, usual, usualRate, type Habit } from "./habit.ts";
+import { followedS, followS, knownS, usual, usualRate, type Habit } from "./habit.ts";
 import { figure, type Question } from "./opinion.ts";
 import { fewest, type Asked, type Capacity } from "./replay.ts";
 import { meanOf, sumOf } from "./series.ts";
@@ -54,22 +54,22 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   const exact = exactReplicas * capacity.wellPerS;
   const overS = pastS ?? followedS(before, exact);
   const bursty = usual(before, "dispersion", dispersion(counts), now, pastS);
-  const level = levelBlocks(counts, bursty);
+  const { level, ofS: levelS } = levelOf({ arrivals, counts, bursty, exact }, knownS(before, now));
   // until there is a block, by what there is
   const seconds = level === 0 ? arrivals.length : level * blockS;
   const seen = level === 0 ? { perS: meanOf(arrivals), error: 0, slope: 0 } : trend(counts.slice(-level), bursty);
   const { slope } = seen;
   const isChanging = slope !== 0 || level < counts.length;
-  const { perS, error, seconds: ofS } = usualRate(before, { ...seen, seconds, isChanging }, now, overS, exact);
+  const { perS, error, seconds: ofS, isNew } = usualRate(before, { ...seen, seconds: levelS ?? seconds, isChanging }, now, overS, exact);
   const ahead = Math.max(0, perS + Math.max(0, slope) * (coldStartMs / 1000));
   // as if they had come at the rate that is to be
   const scaled = arrivals.slice(-seconds).map((count, i) => (slope === 0 ? count : count * Math.min(4, ahead / Math.max(1e-6, perS - slope * (seconds - i)))));
   const asked: Asked = { worth: worth.requests * Math.max(1, (bursty / worth.dispersion) ** worth.power), from: Math.min(30, Math.floor(scaled.length / 4)), most: bounds.max };
   if (policy.slo?.ttftMs !== undefined) asked.slo = { waitS: (waitShare * policy.slo.ttftMs) / 1000, share: 1 - policy.slo.percentile };
 
-  // what may be chance is not rounded up; what bursts need is known for as long as this level is
+  // what may be chance is not rounded up; what bursts need is known for as long as this level is, and what they needed at another one tells nothing of it
   const steady = (errors: number): number => Math.ceil(Math.max(0, ahead - errors * error) / capacity.wellPerS);
-  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, pastS ?? Math.max(followS.min, ofS));
+  const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, isNew ? 0 : (pastS ?? Math.max(followS.min, ofS)));
   const afforded = Math.min(2 * spare, Math.max(0, spare + affordable));
   const surging = surge(arrivals, bursty);
   const soonS = Math.max(coldStartMs / 1000, 30);
@@ -89,7 +89,21 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   if (waiting + refused + spilled > 0) also((Math.max(0, perS - chanceErrors.needed * error) * soonS + Math.max(0, waiting - clumps * bursty)) / (capacity.perS * soonS), `${figure(waiting)} wait, ${figure(refused)} were refused and ${figure(spilled)} sent on`);
   const most = all.reduce((a, b) => (b.needed > a.needed ? b : a));
   const must = Math.max(steady(chanceErrors.needed), ...all.slice(1).map(({ needed }) => needed));
-  return { ...most, must, enough: Math.max(...all.map(({ enough }) => enough)), habit: { since: before?.since ?? now, at: now, perS, ofS, dispersion: bursty, spare } };
+  // a step from one level to another is no clump
+  const clumped = isNew && level > 0 ? Math.min(bursty, dispersion(counts.slice(-level))) : bursty;
+  return { ...most, must, enough: Math.max(...all.map(({ enough }) => enough)), habit: { since: before?.since ?? now, at: now, perS, ofS, dispersion: clumped, spare } };
+}
+
+/**
+ * How many of the newest blocks are of the level that holds now, and for how long it has been known where that is less than chance would
+ * allow: what was news is not taken back as its step grows old, once the level since then is known exactly enough.
+ */
+function levelOf({ arrivals, counts, bursty, exact }: { arrivals: readonly number[]; counts: readonly number[]; bursty: number; exact: number }, ofS: number): { level: number; ofS?: number } {
+  const likely = levelBlocks(counts, bursty);
+  const level = Math.min(likely, Math.floor(ofS / blockS));
+  if (level === likely || level === 0) return { level: likely };
+  const seconds = level * blockS;
+  return Math.sqrt((bursty * meanOf(arrivals, seconds)) / seconds) <= exact ? { level, ofS } : { level: likely };
 }
 
 /** What is held for bursts, in words, with what SkyServe's spending makes of it. */

@@ -34,7 +34,7 @@ const states = (replicas: readonly AssignedReplica[], phase: "ready" | "starting
 describe("Scaler", () => {
   test("a service that nobody asks for has no replica, and its Scaler sleeps; one request that finds none starts the first", async () => {
     const { link } = await service("zero", {});
-    await soon("the first look", 3_000, async () => ((await desireOf("zero"))?.desired === 0 ? true : undefined));
+    await soon("the first look", 20_000, async () => ((await desireOf("zero"))?.desired === 0 ? true : undefined));
     expect(await runInDurableObject(scaler("zero"), (_, { storage }) => storage.getAlarm())).toBeGreaterThan(Date.now() + 3_600_000);
     expect((await link.assigned(0)).replicas).toEqual([]);
     await hub().wanted("zero", { isolate: "i", cells: [{ service: "zero", upstream: "", counts: arrivals(1) }], inFlight: [], breakers: [], held: [{ service: "zero", count: 1 }] } as never);
@@ -57,7 +57,7 @@ describe("Scaler", () => {
   test("an alarm that is late, doubled, or follows an eviction changes nothing (failure model, row 22)", async () => {
     const { link } = await service("twice", { min: 2 });
     link.beat(states((await link.assigned(2)).replicas, "ready"));
-    await soon("the first look", 3_000, async () => (await desireOf("twice")) !== undefined || undefined);
+    await soon("the first look", 20_000, async () => (await desireOf("twice")) !== undefined || undefined);
     await scaler("twice").wake();
     const before = await desireOf("twice");
     for (let i = 0; i < 3; i++) {
@@ -72,7 +72,7 @@ describe("Scaler", () => {
   test("a Hub that is told twice, or of an earlier mind late, keeps the latest", async () => {
     const { link } = await service("order", { autoscaler: "fixed", min: 1, max: 1 });
     link.beat(states((await link.assigned(1)).replicas, "ready"));
-    const told = await soon("the first look", 3_000, () => desireOf("order"));
+    const told = await soon("the first look", 20_000, () => desireOf("order"));
     const more: Desire = { ...told, generation: told.generation + 5, desired: 2, regions: { local: (told.regions.local ?? []).map((target) => ({ ...target, count: 2 })) } };
     await hub().desire(more);
     await link.assigned(2);
@@ -88,14 +88,14 @@ describe("Scaler", () => {
   test("a service that is gone is forgotten, and what comes under its name later begins anew", async () => {
     const { link } = await service("gone", { autoscaler: "fixed", min: 2, max: 2 });
     await link.assigned(2);
-    const told = await soon("the first look", 3_000, () => desireOf("gone"));
+    const told = await soon("the first look", 20_000, () => desireOf("gone"));
     await publish(bundle(++version, {}));
     await scaler("gone").wake();
     expect(await desireOf("gone")).toBeUndefined();
     expect(await runInDurableObject(scaler("gone"), (_, { storage }) => storage.getAlarm())).toBeNull();
     const again = await service("gone", { autoscaler: "fixed", min: 1, max: 1 });
     await again.link.assigned(1);
-    const later = await soon("the next look", 3_000, () => desireOf("gone"));
+    const later = await soon("the next look", 20_000, () => desireOf("gone"));
     expect(later.generation).toBeGreaterThan(told.generation);
   });
 });

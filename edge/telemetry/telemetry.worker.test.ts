@@ -26,6 +26,9 @@ const count = (all: readonly Sample[], name: string, labels: Record<string, stri
 
 const events = (texts: readonly string[]): string => `${texts.map((content) => `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`).join("")}data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })}\n\ndata: ${JSON.stringify({ choices: [], usage: { prompt_tokens: 7, completion_tokens: 2 } })}\n\ndata: [DONE]\n\n`;
 
+/** Between two events: far more than a busy machine is late for the first of them, by which the gap to the next is shorter. */
+const dripMs = 150;
+
 /** An event stream that comes event by event. */
 function dripped(text: string): Response {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
@@ -33,7 +36,7 @@ function dripped(text: string): Response {
   const write = async (): Promise<void> => {
     for (const event of text.split(/(?<=\n\n)/)) {
       await writer.write(new TextEncoder().encode(event));
-      await scheduler.wait(20);
+      await scheduler.wait(dripMs);
     }
     await writer.close();
   };
@@ -60,7 +63,7 @@ test("what an isolate saw of providers is in the metrics within two seconds, and
   expect((await self.fetch("http://router/v1/chat/completions", { method: "POST", headers: { authorization: "Bearer canary" }, body: "{}" })).status).toBe(401);
 
   const service = { service: "mixed" };
-  const all = await soon("all counts", 5_000, async () => {
+  const all = await soon("all counts", 20_000, async () => {
     const now = await metrics();
     return count(now, "fairlead_request_count_total", { ...service, status: "2xx" }) === 3 ? now : undefined;
   });
@@ -69,7 +72,7 @@ test("what an isolate saw of providers is in the metrics within two seconds, and
   expect(count(all, "fairlead_fallbacks_total", { ...service, upstream: "two" })).toBe(1);
   expect([count(all, "fairlead_tokens_total", { ...service, status: "input" }), count(all, "fairlead_tokens_total", { ...service, status: "output" })]).toEqual([17, 8]);
   expect([count(all, "fairlead_arrivals_total", service), count(all, "fairlead_ttft_seconds_count", service), count(all, "fairlead_request_latency_seconds_count", service)]).toEqual([3, 1, 3]);
-  // the first stream of an isolate is timed: five events have four gaps, none under its 20 ms but for the clock's
+  // the first stream of an isolate is timed: five events have four gaps, none of them short
   expect(count(all, "fairlead_itl_seconds_count", service)).toBe(4);
   expect(count(all, "fairlead_itl_seconds_bucket", { ...service, le: "0.01" })).toBe(0);
   const text = JSON.stringify(all);
@@ -85,7 +88,7 @@ test("a stream that breaks off counts as broken", async () => {
   const cut = (): Response => new Response(events(["a"]).split("data: {\"choices\":[{\"index\":0,\"delta\":{},")[0] ?? "", { headers: { "content-type": "text/event-stream" } });
   const ask = await providers("cut", [cut]);
   expect(await (await ask({ stream: true })).text()).toContain('"error"');
-  await soon("the broken stream", 5_000, async () => (count(await metrics(), "fairlead_request_count_total", { service: "cut", status: "broken" }) === 1 ? true : undefined));
+  await soon("the broken stream", 20_000, async () => (count(await metrics(), "fairlead_request_count_total", { service: "cut", status: "broken" }) === 1 ? true : undefined));
 });
 
 test("a Hub that was put away counts anew, and is told on", async () => {
@@ -112,18 +115,18 @@ test("a heartbeat's readings reach status with the host's version; one that cann
   const beat = (readings: unknown): void => link.say(JSON.stringify({ type: "heartbeat", epoch: link.welcome?.epoch, generation: 1, relays: [0], draining: false, replicas: [state], readings }));
   const seen = async () => (await world.HUB.getByName("local").status()).hosts.find(({ id }) => id === host.id);
   beat({ ageMs: 1_000, gpus: [{ index: 0, utilisation: 0.5, powerW: 1e9, more: "unknown" }], host: { cpus: 4 }, later: true });
-  const told = await soon("readings", 3_000, async () => { const one = await seen(); return one?.readings === undefined ? undefined : one; });
+  const told = await soon("readings", 20_000, async () => { const one = await seen(); return one?.readings === undefined ? undefined : one; });
   expect(told).toMatchObject({ agentVersion: "test", protocol: 1, readings: { gpus: [{ index: 0, utilisation: 0.5 }], host: { cpus: 4 } } });
   expect(told.readings?.gpus[0]).not.toHaveProperty("powerW", 1e9);
   expect(told.readings?.ageMs).toBeGreaterThanOrEqual(1_000);
   const { heardAt } = told;
   beat("nonsense");
-  expect(await soon("the next heartbeat", 3_000, async () => { const one = await seen(); return (one?.heardAt ?? 0) > heardAt ? one : undefined; })).toEqual(expect.objectContaining({ linkUp: true }));
+  expect(await soon("the next heartbeat", 20_000, async () => { const one = await seen(); return (one?.heardAt ?? 0) > heardAt ? one : undefined; })).toEqual(expect.objectContaining({ linkUp: true }));
   expect(await seen()).not.toHaveProperty("readings");
   beat({ ageMs: 20_000, gpus: [] });
-  expect((await soon("readings again", 3_000, async () => (await seen())?.readings))?.ageMs).toBeGreaterThanOrEqual(20_000);
+  expect((await soon("readings again", 20_000, async () => (await seen())?.readings))?.ageMs).toBeGreaterThanOrEqual(20_000);
   beat({ ageMs: 60_000, gpus: [] });
-  await soon("old readings going", 3_000, async () => ((await seen())?.readings === undefined ? true : undefined));
+  await soon("old readings going", 20_000, async () => ((await seen())?.readings === undefined ? true : undefined));
   const journal = await self.fetch("http://router/internal/told/read?kind=journal", { headers: { authorization: `Bearer ${world.FAIRLEAD_CONTROL_TOKEN}` } });
   expect(((await journal.json()) as { lines: { text: string }[] }).lines.map(({ text }) => text)).toContainEqual(expect.stringMatching(/Z hub place: read\.local\.\d+ of version 1 is placed on host_readings region=local$/));
   link.socket.close();

@@ -42,14 +42,15 @@ function vitest(project: Project, folder: string): Step {
   };
 }
 
-function statics(folder: string): Step[] {
+function statics(): Step[] {
   const examples = readdirSync(join(root, "examples")).filter((name) => /\.ya?ml$/.test(name)).sort().map((name) => join("examples", name));
   const cli = "control/cli/fairlead.mjs";
   return [
     check("lint", "oxlint", "--type-aware", "--deny-warnings"),
     check("types", "tsc", "-p", "tsconfig.json"),
     check("types of the edge", "tsc", "-p", "edge/tsconfig.json"),
-    ...["wrangler.toml", "wrangler.fleet.toml"].map((config) => check(`bundle of ${config}`, "wrangler", "deploy", "--dry-run", "--outdir", join(folder, config), "-c", config)),
+    // once for all worlds of the suites: those that start together would all bundle them
+    check("bundles of both Workers", "node", "scripts/local/workers.ts"),
     ...(existsSync(join(root, cli)) && examples.length > 0 ? [check("examples", "node", cli, "validate", ...examples)] : []),
   ];
 }
@@ -59,12 +60,12 @@ function exists(project: Project): boolean {
   return readFileSync(join(root, "vitest.config.ts"), "utf8").includes(`name: "${project}"`);
 }
 
-/** @param folder where reports and bundles go */
+/** @param folder where reports go */
 export function stepsOf(chosen: readonly Suite[], folder: string): Step[] {
   const steps = chosen.flatMap((suite) => {
     switch (suite) {
       case "all":
-        return [...statics(folder), ...(["unit", "worker", "e2e", "chaos"] as const).map((project) => vitest(project, folder))];
+        return [...statics(), ...(["unit", "worker", "e2e", "chaos"] as const).map((project) => vitest(project, folder))];
       case "bench-smoke":
         return [check("bench-smoke", "scripts/bench/edge", "--quick", "--peers", "fairlead")];
       case "smoke":

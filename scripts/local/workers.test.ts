@@ -12,4 +12,4 @@ test("worlds that bundle into one folder at a time do not read each other's unfi
   expect(one).toEqual(other);
   for (const { script } of Object.values(one)) expect(readFileSync(script, "utf8")).toMatch(/export \{[^}]*\};?\s*(\/\/# sourceMappingURL=.*\s*)?$/);
   expect(readdirSync(folder).sort()).toEqual(["fleet.js", "fleet.json", "router.js", "router.json"]);
-});
+}, 180_000);

@@ -19,13 +19,16 @@ export interface BuiltWorker {
   secrets: string[];
 }
 
+/** Where worlds look for them: `scripts/test` fills it, so that no world has to. */
+export const builtWorkers = join(root, "node_modules/.cache/fairlead/workers");
+
 export type WorkerName = "router" | "fleet";
 const configs: Record<WorkerName, string> = { router: "wrangler.toml", fleet: "wrangler.fleet.toml" };
 
 function newest(folder: string): number {
   let latest = 0;
   for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
-    if (entry.isFile() && entry.name.endsWith(".ts")) latest = Math.max(latest, statSync(join(entry.parentPath, entry.name)).mtimeMs);
+    if (entry.isFile() && entry.name.endsWith(".ts") && !entry.name.endsWith(".test.ts")) latest = Math.max(latest, statSync(join(entry.parentPath, entry.name)).mtimeMs);
   }
   return latest;
 }
@@ -72,7 +75,7 @@ async function bundle(name: WorkerName, into: string): Promise<void> {
   let said = "";
   child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
-  const [code] = (await once(child, "exit")) as [number | null];
+  const [code] = (await once(child, "close")) as [number | null];
   if (code !== 0) throw new Error(`Cannot bundle the ${name} Worker: wrangler exited with ${code}\n${said}`);
 }
 
@@ -82,3 +85,5 @@ export async function buildWorkers(into: string): Promise<Record<WorkerName, Bui
   const [router, fleet] = await Promise.all([build("router", into), build("fleet", into)]);
   return { router, fleet };
 }
+
+if (process.argv[1] === import.meta.filename) await buildWorkers(builtWorkers);

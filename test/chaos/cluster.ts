@@ -6,10 +6,10 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startNode } from "../../scripts/local/part.ts";
-import { claimPort } from "../../scripts/local/ports.ts";
+import { claimPort, type Claim } from "../../scripts/local/ports.ts";
 import { loadSecrets, type WorldSecrets } from "../../scripts/local/secrets.ts";
 import { workerdCommand } from "../../scripts/local/workerd.ts";
-import { buildWorkers } from "../../scripts/local/workers.ts";
+import { builtWorkers, buildWorkers } from "../../scripts/local/workers.ts";
 import { until, World } from "../e2e/world.ts";
 import { Bucket } from "./bucket.ts";
 
@@ -107,11 +107,17 @@ export class Cluster extends World {
     const state = mkdtempSync(join(tmpdir(), "fairlead-cluster-"));
     mkdirSync(join(state, "logs"));
     const secrets = loadSecrets(state);
-    const workers = await buildWorkers(join(root, "node_modules/.cache/fairlead/workers"));
+    const workers = await buildWorkers(builtWorkers);
     const bucket = await Bucket.start();
     const key = randomBytes(32).toString("hex");
     const instances = new Map<Place, Instance>();
-    for (const place of places) instances.set(place, { routerPort: await claimPort(0, ""), fleetPort: await claimPort(0, ""), address: `127.0.0.1:${await claimPort(0, "")}`, child: undefined });
+    const claims: Claim[] = [];
+    const claim = async (): Promise<number> => {
+      claims.push(await claimPort());
+      return claims.at(-1)?.port ?? 0;
+    };
+    for (const place of places) instances.set(place, { routerPort: await claim(), fleetPort: await claim(), address: `127.0.0.1:${await claim()}`, child: undefined });
+    const controlPort = await claim();
     const of = (place: Place): Instance => instances.get(place) as Instance;
 
     const start = (place: Place): void => {
@@ -129,13 +135,19 @@ export class Cluster extends World {
       const place = /\/agents\/relay\/[^/]+\/\d*[13579]$/.test(path) ? "west" : "east";
       return of(alive.includes(place) ? place : (alive[0] ?? place)).fleetPort;
     });
+    for (const { release } of claims) await release();
     for (const place of places) start(place);
     const urlOf = (place: Place): string => `http://127.0.0.1:${of(place).routerPort}`;
-    for (const place of places) await until(`${place}'s answer`, 20_000, async () => (await fetch(`${urlOf(place)}/healthz`)).ok);
+    for (const place of places) {
+      await until(`${place}'s answer`, 60_000, async () => {
+        // another's answer on its port would be taken for its own
+        if (!isAlive(of(place).child)) throw new Error(readFileSync(join(state, `logs/${place}.log`), "utf8"));
+        return (await fetch(`${urlOf(place)}/healthz`)).ok;
+      });
+    }
     // whoever is asked for an object first has it: the Hub, and what it asks for, is east's
     await fetch(`${urlOf("east")}/readyz`);
 
-    const controlPort = await claimPort(0, "");
     const log = openSync(join(state, "logs/control.log"), "a");
     const control = startNode(join(root, "control/server.ts"), [], {
       ...valuesOf(secrets),
@@ -145,7 +157,7 @@ export class Cluster extends World {
     closeSync(log);
     const up = { endpoint: `${urlOf("front")}/v1`, apiKey: "", control: `http://127.0.0.1:${controlPort}`, adminKey: secrets.adminKey, metrics: `${urlOf("front")}/metrics`, pid: process.pid };
     const cluster = new Cluster(state, up, control, { bucket, instances, door }, start);
-    await until("the first bundle", 20_000, async () => (await fetch(`${urlOf("front")}/readyz`)).ok);
+    await until("the first bundle", 60_000, async () => (await fetch(`${urlOf("front")}/readyz`)).ok);
     const { body } = await cluster.control("POST", "/v1/keys", { name: "test", rights: ["inference", "metrics"] });
     up.apiKey = String(body["key"]);
     return cluster;
@@ -175,6 +187,16 @@ export class Cluster extends World {
     const gone = once(child, "exit");
     child.kill("SIGKILL");
     await gone;
+  }
+
+  /** SIGSTOP: its sockets stay open, and nothing comes of them. */
+  freezePlace(place: Place): void {
+    this.#parts.instances.get(place)?.child?.kill("SIGSTOP");
+  }
+
+  /** SIGCONT: it goes on with all that has come for it meanwhile. */
+  thawPlace(place: Place): void {
+    this.#parts.instances.get(place)?.child?.kill("SIGCONT");
   }
 
   /** Another process in its place. */

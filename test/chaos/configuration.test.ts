@@ -58,7 +58,7 @@ describe("row 24: control's database is not to be had", () => {
     const { answered, failed } = await requests.stop();
     expect(failed).toEqual([]);
     expect(answered).toBeGreaterThan(50);
-    await until("changes are taken again", 10_000, async () => (await world.control("POST", "/v1/keys", { name: "late" })).status === 201);
+    await until("changes are taken again", 40_000, async () => (await world.control("POST", "/v1/keys", { name: "late" })).status === 201);
   });
 });
 
@@ -73,7 +73,7 @@ describe("row 25: a configuration that is too large", () => {
     const key = await world.control("POST", "/v1/keys", { name: "unpublished" });
     expect(key.body).toMatchObject({ published: false, reason: expect.stringContaining("bytes") as unknown });
     for (const name of names) await world.control("DELETE", `/v1/services/${name}`);
-    await until("the next configuration", 15_000, async () => (await fetch(`${world.up.endpoint}/models`, { headers: { authorization: `Bearer ${String(key.body["key"])}` } })).status === 200);
+    await until("the next configuration", 40_000, async () => (await fetch(`${world.up.endpoint}/models`, { headers: { authorization: `Bearer ${String(key.body["key"])}` } })).status === 200);
     const { answered, failed } = await requests.stop();
     expect(failed).toEqual([]);
     expect(answered).toBeGreaterThan(50);

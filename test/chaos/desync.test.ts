@@ -26,10 +26,10 @@ beforeAll(async () => {
   await world.apply("rented", `name: rented\nservice:\n  model: rented\n  providers:\n    - {type: external, name: vendor, endpoint: "${vendor.url}/v1", api_key: sk-none}\n${timeouts}\n`);
   await world.apply("owned", `name: owned\nservice:\n  model: owned\n  readiness_probe: /health\n  replicas: 1\n${timeouts}\nrun: exec node ${join(import.meta.dirname, "liar.ts")} $PORT\n`);
   await world.ready("owned", 1);
-  const owned = await until("the replica's address", 10_000, async () => /listening on (http:\S+)/.exec((await world.cli(["logs", "owned", "--no-follow"])).stdout)?.[1]);
+  const owned = await until("the replica's address", 40_000, async () => /listening on (http:\S+)/.exec((await world.cli(["logs", "owned", "--no-follow"])).stdout)?.[1]);
   liars = { owned, rented: vendor.url };
   keys = { alice: await keyFor("alice"), bob: await keyFor("bob") };
-  await until("the new keys", 10_000, async () => {
+  await until("the new keys", 40_000, async () => {
     const answers = await Promise.all(Object.values(keys).map((key) => fetch(`${world.up.endpoint}/models`, { headers: { authorization: `Bearer ${key}` } })));
     return answers.every(({ status }) => status === 200);
   });
@@ -87,7 +87,7 @@ describe.each(["rented", "owned"] as const)("row 7: two tenants through one pool
       answers.push(...(await Promise.all([ask(model, "alice", stream, fault), ask(model, "bob", stream, "good")])));
       // What comes on an idle connection ends its use. It must be idle: HTTP/1.1 cannot tell an unasked response that passes the
       // next request on the wire from that request's answer.
-      await until("all unasked responses", 2_000, async () => (await (await fetch(liars[model])).text()) === "0");
+      await until("all unasked responses", 10_000, async () => (await (await fetch(liars[model])).text()) === "0");
       for (let i = 0; i <= round; i++) answers.push(...(await Promise.all([ask(model, "bob", stream, "good"), ask(model, "alice", !stream, "good")])));
     }
     for (const told of answers) {

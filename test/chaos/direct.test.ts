@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
-import { once } from "node:events";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { claimPort } from "../../scripts/local/ports.ts";
 import { engineYaml, until, World } from "../e2e/world.ts";
 import { Proxy } from "../proxy/proxy.ts";
 
@@ -13,14 +12,6 @@ const viewMs = 3_000;
 let world: World;
 let gate: Proxy;
 let engine = "";
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
 
 const ask = { stream: true, max_tokens: tokens, seed: 1, ignore_eos: true };
 const requests = async (): Promise<number> => ((await (await fetch(`${engine}/_sim/stats`)).json()) as { last: { path: string }[] }).last.filter(({ path }) => path === "/v1/chat/completions").length;
@@ -48,15 +39,16 @@ async function oracle(): Promise<string> {
 
 beforeAll(async () => {
   world = await World.start();
-  const port = await freePort();
+  const { port, release } = await claimPort();
   gate = await Proxy.start(port);
   const file = join(world.state, "agent.yaml");
   writeFileSync(file, `${readFileSync(file, "utf8")}\ntransport:\n  direct: {listen: "127.0.0.1:${port}", url: "http://127.0.0.1:${gate.port}"}\n`);
+  await release();
   process.kill(world.pids()["agent"] ?? 0, "SIGKILL");
   await world.apply("steady", engineYaml("steady", { flags: "--itl 15ms --ttft 5ms" }));
   await world.ready("steady", 1);
-  engine = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "steady", "--no-follow"])).stdout)?.[1]);
-  await until("a router that knows the gate", 20_000, async () => {
+  engine = await until("the engine's address", 40_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "steady", "--no-follow"])).stdout)?.[1]);
+  await until("a router that knows the gate", 40_000, async () => {
     let seen = 0;
     await streamed(() => (seen = throughGate()));
     return seen > 0;
@@ -106,7 +98,7 @@ describe("row 27: a client that stops reading", () => {
     if (fast === "") {
       await world.apply("fast", engineYaml("fast", { flags: "--itl 0ms --ttft 1ms" }));
       await world.ready("fast", 1);
-      fast = await until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "fast", "--no-follow"])).stdout)?.[1]);
+      fast = await until("the engine's address", 40_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", "fast", "--no-follow"])).stdout)?.[1]);
     }
     gate.refuses = refuses;
     if (refuses) gate.open.forEach((one) => one.cut());
@@ -118,7 +110,7 @@ describe("row 27: a client that stops reading", () => {
       await reader.read();
       expect(throughGate() > 0).toBe(!refuses);
       let before = -1;
-      const stopped = await until("the engine's stop", 20_000, async () => {
+      const stopped = await until("the engine's stop", 40_000, async () => {
         await new Promise((done) => setTimeout(done, 400));
         const now = await told();
         const same = now === before;

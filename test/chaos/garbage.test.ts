@@ -31,10 +31,10 @@ afterAll(async () => {
   vendor?.close();
 });
 
-/** A service of its own: what isolates hold against the vendor for its garbage elsewhere is not in the way. */
+/** A service of its own: what isolates hold against the vendor for its garbage elsewhere is not in the way, and no time of a busy machine is taken for silence. */
 async function fresh(): Promise<void> {
   model = `garbage-${++models}`;
-  await world.offer(model, `name: ${model}\nservice:\n  model: ${model}\n  providers:\n    - {type: external, name: vendor, endpoint: "${endpoint}", api_key: sk-none}\n  routing: {timeouts: {ttft: 2s, idle: 2s, total: 20s}, on_stream_loss: error}\n`);
+  await world.offer(model, `name: ${model}\nservice:\n  model: ${model}\n  providers:\n    - {type: external, name: vendor, endpoint: "${endpoint}", api_key: sk-none}\n  routing: {timeouts: {ttft: 10s, idle: 10s, total: 20s}, on_stream_loss: error}\n`);
 }
 
 async function write(response: ServerResponse, bytes: string | Buffer): Promise<void> {

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StatusAnswer } from "../../control/routes/status.ts";
-import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
+import { engineYaml, until, World } from "../e2e/world.ts";
 
 let world: World;
 
@@ -38,7 +38,7 @@ describe("a part that dies", () => {
     }
     process.kill(pid, "SIGKILL");
     for (let i = 0; i < 10; i++) expect((await world.chat("steady")).status).toBe(200);
-    await until("control's return", 20_000, async () => (await world.control("GET", "/v1/status")).status === 200);
+    await until("control's return", 40_000, async () => (await world.control("GET", "/v1/status")).status === 200);
   });
 
   test("workerd killed: agents come back, the state is as before, replicas were not touched", async () => {
@@ -61,8 +61,8 @@ describe("a part that dies", () => {
     });
     expect(await code(refused)).toMatch(/no_replica|provider_unreachable/);
     expect(Date.now() - killed).toBeLessThan(15_000);
-    await until("the end of its children", 10_000, async () => {
-      const left = await Promise.all(ids.map(async (id) => processesWith(`FAIRLEAD_REPLICA=${id}`)));
+    await until("the end of its children", 40_000, async () => {
+      const left = await Promise.all(ids.map(async (id) => world.processesOf(id)));
       // the agent is started again by scripts/up and may have started them anew: those are not the old ones
       return left.flat().length === 0 || (await world.replicas("steady")).some(({ phase }) => phase === "ready");
     });

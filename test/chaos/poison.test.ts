@@ -90,7 +90,7 @@ test("row 33: what is refused stays refused when the replicas are back, and anot
   const { body } = await world.control("POST", "/v1/keys", { name: "other", account: "other" });
   const authorization = `Bearer ${String(body["key"])}`;
   const chat = (more: object): Promise<Response> => fetch(`${world.router}/v1/chat/completions`, { method: "POST", headers: { authorization, "content-type": "application/json" }, body: JSON.stringify({ model: service, ...more }) });
-  await until("the other account's key", 10_000, async () => (await chat({ max_tokens: 1, messages: [{ role: "user", content: "Hello" }] })).status === 200);
+  await until("the other account's key", 40_000, async () => (await chat({ max_tokens: 1, messages: [{ role: "user", content: "Hello" }] })).status === 200);
   // the same bytes as the first account's
   const same = { messages: deadly.messages, max_tokens: deadly.max_tokens };
   expect(await told(await chat(same))).toEqual({ ...refused, attempts: "2" });

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { enginesOf } from "../e2e/upstreams.ts";
-import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
+import { engineYaml, until, World } from "../e2e/world.ts";
 
 let world: World;
 const scratch = mkdtempSync(join(tmpdir(), "fairlead-chaos-"));
@@ -36,7 +36,7 @@ describe("a replica that goes wrong", () => {
     await world.apply("never", yaml("never", "exec sleep 1000 # $PORT", "{path: /, initial_delay_seconds: 1, timeout_seconds: 1}"));
     const replica = await until("the failure", 60_000, async () => (await world.replicas("never")).find(({ phase }) => phase === "failed"));
     expect(replica.reason).toMatch(/ready/);
-    expect(await processesWith(`FAIRLEAD_REPLICA=${replica.id}`)).toEqual([]);
+    expect(await world.processesOf(replica.id)).toEqual([]);
     const answer = await world.fetch("/s/never/");
     expect(answer.status).toBe(503);
     expect(((await answer.json()) as { error: { code: string } }).error.code).toBe("no_replica");
@@ -49,7 +49,7 @@ describe("a replica that goes wrong", () => {
     const id = (await world.replicas("stubborn"))[0]?.id ?? "";
     const down = await world.cli(["down", "stubborn", "-y"]);
     expect(down.code).toBe(0);
-    await until("the end of its processes", 15_000, async () => (await processesWith(`FAIRLEAD_REPLICA=${id}`)).length === 0);
+    await until("the end of its processes", 40_000, async () => (await world.processesOf(id)).length === 0);
   });
 
   test("an engine killed with SIGKILL is started again, and status says why", async () => {
@@ -106,7 +106,7 @@ describe("a replica that goes wrong", () => {
       }
     };
     const clients = Array.from({ length: 16 }, (_, i) => ask(i % 4 > 0));
-    const before = await until("load on all of them", 15_000, async () => {
+    const before = await until("load on all of them", 40_000, async () => {
       const { body } = await world.control("GET", "/v1/status");
       const [service] = (body["services"] as { name: string; replicas: { inFlight: number }[] }[]).filter(({ name }) => name === "shrink");
       return service?.replicas.every(({ inFlight }) => inFlight > 0) === true && load.answers;

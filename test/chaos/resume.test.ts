@@ -151,7 +151,7 @@ describe("exact, by token ids", () => {
     const slow = await fleet(2, { itlMs: 10, devMode: true });
     const name = await service(slow);
     const response = await world.fetch("/v1/chat/completions", { method: "POST", body: JSON.stringify({ ...chat(), model: name, stream: true }) });
-    const busy = await until("an answer under way", 5_000, () => slow.running.find(({ engine }) => engine.log.stats.tokens > 5));
+    const busy = await until("an answer under way", 40_000, () => slow.running.find(({ engine }) => engine.log.stats.tokens > 5));
     busy.engine.abortAll();
     const told = readStream(await response.text());
     expectWhole(told, chat(), slow);
@@ -164,7 +164,7 @@ describe("exact, by token ids", () => {
     three.failures.order(parseFailure("eof@5"), 1);
     const response = await world.fetch("/v1/chat/completions", { method: "POST", body: JSON.stringify({ ...chat(), model: name, stream: true }) });
     await response.text();
-    const record = await until("the decision", 10_000, async () => {
+    const record = await until("the decision", 40_000, async () => {
       const { code, stdout } = await world.cli(["explain", response.headers.get("x-request-id") ?? "", "--json"]);
       const told = code === 0 && (JSON.parse(stdout) as { attempts: { outcome: string }[] });
       return told !== false && told.attempts.length > 1 && told;
@@ -178,7 +178,7 @@ describe("exact, by token ids", () => {
     three.failures.order(parseFailure(spec), count);
     const response = await world.fetch("/v1/chat/completions", { method: "POST", body: JSON.stringify({ ...chat(), model: name, stream: true }) });
     expect(await response.text()).toContain('"code":"provider_unreachable"');
-    const told = await until("the decision", 10_000, async () => {
+    const told = await until("the decision", 40_000, async () => {
       const { code, stdout } = await world.cli(["explain", response.headers.get("x-request-id") ?? ""]);
       return code === 0 && stdout.includes("ended with an error") && stdout;
     });

@@ -11,7 +11,7 @@ beforeAll(async () => {
   await world.apply(name, engineYaml(name, { replicas: 3, flags: "--itl 1ms --ttft 1ms", more: "  routing: {timeouts: {ttft: 2s, idle: 1s, total: 30s}}" }));
   await world.ready(name, 3);
   // what runs them is read from their metrics: nothing was said of it
-  await until("token ids", 20_000, async () => {
+  await until("token ids", 40_000, async () => {
     const { body } = await world.control("GET", "/v1/status");
     return JSON.stringify(body).split('"engine":"vllm"').length > 3;
   });

@@ -3,13 +3,13 @@ import { afterAll, beforeAll } from "vitest";
 import { Agent } from "../e2e/agent.ts";
 import { addressOf } from "../e2e/upstreams.ts";
 import { engineYaml } from "../e2e/world.ts";
-import { Cluster, type Place } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
 import { longestGapMs, readStreamed, type Streamed } from "./streamed.ts";
 
 const echo = join(import.meta.dirname, "../e2e/echo.ts");
 const tokens = 100;
-/** Where the first stream is when the process is killed: all have begun, none is near its end. */
-const killAt = 40;
+/** Where the first stream is when it happens: all have begun, none is near its end. */
+const faultAt = 40;
 const request = { stream: true, max_tokens: tokens, seed: 1, ignore_eos: true };
 
 /** A cluster with one host, and what is asked of it, for the tests of a file. */
@@ -30,7 +30,7 @@ export function clusterUnderLoad(): { readonly world: Cluster; readonly host: Ag
   return { get world() { return world; }, get host() { return host; }, get load() { return load; } };
 }
 
-/** A stream, whether its Relay was lost, and its longest pause since then. */
+/** A stream, whether it went on by another Relay, and its longest pause since the fault. */
 export interface Survivor extends Streamed {
   reattached: boolean;
   pauseMs: number;
@@ -74,29 +74,41 @@ export class Load {
     return ((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]?.message.content ?? "";
   }
 
-  /** So many streams, and kill -9 of a workerd in the middle of them. */
-  async streamsThrough(place: Place, count: number): Promise<Outcome> {
+  /** So many streams, a fault in the middle of them, and what mends it when all have ended. */
+  async streamsThrough(fault: () => Promise<void>, count: number, mend: () => Promise<void> = async () => undefined): Promise<Outcome> {
     const expected = await this.#oracle();
     const before = await this.#counted();
-    let killed: Promise<void> | undefined;
-    let killedAt = 0;
+    let happened: Promise<void> | undefined;
+    let happenedAt = 0;
     const all = await Promise.all(Array.from({ length: count }, async (_, i) => {
       const response = await this.#world.chat("steady", request);
       const streamed = await readStreamed(response, (index) => {
-        if (i !== 0 || index !== killAt) return;
-        killedAt = Date.now();
-        killed = this.#world.killPlace(place);
+        if (i !== 0 || index !== faultAt) return;
+        happenedAt = Date.now();
+        happened = fault();
       });
       return { streamed, id: response.headers.get("x-request-id") ?? "" };
     }));
-    await killed;
+    await happened;
+    await mend();
     const after = await this.#counted();
     const log = this.#world.logOf("front").split("\n").filter((line) => line.includes("an answer goes on through another relay"));
     return {
       expected,
-      streams: all.map(({ streamed, id }) => ({ ...streamed, pauseMs: longestGapMs(streamed, killedAt), reattached: log.some((line) => line.includes(id)) })),
+      streams: all.map(({ streamed, id }) => ({ ...streamed, pauseMs: longestGapMs(streamed, happenedAt), reattached: log.some((line) => line.includes(id)) })),
       cost: { tokens: after.tokens - before.tokens - count * tokens, aborted: after.aborted - before.aborted },
     };
+  }
+
+  /** So many requests at once, which cost two tokens each. @returns how long each took, in ms */
+  asked(count: number): Promise<number[]> {
+    return Promise.all(Array.from({ length: count }, async () => {
+      const at = Date.now();
+      const response = await this.#world.chat("steady", { max_tokens: 2 });
+      await response.arrayBuffer();
+      if (response.status !== 200) throw new Error(`a request was answered with ${response.status}`);
+      return Date.now() - at;
+    }));
   }
 
   /** Requests to both, one after the other, until told to stop; those that were not answered well. */

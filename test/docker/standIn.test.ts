@@ -66,7 +66,7 @@ test("waits while its engine is away, keeps what runs, and hears of its end when
   expect(exits).toEqual([expect.objectContaining({ during: "run", code: 7 })]);
 });
 
-test("an agent whose host offers an engine pulls, starts, carries requests, and leaves no container behind", { timeout: 60_000 }, async () => {
+test("an agent whose host offers an engine pulls, starts, carries requests, and leaves no container behind", { timeout: 120_000 }, async () => {
   const engine = await startStandIn({ images: [], pullable: ["registry.example/app:1"], pullEveryMs: 100 });
   const hub = await startHub();
   onTestFinished(async () => {

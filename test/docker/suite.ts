@@ -31,7 +31,7 @@ const id = "chat.local.1";
  * @param greedy a command that takes ever more memory, where the engine bounds memory
  */
 export function dockerSuite(name: string, engineOf: () => Engine, greedy?: string): void {
-  describe(name, { timeout: 60_000 }, () => {
+  describe(name, { timeout: 120_000 }, () => {
     let state: string;
     let engine: Engine;
     let docker: Docker;

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, openSync, closeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { findMarked } from "../../agent/executors/strays.ts";
 import { until, type World } from "./world.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -65,7 +66,7 @@ export class Agent {
   /** Starts it, and waits until its fleet can use it. */
   async run(): Promise<this> {
     this.#child = this.#spawn(["run"], "ignore");
-    await until(`${this.name} to be up`, 20_000, async () => (await this.seen())?.relays.length === 2).catch((error: Error) => {
+    await until(`${this.name} to be up`, 60_000, async () => (await this.seen())?.relays.length === 2).catch((error: Error) => {
       throw new Error(`${error.message}\n${this.log}`);
     });
     return this;
@@ -75,6 +76,11 @@ export class Agent {
   async seen(): Promise<{ id: string; state: string; reason?: string; relays: number[]; heardAt?: number } | undefined> {
     const { body } = await this.#world.control("GET", "/v1/status");
     return (body["hosts"] as { id: string; state: string; reason?: string; relays: number[] }[]).find(({ id }) => id === this.id);
+  }
+
+  /** The processes of one of its replicas (Linux). */
+  processesOf(replica: string): Promise<number[]> {
+    return findMarked({ state: join(this.state, "agent"), replica });
   }
 
   /** @returns when it has ended */

@@ -155,7 +155,7 @@ describe("replicas and providers together", () => {
   test("a replica that fails before its first event is taken over by the provider, and told of", async () => {
     await world.apply("mixed", engineYaml("mixed", { flags: "--itl 2ms", more: `${vendors.yaml("\n    - {type: self-hosted, name: gpus}")}\n  routing: ${routing}` }));
     await world.ready("mixed", 1);
-    const good = await until("an answer of the replica", 10_000, async () => {
+    const good = await until("an answer of the replica", 40_000, async () => {
       const response = await world.chat("mixed", { max_tokens: 3 });
       return response.headers.get("x-fairlead-upstream") === "replica" && response;
     });

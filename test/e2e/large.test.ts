@@ -31,12 +31,14 @@ beforeAll(async () => {
   server = start().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  await world.offer("large", `name: large
+  for (const [model, timeouts] of [["large", "{ttft: 10s, total: 30s}"], ["stalls", "{ttft: 1s, total: 2s}"]] as const) {
+    await world.offer(model, `name: ${model}
 service:
-  model: large
+  model: ${model}
   providers: [{type: external, name: vendor, endpoint: "http://127.0.0.1:${port}/v1", api_key: sk-none}]
-  routing: {timeouts: {ttft: 1s, total: 2s}}
+  routing: {timeouts: ${timeouts}}
 `);
+  }
 });
 afterAll(async () => {
   await world?.stop();
@@ -53,7 +55,7 @@ test.each(["length", "chunked"])("a large answer goes through whole (%s)", async
 test.each(["half, length", "half, chunked"])("a large answer that stalls ends with its request's time: for the client with an error, for the upstream too (%s)", async (user) => {
   const before = cut;
   const started = Date.now();
-  const response = await world.chat("large", { user });
+  const response = await world.chat("stalls", { user });
   expect(response.status).toBe(200);
   await expect(response.arrayBuffer()).rejects.toThrow();
   expect(Date.now() - started).toBeGreaterThan(1_900);

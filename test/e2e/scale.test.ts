@@ -31,5 +31,5 @@ test("replicas go 0, 1, 4, 1, 0 with the load, and no request fails", { timeout:
   await until("one replica again", 150_000, async () => (await alive()) === 1);
   expect(failuresOf(await few.stop())).toEqual(noFailures);
 
-  await until("none", 20_000, async () => (await world.replicas(model)).length === 0);
+  await until("none", 40_000, async () => (await world.replicas(model)).length === 0);
 });

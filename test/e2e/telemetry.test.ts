@@ -54,7 +54,7 @@ describe("what is told of a service", () => {
     expect((await fetch(`${world.up.endpoint}/chat/completions`, { method: "POST", headers: { authorization: `Bearer ${planted.key}` }, body: JSON.stringify({ model: "canary", messages }) })).status).toBe(401);
 
     const ours = { service: "canary", upstream: "replicas" };
-    const all = await until("the counts of both answers", 15_000, async () => {
+    const all = await until("the counts of both answers", 40_000, async () => {
       const now = await samples();
       return valueOf(now, "fairlead_request_count_total", { ...ours, status: "2xx" }) === 2 && valueOf(now, "fairlead_request_count_total", { status: "4xx" }) === 2 && now;
     });
@@ -67,7 +67,7 @@ describe("what is told of a service", () => {
     expect(valueOf(all, "fairlead_arrivals_total", { service: "canary" })).toBe(2);
     expect(valueOf(all, "fairlead_autoscaler_decisions_total", { service: "canary", action: "place" })).toBe(1);
 
-    const reason = await until("the reason of a replica that exits", 20_000, async () => (await world.replicas("crashing")).find((one) => one.reason?.includes("fatal"))?.reason);
+    const reason = await until("the reason of a replica that exits", 40_000, async () => (await world.replicas("crashing")).find((one) => one.reason?.includes("fatal"))?.reason);
     expect(reason).toContain("the token *** is wrong");
     const [host] = (await world.control("GET", "/v1/status")).body["hosts"] as { id: string }[];
     const requestId = whole.headers.get("x-request-id") ?? "";

@@ -42,7 +42,7 @@ export async function costOf<T>(client: CountedFetch, engine: string, work: () =
 
 /** Where the simulator of a service's one replica listens, by its own word. */
 export function addressOf(world: World, service: string): Promise<string> {
-  return until("the engine's address", 10_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", service, "--no-follow"])).stdout)?.[1]);
+  return until("the engine's address", 30_000, async () => /engine listening on (http:\S+)/.exec((await world.cli(["logs", service, "--no-follow"])).stdout)?.[1]);
 }
 
 /** A simulator that lives as a replica: its process is not the shell that keeps it. */

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { findMarked } from "../../agent/executors/strays.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -59,7 +60,7 @@ export class World {
     child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
     const file = join(state, "up.json");
     try {
-      const up = await until("scripts/up", 90_000, () => {
+      const up = await until("scripts/up", 180_000, () => {
         if (child.exitCode !== null) throw new Error(`scripts/up exited with ${child.exitCode}:\n${output}`);
         return existsSync(file) && (JSON.parse(readFileSync(file, "utf8")) as Up);
       });
@@ -100,7 +101,8 @@ export class World {
     child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
     child.stdin.end(input ?? "");
-    const [code] = (await once(child, "exit")) as [number | null];
+    // its end, and that of all it said
+    const [code] = (await once(child, "close")) as [number | null];
     return { code, stdout, stderr };
   }
 
@@ -142,10 +144,15 @@ export class World {
   /** Put a service of providers, which can be asked at once. */
   async offer(name: string, yaml: string): Promise<void> {
     await this.apply(name, yaml);
-    await until(`the model ${name}`, 10_000, async () => (await this.fetch(`/v1/models/${name}`)).status === 200);
+    await until(`the model ${name}`, 30_000, async () => (await this.fetch(`/v1/models/${name}`)).status === 200);
   }
 
-  async ready(service: string, count: number, ms = 30_000): Promise<void> {
+  /** The processes of a replica of this world's own host (Linux): other worlds on this machine may have one of the same name. */
+  processesOf(replica: string): Promise<number[]> {
+    return findMarked({ state: join(this.state, "agent"), replica });
+  }
+
+  async ready(service: string, count: number, ms = 60_000): Promise<void> {
     await until(`${count} ready replicas of ${service}`, ms, async () => (await this.replicas(service)).filter(({ phase }) => phase === "ready").length === count);
   }
 

@@ -50,11 +50,13 @@ beforeAll(async () => {
   operatorKey = join(world.state, "operator.key");
   await cli("operator", "keygen", operatorKey);
   for (const { name, by } of hosts) {
-    const port = await claimPort(0, "");
+    const { port, release } = await claimPort();
     const gate = await Proxy.start(port);
     gates.push(gate);
     const config = ["trust: signed-specs", `operator_keys: [${JSON.stringify(`${operatorKey}.pub`)}]`, `transport: {direct: {listen: "127.0.0.1:${port}", url: "http://127.0.0.1:${gate.port}"}}`];
-    agents.push(await (await Agent.join(world, name, { within: ["env", `LD_PRELOAD=${library}`, `FAKETIME=${by}`], config })).run());
+    const agent = await Agent.join(world, name, { within: ["env", `LD_PRELOAD=${library}`, `FAKETIME=${by}`], config });
+    await release();
+    agents.push(await agent.run());
   }
   // the world's own host, whose clock is right, takes nothing
   const { body } = await world.control("GET", "/v1/status");

@@ -22,7 +22,7 @@ test(`row 20: ${rounds} times kill -9 of the workerd with a host's second Relay,
   for (let round = 0; round < rounds; round++) {
     // the one that was started gets the Relay when the lease of the one that was killed is over
     await until("both data links, and the second one at its place", 60_000, async () => (await host.seen())?.relays.length === 2 && world.objectsOf("west") === 1);
-    const { streams: survivors, expected, cost } = await load.streamsThrough("west", streams);
+    const { streams: survivors, expected, cost } = await load.streamsThrough(() => world.killPlace("west"), streams);
     world.startPlace("west");
     expect(survivors.filter(({ text, done, errors, roles }) => text !== expected || !done || errors > 0 || roles !== 1)).toEqual([]);
     expect(cost).toEqual({ tokens: 0, aborted: 0 });

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Agent } from "../e2e/agent.ts";
-import { engineYaml, processesWith, until, World } from "../e2e/world.ts";
+import { engineYaml, until, World } from "../e2e/world.ts";
 import { Namespace, noNamespaces } from "./namespace.ts";
 
 /** A lease, the look that finds it over, and a start elsewhere. */
@@ -92,12 +92,12 @@ describe.runIf(lacking === undefined)("a second host in a network of its own, to
       expect(Date.now() - since).toBeLessThan(20_000);
       await until("another in its place", replacedMs, async () => (await ready(service)).filter(({ host }) => host !== far.id).length === 2);
       // the host itself changes nothing
-      expect(await processesWith(`FAIRLEAD_REPLICA=${cutOff}`)).not.toEqual([]);
+      expect(await far.processesOf(cutOff)).not.toEqual([]);
     } finally {
       wire.heal();
     }
     await until("its return", 40_000, async () => (await far.seen())?.state === "up");
-    await until("the end of what it had", 30_000, async () => (await processesWith(`FAIRLEAD_REPLICA=${cutOff}`)).length === 0);
+    await until("the end of what it had", 30_000, async () => (await far.processesOf(cutOff)).length === 0);
     const told = await requests.stop();
     expect((await ready(service)).map(({ id }) => id)).not.toContain(cutOff);
     expect(await ready(service)).toHaveLength(2);

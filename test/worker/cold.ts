@@ -79,6 +79,6 @@ export class Cold {
   }
 
   holds(count: number): Promise<true> {
-    return soon(`${count} that wait`, 3_000, () => (this.held === count ? true : undefined));
+    return soon(`${count} that wait`, 20_000, () => (this.held === count ? true : undefined));
   }
 }

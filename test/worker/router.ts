@@ -63,7 +63,7 @@ export class TestRouter {
     const { replicas, generation } = await control.assigned(2);
     const beat = (): void => control.beat(replicas.map((one) => replicaState(one)), { generation });
     beat();
-    await soon("ready replicas", 3_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.filter(({ phase }) => phase === "ready").length === 2 ? true : undefined));
+    await soon("ready replicas", 20_000, async () => ((await world.HUB.getByName("local").snapshot()).replicas.filter(({ phase }) => phase === "ready").length === 2 ? true : undefined));
     return new TestRouter(relay, services, key, record, host, beat);
   }
 

@@ -126,7 +126,7 @@ export class TestLink {
 
   /** The next message of a type; earlier ones are dropped. */
   next<T extends HubMessage["type"]>(type: T): Promise<Extract<HubMessage, { type: T }>> {
-    return soon(`a message "${type}"`, 3_000, () => {
+    return soon(`a message "${type}"`, 20_000, () => {
       const at = this.inbox.findIndex((message) => message.type === type);
       return at < 0 ? undefined : (this.inbox.splice(0, at + 1).at(-1) as Extract<HubMessage, { type: T }>);
     });
@@ -134,7 +134,7 @@ export class TestLink {
 
   /** The first assignment that has so many replicas. */
   assigned(count: number): Promise<Assign> {
-    return soon(`an assignment of ${count} replicas`, 3_000, () => this.inbox.filter((message): message is Assign => message.type === "assign").find(({ replicas }) => replicas.length === count));
+    return soon(`an assignment of ${count} replicas`, 20_000, () => this.inbox.filter((message): message is Assign => message.type === "assign").find(({ replicas }) => replicas.length === count));
   }
 }
 
@@ -178,7 +178,7 @@ export class TestRelayLink {
   }
 
   next(kind: Frame["kind"], stream?: number): Promise<Frame> {
-    return soon(`a frame of kind ${kind}`, 3_000, () => {
+    return soon(`a frame of kind ${kind}`, 20_000, () => {
       const at = this.frames.findIndex((frame) => frame.kind === kind && (stream === undefined || frame.stream === stream));
       return at < 0 ? undefined : this.frames.splice(at, 1)[0];
     });

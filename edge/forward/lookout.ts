@@ -1,0 +1,96 @@
+import type { Now } from "../../schema/clock.ts";
+import { linkTimes } from "../../schema/protocol.ts";
+import type { Look, Waiting } from "./outcome.ts";
+import type { Suspects } from "./suspects.ts";
+import { Vigil } from "./vigil.ts";
+
+export interface LookoutOptions {
+  suspects: Suspects;
+  host: string;
+  /** The host's relays. */
+  relays: readonly number[];
+  /** What may be in a relay's hands may be sent by another one all the same. */
+  repeatable: boolean;
+  /** Somebody else can be asked. */
+  elsewhere: boolean;
+  /** Ask a relay whether it is there. */
+  ask: (relay: string) => void;
+  now: () => Now;
+  waiting: Waiting;
+}
+
+type Verdict = "silent" | "deserted";
+
+/** One request's look after the relay that carries it. As long as its answer comes in time, nothing is looked at. */
+export class Lookout {
+  readonly #options: LookoutOptions;
+  #vigil: Vigil | undefined;
+  /** The relay that has it; undefined while something else carries it. */
+  #carrier: number | undefined;
+  #beganAt: Now = 0;
+  /** Ends the wait for an answer's head; undefined while none is waited for. */
+  #giveUp: ((verdict: Verdict) => void) | undefined;
+  #forsook = false;
+
+  constructor(options: LookoutOptions) {
+    this.#options = options;
+    options.waiting.look = this.look;
+  }
+
+  /** Whether a relay is not to be asked for this answer: it did not answer this request, or not of late when an answer is to go on. */
+  isOut(carrier: number, goesOn: boolean): boolean {
+    return (goesOn || this.#forsook) && this.#options.suspects.isSilent(this.#nameOf(carrier));
+  }
+
+  /** What carries it now looks after itself. */
+  rest(): void {
+    this.#carrier = undefined;
+  }
+
+  #nameOf(carrier: number): string {
+    const { host, relays } = this.#options;
+    return `${host}/${relays[carrier] ?? 0}`;
+  }
+
+  /** What a relay answers, or why it is not waited for any longer. What it says after that is nobody's, and ends with its request: to cancel it would end what another has begun to take over. */
+  head(carrier: number, beganAt: Now, asked: Promise<Response>): Promise<Response | Verdict> {
+    this.#vigil = undefined;
+    this.#carrier = carrier;
+    this.#beganAt = beganAt;
+    return new Promise((resolve, reject) => {
+      const giveUp = (verdict: Verdict): void => {
+        this.#giveUp = undefined;
+        resolve(verdict);
+      };
+      this.#giveUp = giveUp;
+      const answer = async (): Promise<void> => {
+        try {
+          const response = await asked;
+          resolve(response);
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+        if (this.#giveUp === giveUp) this.#giveUp = undefined;
+      };
+      void answer();
+    });
+  }
+
+  readonly look: Look = (receivedBytes) => {
+    const { suspects, relays, repeatable, elsewhere, ask, now, waiting } = this.#options;
+    const carrier = this.#carrier;
+    if (carrier === undefined) return linkTimes.dispatchAckMs;
+    const giveUp = this.#giveUp;
+    this.#vigil ??= new Vigil(suspects, this.#nameOf(carrier), relays.flatMap((_, i) => (i === carrier ? [] : [this.#nameOf(i)])), this.#beganAt);
+    const { ask: silent, verdict, nextMs } = this.#vigil.look(now(), giveUp === undefined ? receivedBytes : undefined);
+    for (const relay of silent) ask(relay);
+    if (verdict === undefined || !repeatable) return nextMs;
+    if (verdict === "silent") {
+      this.#forsook = true;
+      waiting.detour = true;
+      if (giveUp === undefined) return "silent";
+      giveUp(verdict);
+    } else if (elsewhere) giveUp?.(verdict);
+    return nextMs;
+  };
+}
