@@ -118,6 +118,14 @@ export const policies: Record<string, (fleet: readonly Engine[], seed: number) =
     const random = seeded(seed);
     return counting(fleet.length, (_, inFlight) => least(inFlight, random));
   },
+  "two choices": (fleet, seed) => {
+    const random = seeded(seed);
+    return counting(fleet.length, (_, inFlight) => {
+      const a = Math.floor(random() * fleet.length);
+      const b = (a + 1 + Math.floor(random() * (fleet.length - 1))) % fleet.length;
+      return (inFlight[a] ?? 0) <= (inFlight[b] ?? 0) ? a : b;
+    });
+  },
   "round_robin": (fleet) => {
     let turn = 0;
     return { pick: () => turn++ % fleet.length };

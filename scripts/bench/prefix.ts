@@ -77,6 +77,14 @@ function judge(workload: string, own: Result, others: readonly Result[]): void {
   if (leastLoad !== undefined) say("TTFT p99 never worse than least_load's", own.ttftP99Ms, leastLoad, leastLoad.ttftP99Ms, own.ttftP99Ms <= leastLoad.ttftP99Ms * 1.01, " ms");
 }
 
+/** Ours by load, of isolates that share nothing, against as many that go in turns, and against two random choices that know everything. */
+function judgeLoad(workload: string, results: readonly Result[]): void {
+  const p99Of = (name: string): number => results.find(({ policy }) => policy === name)?.ttftP99Ms ?? Number.NaN;
+  const own = p99Of("least_load, ours, 4 isolates");
+  const most = Math.max(p99Of("round_robin, 4 isolates"), p99Of("two choices"));
+  verdicts.push(`target TTFT p99 at most that of four in turns, or of two random choices (${workload.split(":")[0]}; least_load, ours, 4 isolates): measured ${own.toFixed(1)} ms, ${most.toFixed(1)} ms: ${own <= most * 1.01 ? "met" : "missed"}`);
+}
+
 function positive(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("a whole number from 1 up is wanted");
@@ -100,6 +108,7 @@ for (const [workload, make] of Object.entries(workloads)) {
   all[workload] = results;
   process.stdout.write(`${workload}\n${table(["policy", "hit rate", "TTFT p50 ms", "TTFT p99 ms"], results.map(({ policy, hitRate, ttftP50Ms, ttftP99Ms }) => [policy, figure(hitRate * 100, 1, { unit: " %" }), figure(ttftP50Ms, 1), figure(ttftP99Ms, 1)]))}\n\n`);
   for (const own of results.filter(({ policy }) => policy.startsWith("prefix_affinity"))) judge(workload, own, results.filter(({ policy }) => !policy.startsWith("prefix_affinity") && !policy.endsWith("isolates")));
+  judgeLoad(workload, results);
 }
 process.stdout.write(`${verdicts.join("\n")}\n`);
 if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ takenAt: new Date().toISOString(), engines, seeds: options.seeds, seed: options.seed, results: all }, undefined, 2)}\n`);
