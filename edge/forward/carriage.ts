@@ -73,7 +73,8 @@ function answersAgain(relay: string, silentMs: number | undefined): void {
 async function askRelay(env: RouterEnv, relay: string): Promise<void> {
   const asked = env.RELAY.getByName(relay).isLinked().then(
     (linked) => (answersAgain(relay, suspects.answered(relay, linked, Date.now())), true),
-    isOverloaded,
+    // one of a fleet that is older than this router does not know the question (a TypeError of the platform's), which is a sign of life
+    (error: unknown) => isOverloaded(error) || error instanceof TypeError,
   );
   let heard = await orSilence(asked, questionMs);
   if (heard === "silent") heard = await orSilence(asked, lateMs);

@@ -1,10 +1,12 @@
 import { runInDurableObject } from "cloudflare:test";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { attachTarget, frameKinds, jsonFrame, noPayload, readRequestHead, readReset, windowBytes, windowFrame, type Frame, type RequestHead, type ResetReason } from "../../schema/frames.ts";
 import { linkTimes, type Assign } from "../../schema/protocol.ts";
 import { bundle, fleetService, newHost, publish, replicaState, routeService, self, soon, testKey, TestLink, TestRelayLink, world } from "../../test/worker/world.ts";
+import { Relay } from "../relay/relay.ts";
 import { forgetView } from "../view.ts";
 import { forgetUpstreams } from "./memory.ts";
+import { questionMs, quietMs } from "./vigil.ts";
 
 const encoder = new TextEncoder();
 const host = "host_reattach";
@@ -271,6 +273,24 @@ describe("row 20: a relay whose object is stuck", () => {
     expect(withoutComments(await text)).toBe(whole);
     await connect(1 - first.index);
   });
+});
+
+test("row 19: a Relay of an older fleet, which does not know the question whether it is there, is not taken for silent", async () => {
+  const said = vi.spyOn(console, "warn");
+  const known = Object.getOwnPropertyDescriptor(Relay.prototype, "isLinked") ?? expect.fail();
+  Reflect.deleteProperty(Relay.prototype, "isLinked");
+  try {
+    const response = ask(false);
+    const one = await opened();
+    await scheduler.wait(quietMs.beginning + 2 * questionMs);
+    nothingElse();
+    one.say(headOf(one, "application/json"), bytesOf(one, encoder.encode("{}")), endOf(one));
+    expect(await (await response).text()).toBe("{}");
+    expect(said).not.toHaveBeenCalled();
+  } finally {
+    Object.defineProperty(Relay.prototype, "isLinked", known);
+    said.mockRestore();
+  }
 });
 
 describe("an answer that cannot go on", () => {

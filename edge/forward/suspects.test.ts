@@ -38,6 +38,15 @@ test("one that did not answer is passed over until it is heard, and asked once a
   expect([suspects.isEmpty, suspects.silentOf("h", relays)]).toEqual([true, []]);
 });
 
+test("where all are suspect, one that does not even answer is the last to be asked", () => {
+  const suspects = new Suspects();
+  for (const relay of relays) suspects.add(`h/${relay}`, 0);
+  suspects.silence("h/1", 0);
+  expect(picks(suspects, 1)).toEqual([0, 2, 2]);
+  for (const relay of relays) suspects.silence(`h/${relay}`, 0);
+  expect(picks(suspects, 1)).toEqual([0, 1, 2]);
+});
+
 test("a host whose relays are all silent is known to be", () => {
   const suspects = new Suspects();
   for (const relay of relays) {

@@ -128,16 +128,19 @@ export class Suspects {
     return !this.isEmpty && relays.every((relay) => this.has(`${host}/${relay}`, now));
   }
 
-  /** Which of a host's relays is asked first: any of those that are not suspect, or any where all are. */
+  /** Which of a host's relays is asked first: any of those that are not suspect; where all are, any that is not known to be silent; where all are that, any. */
   first(host: string, relays: readonly number[], random: () => number, now: () => Now): number {
     if (relays.length < 2) return 0;
     const from = Math.floor(random() * relays.length);
     if (this.isEmpty) return from;
     const at = now();
+    let spoke: number | undefined;
     for (let i = 0; i < relays.length; i++) {
       const one = (from + i) % relays.length;
-      if (!this.has(`${host}/${relays[one] ?? 0}`, at)) return one;
+      const relay = `${host}/${relays[one] ?? 0}`;
+      if (!this.has(relay, at)) return one;
+      if (!this.isSilent(relay)) spoke ??= one;
     }
-    return from;
+    return spoke ?? from;
   }
 }
