@@ -105,7 +105,8 @@ export function homes(hash: Int32Array, key: number, count: number): number[] {
 const asLikelyAsNot = 0.5;
 /**
  * Where somebody else is known to hold a first turn's prompt, of which others may know too. Less, and isolates keep copies in two places: of long
- * prefixes in `scripts/bench/prefix` four found 58.7 % at 0.5 and 59.8 % at 0.75, and half of all waited 82 ms instead of 87 (seeds 11–14).
+ * prefixes in `scripts/bench/prefix` four found 58.7 % at 0.5 and 59.8 % at 0.75, and half of all waited 82 ms instead of 87 (seeds
+ * 11–14, when others' requests were reckoned to end exponentially).
  */
 const thoughHeld = 0.75;
 
