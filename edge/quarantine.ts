@@ -11,7 +11,7 @@ let poison = new Poison();
 export interface Suspect {
   service: { name: string; version: number };
   account: string;
-  body: ArrayBuffer | Uint8Array;
+  body: string;
 }
 
 /**
@@ -19,7 +19,7 @@ export interface Suspect {
  *
  * @returns what its caller is told
  */
-export function isPoison({ quarantined }: View, service: Suspect["service"], account: string, body: ArrayBuffer): FairleadError | undefined {
+export function isPoison({ quarantined }: View, service: Suspect["service"], account: string, body: string): FairleadError | undefined {
   if (quarantined.size === 0 && poison.size === 0) return undefined;
   const now = Date.now();
   const told = quarantined.get(account);

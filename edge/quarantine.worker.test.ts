@@ -82,7 +82,7 @@ async function codeOf(response: Response): Promise<[number, string | undefined]>
   return [response.status, ((await response.json()) as { error?: { code: string } }).error?.code];
 }
 
-const mark = (text = body): string => fingerprint(scopeOf("default", service), new TextEncoder().encode(text));
+const mark = (text = body): string => fingerprint(scopeOf("default", service), text);
 const told = async (region = "local"): Promise<Quarantine | undefined> => (await hub(region).snapshot()).quarantined?.find((one) => one.fingerprint === mark());
 
 describe("router: requests that replicas die of", () => {

@@ -24,11 +24,14 @@ export interface Begun extends Reading {
   first: Uint8Array;
 }
 
+/** An answer that is here: JSON as its text, which costs less than its bytes do (docs/adr/0012), anything else as its bytes. */
+export type Whole = string | Uint8Array;
+
 export interface Answer {
   response: Response;
   /** The first body that is set is the answer's; `native` otherwise. */
   events?: Begun;
-  whole?: Uint8Array | ArrayBuffer;
+  whole?: Whole;
   native?: ReadableStream<Uint8Array> | null;
   /** What has been read of `native`. */
   begun?: Uint8Array;
@@ -138,13 +141,7 @@ export function attempt({ client, limitMs, inference, stream, watch, last = fals
     }
   };
   void work();
-  return {
-    result,
-    abandon,
-    get detour() {
-      return waiting.detour === true;
-    },
-  };
+  return { result, abandon, noted: waiting };
 }
 
 type Answering = Extract<Reply, { kind: "answer" }>;
@@ -211,10 +208,10 @@ async function read({ response, reattach }: Answering, { stream, abandon, watch,
   }
   const length = Number(headers.get("content-length") ?? Number.NaN);
   if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
-  let bytes: Uint8Array;
+  let whole: Whole;
   try {
     if (Number.isNaN(length)) return await wholeOf(response, response.body, abandon);
-    bytes = new Uint8Array(await response.arrayBuffer());
+    whole = await (isJson(headers) ? response.text() : response.bytes());
   } catch (error) {
     // its carrier is lost: once more from its first byte, where another one has it
     const elsewhere = await waiting.again;
@@ -223,14 +220,15 @@ async function read({ response, reattach }: Answering, { stream, abandon, watch,
     if (again === undefined) throw error;
     return wholeOf(response, again, abandon);
   }
-  return failureIn(bytes, headers) ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
+  return failureIn(whole, headers) ?? { kind: "answer", answer: { response, whole, abandon } };
 }
 
 /** An answer that is no stream, by its body. */
 async function wholeOf(response: Response, body: ReadableStream<Uint8Array> | null, abandon: () => void): Promise<Outcome<Answer>> {
   const { bytes, rest } = await head(body, wholeBytesMax);
   if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
-  return failureIn(bytes, response.headers) ?? { kind: "answer", answer: { response, whole: bytes, abandon } };
+  const whole = isJson(response.headers) ? decoder.decode(bytes) : bytes;
+  return failureIn(whole, response.headers) ?? { kind: "answer", answer: { response, whole, abandon } };
 }
 
 /** An error's text, as much as is worth reading; undefined when it cannot be read. */
@@ -277,25 +275,12 @@ const none = new Uint8Array(0);
 
 const errorFirst = /^\s*\{\s*"(error"|object"\s*:\s*"error")/;
 
-/** Whether its first key begins as one of `errorFirst` does: a look at a few bytes settles it for most answers. */
-function mayBeError(bytes: Uint8Array): boolean {
-  let at = 0;
-  const skipBlank = (): void => {
-    while ((bytes[at] ?? 0x21) <= 0x20) at++;
-  };
-  skipBlank();
-  if (bytes[at++] !== 0x7b) return false;
-  skipBlank();
-  return bytes[at] === 0x22 && (bytes[at + 1] === 0x65 || bytes[at + 1] === 0x6f);
-}
-
 /** What a 200 is that holds an error, or only a part of an answer; undefined for an answer. */
-function failureIn(bytes: Uint8Array, headers: Headers): Failure | undefined {
-  let last = bytes.byteLength - 1;
-  while (last >= 0 && (bytes[last] ?? 0) <= 0x20) last--;
-  if (isJson(headers) && bytes[last] !== 0x7d) return { kind: "lost", why: "the answer ended before it was whole" };
-  if (!mayBeError(bytes)) return undefined;
-  const text = decoder.decode(bytes);
+function failureIn(whole: Whole, headers: Headers): Failure | undefined {
+  const isText = typeof whole === "string";
+  if (isText && !endsObject(whole)) return { kind: "lost", why: "the answer ended before it was whole" };
+  // an object, whatever its sender called it
+  const text = isText ? whole : whole[0] === 0x7b ? decoder.decode(whole) : "";
   if (!errorFirst.test(text)) return undefined;
   let body: Record<string, unknown>;
   try {
@@ -305,6 +290,12 @@ function failureIn(bytes: Uint8Array, headers: Headers): Failure | undefined {
   }
   const error = body["object"] === "error" ? body : body["error"];
   return error === null || error === undefined || error === false ? undefined : failureOf(200, text, headers, statusOf(error));
+}
+
+function endsObject(text: string): boolean {
+  let last = text.length - 1;
+  while (last >= 0 && text.charCodeAt(last) <= 0x20) last--;
+  return text.charCodeAt(last) === 0x7d;
 }
 
 function isJson(headers: Headers): boolean {

@@ -256,7 +256,7 @@ class Turn<Answer> {
     const settledAt = now();
     const entry: Tried = { id: candidate.id, outcome: outcome.kind, ms: settledAt - at };
     if (hedge === true) entry.hedge = true;
-    if (run.detour === true) entry.detour = true;
+    if (run.noted?.detour === true) entry.detour = true;
     this.attempts.push(entry);
     if (outcome.kind === "answer") {
       budget.succeeded();

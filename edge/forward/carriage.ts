@@ -18,7 +18,7 @@ export interface Carrying {
   method: string;
   path: string;
   headers: HeaderObject;
-  body: ArrayBuffer | Uint8Array | ReadableStream | null;
+  body: string | ReadableStream | null;
   upgrade: boolean;
 }
 

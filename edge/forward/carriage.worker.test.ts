@@ -29,7 +29,7 @@ let hosts = 0;
 const candidate = (more: object = {}): Extract<Candidate, { kind: "replica" }> => ({
   kind: "replica", id: "chat.local.1", upstream: "replicas", weight: 1, fallback: false, price: undefined, contextWindow: undefined, continuation: "none", version: 1, host: `host_${hosts++}`, relays: [0, 1], load: 0, ...more,
 });
-const sending = (body: Carrying["body"] = new TextEncoder().encode("{}")): Carrying => ({ requestId: "r1", method: "POST", path: "/v1/chat/completions", headers: {}, body, upgrade: false });
+const sending = (body: Carrying["body"] = "{}"): Carrying => ({ requestId: "r1", method: "POST", path: "/v1/chat/completions", headers: {}, body, upgrade: false });
 
 describe("row 21: a Relay that is overloaded", () => {
   test.each([true, false])("is asked once, and the host's other one carries the request (kept: %s)", async (kept) => {

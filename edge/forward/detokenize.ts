@@ -13,10 +13,10 @@ export function besideV1(url: string): string {
 /** The text of token ids: vLLM's `/detokenize`, which stands beside `/v1`. */
 export async function detokenize(sending: Sending, ids: readonly number[], send: (what: Sending) => Run<Outcome<Answer>>): Promise<string | undefined> {
   const parsed = { model: sending.parsed?.["model"], tokens: ids };
-  const outcome = await send({ ...sending, path: detokenizePath, body: new TextEncoder().encode(JSON.stringify(parsed)), parsed, stream: false }).result;
-  if (outcome.kind !== "answer" || outcome.answer.whole === undefined) return undefined;
+  const outcome = await send({ ...sending, path: detokenizePath, body: JSON.stringify(parsed), parsed, stream: false }).result;
+  if (outcome.kind !== "answer" || typeof outcome.answer.whole !== "string") return undefined;
   try {
-    const { prompt } = JSON.parse(new TextDecoder().decode(outcome.answer.whole)) as { prompt?: unknown };
+    const { prompt } = JSON.parse(outcome.answer.whole) as { prompt?: unknown };
     return typeof prompt === "string" ? prompt : undefined;
   } catch {
     return undefined;

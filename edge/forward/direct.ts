@@ -22,7 +22,7 @@ export interface AskGate {
   path: string;
   /** With target, request and attempt among them. */
   headers: HeaderObject;
-  body: ArrayBuffer | Uint8Array | null;
+  body: string | null;
 }
 
 /** Of the second within which a dispatch is to be acknowledged, one half is the replica's and one is for the question whether anybody is there. */

@@ -16,7 +16,7 @@ export interface FirstLegs {
 /** @returns undefined for a request whose stream does not go on elsewhere */
 export function firstLegOf(onStreamLoss: Routing["onStreamLoss"], sending: Sending): FirstLegs | undefined {
   const { parsed, body, path } = sending;
-  if (onStreamLoss === "error" || parsed === undefined || body === null || body instanceof ReadableStream) return undefined;
+  if (onStreamLoss === "error" || parsed === undefined || typeof body !== "string") return undefined;
   const ask = askOf(path, parsed, body);
   if (ask === undefined) return undefined;
   // worked out once, however many upstreams are asked
@@ -26,7 +26,7 @@ export function firstLegOf(onStreamLoss: Routing["onStreamLoss"], sending: Sendi
   const strip = ask.ids && ask.usage ? undefined : { ids: !ask.ids, usage: !ask.usage };
   return {
     ask,
-    sending: (candidate) => (byIds(candidate) ? (asking ??= { ...sending, ...withIds(ask, body) }) : sending),
+    sending: (candidate) => (byIds(candidate) ? (asking ??= { ...sending, ...withIds(ask) }) : sending),
     watch: (candidate) => () => new Watch(new FirstLeg(ask, new Delivered(), byIds(candidate) ? strip : undefined)),
   };
 }

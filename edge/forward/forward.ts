@@ -71,9 +71,6 @@ export interface Unforwarded {
   attempts: Tried[];
 }
 
-/** A body that is here. */
-type Whole = ArrayBuffer | Uint8Array;
-
 /**
  * Send a request to the first upstream that answers.
  *
@@ -84,13 +81,14 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
   if (decision.refused !== undefined) return { error: decision.refused, attempts: [] };
   const { service, upstreams, inference, random, again } = options;
   const { client, stream, startedAt } = sending;
-  const once = sending.body instanceof ReadableStream;
+  const { body } = sending;
+  const once = body instanceof ReadableStream;
   const memory = remembered(service);
   const endsAt = endOf(startedAt, service.timeouts);
   // of a body that is a stream nothing is known
-  const account = once || sending.body === null ? undefined : sending.facts?.account;
+  const account = typeof body === "string" ? sending.facts?.account : undefined;
   const accuse = (replica: string): FairleadError | undefined =>
-    account === undefined ? undefined : blame({ service, account, body: sending.body as Whole, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
+    account === undefined || typeof body !== "string" ? undefined : blame({ service, account, body, env: options.env, request: options.request, waitUntil: options.waitUntil, requestId: sending.requestId, startedAt, replica });
   const first = inference && stream ? firstLegOf(service.routing.onStreamLoss, sending) : undefined;
   const sendTo = (candidate: Candidate, what: Sending, limitMs: number, watch: (() => Watch) | undefined, last = false, others = false): Run<Outcome<Answer>> =>
     attempt({ client, limitMs, inference, stream: what.stream, watch, last: last && candidate.kind === "provider" && inference && !stream }, (signal, waiting) => (candidate.kind === "provider" ? sendToProvider(options, candidate, what, signal) : carry({ env: options.env, waitUntil: options.waitUntil, kept: inference, repeatable: options.repeatable, elsewhere: others, random }, candidate, what, signal, waiting)));
@@ -124,8 +122,8 @@ export async function forward(options: ForwardOptions, decision: Decided, sendin
   const { answer, candidate, attempts, flight } = result;
   /** What the end of a replica's part says of the request. */
   const judge = (by: Candidate, failure: Failure | undefined): Promise<FairleadError | undefined> | undefined => {
-    if (account === undefined || by.kind !== "replica") return undefined;
-    if (failure === undefined) forgive(service, account, sending.body as Whole);
+    if (account === undefined || typeof body !== "string" || by.kind !== "replica") return undefined;
+    if (failure === undefined) forgive(service, account, body);
     if (failure?.kind !== "lost" && failure?.kind !== "unable") return undefined;
     return diedMidway(options.env, by, sending.requestId).then((died) => {
       const error = died ? accuse(by.id) : undefined;

@@ -104,6 +104,23 @@ describe("router: attempts", () => {
     expect(asked).toEqual(expected);
   });
 
+  test.each([{}, { "content-length": "6" }])("an answer that is no JSON passes byte for byte, whatever it holds (%j)", async (length) => {
+    const bytes = Uint8Array.from([0, 255, 0xc3, 0x28, 0x7b, 10]);
+    providers({ one: [() => new Response(bytes, { headers: { "content-type": "application/octet-stream", ...length } as Record<string, string> })] });
+    const response = await router.post({ ...chat, model: "pair" });
+    expect(response.headers.get("content-type")).toBe("application/octet-stream");
+    expect(await response.bytes()).toEqual(bytes);
+  });
+
+  test.each([{}, { "content-length": "64" }])("an answer that is JSON passes as it was written, but for what is no UTF-8 (%j)", async (length) => {
+    const text = (bad: number[]): Uint8Array => Uint8Array.from([...new TextEncoder().encode('{"choices": [{"message":{"content":"Grüße 世界 😀"}}],\n"x":"'), ...bad, ...new TextEncoder().encode('"}')]);
+    const asJson = (body: Uint8Array): (() => Response) => () => new Response(body, { headers: { "content-type": "application/json", ...length } as Record<string, string> });
+    providers({ one: [asJson(text([])), asJson(text([0xff]))] });
+    const [good, odd] = [await router.post({ ...chat, model: "pair" }), await router.post({ ...chat, model: "pair" })];
+    expect(await good.bytes()).toEqual(text([]));
+    expect(await odd.bytes()).toEqual(text([0xef, 0xbf, 0xbd]));
+  });
+
   test.each<[string, number, unknown, number, string]>([
     ["an invalid request", 400, error(null, "invalid_request_error"), 400, "invalid_request"],
     ["too long a prompt", 400, error("context_length_exceeded", "invalid_request_error"), 400, "context_length_exceeded"],

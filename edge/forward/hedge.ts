@@ -3,8 +3,8 @@ export interface Run<T> {
   result: Promise<T>;
   /** Ends it; what it may still give is thrown away. */
   abandon: () => void;
-  /** A relay on its way did not answer, and it went by another one. */
-  readonly detour?: boolean;
+  /** What is noted on its way. An object that is there, for one with a getter is made slowly. */
+  readonly noted?: { detour?: boolean };
 }
 
 export interface First<T> {

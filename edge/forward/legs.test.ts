@@ -30,7 +30,7 @@ function vendor(name: string, { model, continuation = "none" }: { model?: string
 
 function asking(body: Record<string, unknown> = {}): Ask {
   const parsed = { model: "m", messages: [{ role: "user", content: "hi" }], stream: true, ...body };
-  const ask = askOf("/v1/chat/completions", parsed, new TextEncoder().encode(JSON.stringify(parsed)));
+  const ask = askOf("/v1/chat/completions", parsed, JSON.stringify(parsed));
   if (ask === undefined) throw new Error("not a chat");
   return ask;
 }

@@ -10,7 +10,7 @@ const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
 function ask(body: Record<string, unknown> = {}): Ask {
   const parsed = { model: "m", messages: [], stream: true, ...body };
-  const made = askOf("/v1/chat/completions", parsed, encode(JSON.stringify(parsed)));
+  const made = askOf("/v1/chat/completions", parsed, JSON.stringify(parsed));
   if (made === undefined) throw new Error("not a chat");
   return made;
 }

@@ -2,28 +2,26 @@ import { describe, expect, test } from "vitest";
 import { quarantinedMax, quarantineMs } from "../../schema/quarantine.ts";
 import { diedOf, fingerprint, Poison, type Loss } from "./poison.ts";
 
-const bytes = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(new TextEncoder().encode(text));
 const loss = (request: string, replica: string, cameAt = 0): Loss => ({ request, replica, cameAt });
 
 describe("fingerprint()", () => {
-  test("is the same for the same bytes, wherever they lie in memory", () => {
-    const text = '{"model":"m","prompt":"<<die>>"}';
-    const moved = new Uint8Array(bytes(`xyz${text}`).buffer, 3);
-    expect(fingerprint("a", moved)).toBe(fingerprint("a", bytes(text).buffer));
-    expect(fingerprint("a", bytes(text))).toMatch(/^[0-9a-f]{16}$/);
+  test("is the same for the same text, in sixteen digits", () => {
+    const text = '{"model":"m","prompt":"<<die>> \u00fc\u{1f600}"}';
+    expect(fingerprint("a", text.slice(0, 9) + text.slice(9))).toBe(fingerprint("a", text));
+    expect(fingerprint("a", text)).toMatch(/^[0-9a-f]{16}$/);
   });
 
   test("is another for any other byte, length or account", () => {
     const base = "x".repeat(70);
-    const all = [fingerprint("b", bytes(base)), ...["a", "b"].map((end) => fingerprint("a", bytes(base + end))), fingerprint("a", bytes(`${base}\0`))];
-    for (let i = 0; i < base.length; i++) all.push(fingerprint("a", bytes(`${base.slice(0, i)}y${base.slice(i + 1)}`)));
-    all.push(fingerprint("a", bytes(base)));
+    const all = [fingerprint("b", base), ...["a", "b"].map((end) => fingerprint("a", base + end)), fingerprint("a", `${base}\0`)];
+    for (let i = 0; i < base.length; i++) all.push(fingerprint("a", `${base.slice(0, i)}y${base.slice(i + 1)}`));
+    all.push(fingerprint("a", base));
     expect(new Set(all).size).toBe(all.length);
   });
 
   test("finds no two alike among a hundred thousand short bodies", () => {
     const seen = new Set<string>();
-    for (let i = 0; i < 100_000; i++) seen.add(fingerprint("a", bytes(`{"n":${i}}`)));
+    for (let i = 0; i < 100_000; i++) seen.add(fingerprint("a", `{"n":${i}}`));
     expect(seen.size).toBe(100_000);
   });
 });

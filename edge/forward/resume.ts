@@ -31,12 +31,9 @@ export interface Ask {
 
 export interface Leg {
   path: string;
-  body: Uint8Array;
+  body: string;
   parsed: Record<string, unknown>;
 }
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 function count(value: unknown): number | undefined {
   return typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined;
@@ -59,10 +56,9 @@ class Asked implements Ask {
   readonly ids: boolean;
   readonly stops: readonly string[];
   readonly includeStop: boolean;
-  readonly #body: ArrayBuffer | Uint8Array;
-  #text: string | undefined;
+  readonly text: string;
 
-  constructor(chat: boolean, parsed: Record<string, unknown>, body: ArrayBuffer | Uint8Array) {
+  constructor(chat: boolean, parsed: Record<string, unknown>, text: string) {
     const { n, stop, stream_options: options } = parsed;
     this.chat = chat;
     this.parsed = parsed;
@@ -71,40 +67,31 @@ class Asked implements Ask {
     this.ids = parsed["return_token_ids"] === true;
     this.stops = (Array.isArray(stop) ? stop : [stop]).filter((one): one is string => typeof one === "string" && one !== "");
     this.includeStop = parsed["include_stop_str_in_output"] === true;
-    this.#body = body;
-  }
-
-  get text(): string {
-    return (this.#text ??= decoder.decode(this.#body));
+    this.text = text;
   }
 }
 
 /** @returns undefined for a request whose answer is not one of chat or completions */
-export function askOf(path: string, parsed: Record<string, unknown>, body: ArrayBuffer | Uint8Array): Ask | undefined {
+export function askOf(path: string, parsed: Record<string, unknown>, text: string): Ask | undefined {
   const chat = path.startsWith("/v1/chat/completions");
-  return chat || path.startsWith("/v1/completions") ? new Asked(chat, parsed, body) : undefined;
+  return chat || path.startsWith("/v1/completions") ? new Asked(chat, parsed, text) : undefined;
 }
 
 /** What is asked for on the client's behalf, and as the end of an object that has neither. */
 const wantedUsage = { include_usage: true };
-const wantedEnd = encoder.encode(`,${JSON.stringify({ return_token_ids: true, stream_options: wantedUsage }).slice(1)}`);
+const wantedEnd = `,${JSON.stringify({ return_token_ids: true, stream_options: wantedUsage }).slice(1)}`;
 
 /** The request with token ids and usage asked for, everything else as the client wrote it. */
-export function withIds(ask: Ask, body: ArrayBuffer | Uint8Array): { body: Uint8Array; parsed: Record<string, unknown> } {
+export function withIds(ask: Ask): { body: string; parsed: Record<string, unknown> } {
   const options = ask.parsed["stream_options"];
   const usage = isObject(options) ? { ...options, ...wantedUsage } : wantedUsage;
   const parsed = { ...ask.parsed, return_token_ids: true, stream_options: usage };
   if ("return_token_ids" in ask.parsed || "stream_options" in ask.parsed) {
     const changes = new Map<string, Change>([["return_token_ids", { value: true }], ["stream_options", { value: usage }]]);
-    return { body: encoder.encode(withMembers(ask.text, changes)), parsed };
+    return { body: withMembers(ask.text, changes), parsed };
   }
   // the object is not empty, for it has a model: what is new goes before its end
-  const bytes = body instanceof Uint8Array ? body : new Uint8Array(body);
-  const end = bytes.lastIndexOf(0x7d);
-  const out = new Uint8Array(end + wantedEnd.byteLength);
-  out.set(bytes.subarray(0, end));
-  out.set(wantedEnd, end);
-  return { body: out, parsed };
+  return { body: ask.text.slice(0, ask.text.lastIndexOf("}")) + wantedEnd, parsed };
 }
 
 /** Something of a request that is set: neither absent nor null, false or empty. */
@@ -188,7 +175,7 @@ const sampling = new Set([
 
 function legOf(path: string, ask: Ask, changes: ReadonlyMap<string, Change>): Leg {
   const body = withMembers(ask.text, changes);
-  return { path, body: encoder.encode(body), parsed: JSON.parse(body) as Record<string, unknown> };
+  return { path, body, parsed: JSON.parse(body) as Record<string, unknown> };
 }
 
 /**

@@ -9,7 +9,8 @@ export interface Sending {
   /** Path and query from the service's root, e.g. `/v1/chat/completions`. */
   path: string;
   headers: HeaderObject;
-  body: ArrayBuffer | Uint8Array | ReadableStream | null;
+  /** What was read whole is text. */
+  body: string | ReadableStream | null;
   /** The body as an object, where it was read. */
   parsed: Record<string, unknown> | undefined;
   /** What routing weighs of it. */

@@ -7,7 +7,7 @@ import { Exact, FromText } from "./splice.ts";
 
 function ask(more: Record<string, unknown> = {}, path = "/v1/chat/completions"): Ask {
   const parsed = { model: "m", messages: [], stream: true, ...more };
-  const made = askOf(path, parsed, new TextEncoder().encode(JSON.stringify(parsed)));
+  const made = askOf(path, parsed, JSON.stringify(parsed));
   if (made === undefined) throw new Error("neither a chat nor a completion");
   return made;
 }

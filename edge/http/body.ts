@@ -16,18 +16,43 @@ async function drain(reader: ReadableStreamDefaultReader<Uint8Array>, alreadyRea
   await reader.cancel();
 }
 
+/** A body that is here whole. */
+export interface WholeBody {
+  /** Undefined where it is no UTF-8. Without a byte order mark. */
+  text: string | undefined;
+  byteLength: number;
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+const encoder = new TextEncoder();
+const bomBytes = 3;
+
 /**
- * A request's body, whole, and not a byte more than allowed.
+ * Whether a text is what stood in so many bytes. What is no UTF-8 was read as U+FFFD, three bytes for one to three: where there is none, or
+ * what was sent had as many bytes, nothing was lost. (A character of four bytes that lacks its last one has three, and passes as U+FFFD.)
+ */
+function isFaithful(text: string, byteLength: number): boolean {
+  if (!text.includes("\ufffd")) return true;
+  const written = encoder.encode(text).byteLength;
+  return written === byteLength || written + bomBytes === byteLength;
+}
+
+/**
+ * A request's body, whole, and not a byte more than allowed. As text, which costs a request less than its bytes do (docs/adr/0012).
  *
  * @throws FairleadError `body_too_large`; by the declared length where there is one, else while reading
  */
-export async function readBody(request: Request, bytesMax: number): Promise<ArrayBuffer> {
+export async function readBody(request: Request, bytesMax: number): Promise<WholeBody> {
   const declared = request.headers.get("content-length");
-  if (declared !== null && Number(declared) <= bytesMax) return request.arrayBuffer();
-  if (request.body === null) return new ArrayBuffer(0);
+  const byteLength = Number(declared ?? Number.NaN);
+  if (byteLength <= bytesMax) {
+    const text = await request.text();
+    return { text: isFaithful(text, byteLength) ? text : undefined, byteLength };
+  }
+  if (request.body === null) return { text: "", byteLength: 0 };
   const reader = (request.body as ReadableStream<Uint8Array>).getReader();
   if (declared !== null) {
-    if (Number(declared) <= drainBytesMax) await drain(reader, 0);
+    if (byteLength <= drainBytesMax) await drain(reader, 0);
     throw tooLarge(bytesMax);
   }
   const chunks: Uint8Array[] = [];
@@ -40,11 +65,9 @@ export async function readBody(request: Request, bytesMax: number): Promise<Arra
     }
     chunks.push(read.value);
   }
-  const out = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    out.set(chunk, at);
-    at += chunk.byteLength;
+  try {
+    return { text: chunks.map((chunk) => strict.decode(chunk, { stream: true })).join("") + strict.decode(), byteLength: size };
+  } catch {
+    return { text: undefined, byteLength: size };
   }
-  return out.buffer;
 }

@@ -3,7 +3,7 @@ import type { RouteKey, RouteService } from "../../schema/bundle.ts";
 import type { DecisionRecord } from "../../schema/decision.ts";
 import { authenticate, mayCall } from "../auth/auth.ts";
 import { noteDecision, tellSoon, tellWanted, weighed } from "../decisions.ts";
-import { Client, discard, type Begun } from "../forward/attempt.ts";
+import { Client, discard, type Begun, type Whole } from "../forward/attempt.ts";
 import { lateMs, type Tried } from "../forward/attempts.ts";
 import { endOf } from "../forward/deadline.ts";
 import { forward, type Decided, type Forwarded, type Unforwarded } from "../forward/forward.ts";
@@ -38,7 +38,8 @@ interface Asked {
   requestId: string;
   startedAt: number;
   key: RouteKey;
-  bytes: ArrayBuffer;
+  text: string;
+  byteLength: number;
   model: string;
   stream: boolean;
   body: Record<string, unknown>;
@@ -55,9 +56,9 @@ export async function inference(c: RouterRequest): Promise<Response> {
   let view = here instanceof Promise ? await here : here;
   const known = authenticate(c.env, request, view, "inference");
   const key = known instanceof Promise ? await known : known;
-  const bytes = await readBody(request, bodyBytesMax);
-  const { model, stream, body } = asked(request, bytes);
-  const question: Asked = { requestId, startedAt, key, bytes, model, stream, body };
+  const { text = "", byteLength } = await readBody(request, bodyBytesMax);
+  const { model, stream, body } = asked(request, text, byteLength);
+  const question: Asked = { requestId, startedAt, key, text, byteLength, model, stream, body };
 
   let service = view.routes.byModel.get(model);
   if (service === undefined) {
@@ -74,12 +75,12 @@ export async function inference(c: RouterRequest): Promise<Response> {
 }
 
 /** What a body asks for. @throws FairleadError that says why it cannot be read, where more of that is known than its bytes tell */
-function asked(request: Request, bytes: ArrayBuffer): InferenceRequest {
+function asked(request: Request, text: string, byteLength: number): InferenceRequest {
   try {
-    return readInference(bytes);
+    return readInference(text);
   } catch (error) {
     const encoding = request.headers.get("content-encoding");
-    if (bytes.byteLength === 0) throw new FairleadError("invalid_json", "Cannot read the request body: it is empty");
+    if (byteLength === 0) throw new FairleadError("invalid_json", "Cannot read the request body: it is empty");
     if (encoding !== null && encoding !== "identity") throw new FairleadError("invalid_json", `Cannot read the request body: it is encoded as ${shownName(encoding)}; send JSON as it is`);
     throw error;
   }
@@ -92,17 +93,17 @@ interface Unserved {
 }
 
 /** The answer of one service. */
-async function serve(c: RouterRequest, { requestId, startedAt, key, bytes, model, stream, body }: Asked, view: View, service: RouteService | undefined): Promise<Response | Unserved> {
+async function serve(c: RouterRequest, { requestId, startedAt, key, text, byteLength, model, stream, body }: Asked, view: View, service: RouteService | undefined): Promise<Response | Unserved> {
   const request = c.req.raw;
   const waitUntil = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   // a model that the key may not call looks like one that is not there
   if (service === undefined || !mayCall(key, service)) throw new FairleadError("model_not_found", `Cannot route model "${shownName(model)}": there is no such model, or this key may not use it`, { param: "model" });
-  if (bytes.byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${bytes.byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
+  if (byteLength > service.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is ${byteLength} bytes, "${service.name}" takes ${service.bodyBytesMax}`);
 
   const chosen = service;
   const seen = journey(chosen, startedAt, versionsOf(view, chosen));
-  const facts = requestFacts(body, bytes.byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
-  const poison = isPoison(view, service, key.account, bytes);
+  const facts = requestFacts(body, byteLength, key.account, service.selfHosted ? (request.headers.get("x-session-id") ?? undefined) : undefined);
+  const poison = isPoison(view, service, key.account, text);
   let decision = poison === undefined ? await decide(c, view, service, facts) : nowhere(service, poison);
   const client = new Client();
   let held: { heldMs: number } | undefined;
@@ -123,7 +124,7 @@ async function serve(c: RouterRequest, { requestId, startedAt, key, bytes, model
       method: "POST",
       path: c.req.path,
       headers: inferenceRequestHeaders(request.headers, c.env.FAIRLEAD_LOCAL === "1"),
-      body: bytes,
+      body: text,
       parsed: body,
       facts,
       stream,
@@ -134,7 +135,7 @@ async function serve(c: RouterRequest, { requestId, startedAt, key, bytes, model
   );
   const answered = chosen.fromZero === undefined
     ? send(decision, view)
-    : sendOrHold(c, { decision, view, service: chosen, startedAt, bytes: bytes.byteLength, covered: chosen.providers.length > 0, whole: true, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts), send, waited: (heldMs, by) => (seen.held(countedBy(versionsOf(by, chosen))), (held = { heldMs })) });
+    : sendOrHold(c, { decision, view, service: chosen, startedAt, bytes: byteLength, covered: chosen.providers.length > 0, whole: true, gone: () => client.gone, route: (news) => decideBy(c, news, chosen, facts), send, waited: (heldMs, by) => (seen.held(countedBy(versionsOf(by, chosen))), (held = { heldMs })) });
   // what became of it is known anew: the later record is the one that is kept
   const noteEnd = (attempts: readonly Tried[], end: { upstream: string } | { reason: string }): void =>
     noteDecision(c.env, request, waitUntil, Date.now(), () => recordOf([...attempts], Date.now(), { status: 200, ...end }));
@@ -150,7 +151,7 @@ async function serve(c: RouterRequest, { requestId, startedAt, key, bytes, model
     over: (failure) => (seen.over(failure, Date.now()), over(failure)),
     failed: ({ message }) => (seen.failed(Date.now()), noteEnd(attempts, { reason: message })),
   });
-  const bodyOf = (forwarded: Forwarded): ReadableStream | ArrayBuffer | Uint8Array | null => {
+  const bodyOf = (forwarded: Forwarded): ReadableStream | Whole | null => {
     const { answer, endsAt, over } = forwarded;
     const { events: begun, whole, native = null } = answer;
     if (begun !== undefined) return events(sourceOf(forwarded, begun), untilOver);

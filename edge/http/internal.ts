@@ -32,9 +32,10 @@ const endpointsSchema = z.object({ endpoints: z.array(z.string()).max(10_000) })
 
 /** The JSON body of one of control's calls. */
 async function readJson(request: Request, bytesMax: number, action: string): Promise<unknown> {
-  const bytes = await readBody(request, bytesMax);
+  const { text } = await readBody(request, bytesMax);
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes));
+    // what is no UTF-8 is no JSON either
+    return JSON.parse(text ?? "");
   } catch {
     throw new FairleadError("invalid_json", `Cannot ${action}: the body is not valid JSON in UTF-8`);
   }

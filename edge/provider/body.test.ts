@@ -6,8 +6,7 @@ const chat = "/v1/chat/completions";
 
 /** What a vendor is sent for a body. */
 function sent(hostname: string, body: Record<string, unknown>, path = chat): unknown {
-  const bytes = new TextEncoder().encode(JSON.stringify(body));
-  return JSON.parse(new TextDecoder().decode(changed(bytes, vendorChanges(vendorOf(hostname), path, body))));
+  return JSON.parse(changed(JSON.stringify(body), vendorChanges(vendorOf(hostname), path, body)));
 }
 
 describe("vendorOf()", () => {

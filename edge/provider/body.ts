@@ -18,7 +18,8 @@ function isEmpty(value: unknown): boolean {
  */
 export function untypedChanges(parsed: Record<string, unknown>): Map<string, Change> {
   const changes = new Map<string, Change>();
-  for (const [name, value] of Object.entries(parsed)) {
+  for (const name in parsed) {
+    const value = parsed[name];
     if (value === null ? !nullMeans.has(name) : emptyRefused.has(name) && isEmpty(value)) changes.set(name, "dropped");
   }
   // a choice among no tools is refused, too
@@ -29,7 +30,7 @@ export function untypedChanges(parsed: Record<string, unknown>): Map<string, Cha
 /** What has to change in a request before a vendor takes it. */
 export function vendorChanges(vendor: Vendor, path: string, parsed: Record<string, unknown>): Map<string, Change> {
   const changes = vendor.typed === true ? untypedChanges(parsed) : new Map<string, Change>();
-  for (const name of Object.keys(parsed)) {
+  for (const name in parsed) {
     const unknown = vendor.strictBut !== undefined && isEngineField(name) && !vendor.strictBut.includes(name);
     if (unknown || vendor.refuses?.includes(name) === true) changes.set(name, "dropped");
   }
@@ -42,10 +43,7 @@ export function vendorChanges(vendor: Vendor, path: string, parsed: Record<strin
   return changes;
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
-
-/** The bytes with changes made; the same bytes when there are none. */
-export function changed(body: ArrayBuffer | Uint8Array, changes: ReadonlyMap<string, Change>): ArrayBuffer | Uint8Array {
-  return changes.size === 0 ? body : encoder.encode(withMembers(decoder.decode(body), changes));
+/** The body with changes made; the same when there are none. */
+export function changed(body: string, changes: ReadonlyMap<string, Change>): string {
+  return changes.size === 0 ? body : withMembers(body, changes);
 }

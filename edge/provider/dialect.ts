@@ -7,7 +7,7 @@ export interface Sending {
   method: string;
   /** One that is frozen may be remembered. */
   headers: Record<string, string>;
-  body: ArrayBuffer | Uint8Array | ReadableStream | null;
+  body: string | ReadableStream | null;
   /** What `body` says, when it was read as a JSON object. */
   parsed: Record<string, unknown> | undefined;
 }

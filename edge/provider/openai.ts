@@ -33,7 +33,7 @@ function headersFor(provider: Provider, vendor: Vendor, apiKey: string | undefin
 }
 
 function bodyFor({ model }: Provider, vendor: Vendor, { path, body, parsed }: Sending): Sending["body"] {
-  if (parsed === undefined || body === null || body instanceof ReadableStream) return body;
+  if (parsed === undefined || typeof body !== "string") return body;
   const changes = vendorChanges(vendor, path, parsed);
   if (model !== undefined && model !== parsed["model"]) changes.set("model", { value: model });
   return changed(body, changes);

@@ -10,7 +10,7 @@ const dialects: Readonly<Record<Provider["dialect"], Dialect>> = { openai };
 
 /**
  * A request as a provider takes it: its URL, its credential, its names for fields. The URL's host is the endpoint's, whatever the
- * request says. A body that needs no change is passed on as it is, the same bytes.
+ * request says. A body that needs no change is passed on as it is.
  *
  * @param apiKey opened; without it no credential is sent
  */

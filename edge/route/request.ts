@@ -4,24 +4,26 @@ import { promptHashes, type PromptHashes } from "./prefix.ts";
 /** Deeper bodies are refused: some engines' parsers fail on them (facts/failures.md §2). */
 export const depthMax = 64;
 
-/** What routing needs of an inference request. The bytes go on as they came. */
+/** What routing needs of an inference request. Its text goes on as it came. */
 export interface InferenceRequest {
   model: string;
   stream: boolean;
   body: Record<string, unknown>;
 }
 
+function isDeeper(inner: unknown, limit: number): boolean {
+  return typeof inner === "object" && inner !== null && deeperThan(inner, limit);
+}
+
 /** Whether a JSON value nests deeper than `limit`; looks at containers only. */
 export function deeperThan(value: unknown, limit: number): boolean {
   if (typeof value !== "object" || value === null) return false;
   if (limit === 0) return true;
-  for (const inner of Array.isArray(value) ? value : Object.values(value)) {
-    if (typeof inner === "object" && inner !== null && deeperThan(inner, limit - 1)) return true;
-  }
+  if (Array.isArray(value)) return value.some((inner) => isDeeper(inner, limit - 1));
+  // no list of its values is made for it
+  for (const name in value) if (isDeeper((value as Record<string, unknown>)[name], limit - 1)) return true;
   return false;
 }
-
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
 /**
  * Read what routing needs of a body.
@@ -29,10 +31,10 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
  * @throws FairleadError `invalid_json` for a body that is not JSON, `invalid_request` for one that is no object, is nested too
  * deep, or has no model
  */
-export function readInference(bytes: ArrayBuffer): InferenceRequest {
+export function readInference(text: string): InferenceRequest {
   let body: unknown;
   try {
-    body = JSON.parse(decoder.decode(bytes));
+    body = JSON.parse(text);
   } catch {
     throw new FairleadError("invalid_json", "Cannot read the request body: it is not valid JSON in UTF-8");
   }

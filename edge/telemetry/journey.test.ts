@@ -35,7 +35,7 @@ test("an answer that is here whole is counted with its tokens, by who gave it", 
   const tally = new Tally();
   const seen = new Journey(tally, service, 1_000);
   seen.began({ attempts: [{ id: "vendor", outcome: "throttled", ms: 5 }, { id: "chat.local.1", outcome: "answer", ms: 9 }], by: replica, status: 200, fallback: true }, decision, false, 1_200);
-  seen.close({ whole: new TextEncoder().encode('{"usage":{"prompt_tokens":5,"completion_tokens":2}}') });
+  seen.close({ whole: '{"usage":{"prompt_tokens":5,"completion_tokens":2}}' });
   seen.close();
   expect(told(tally)).toEqual({
     "": { arrivals: 1 },

@@ -1,5 +1,6 @@
 import type { RouteService } from "../../schema/bundle.ts";
 import type { ErrorCode } from "../../schema/errors.ts";
+import type { Whole } from "../forward/attempt.ts";
 import type { Tried } from "../forward/attempts.ts";
 import type { Failure } from "../forward/outcome.ts";
 import type { Decision } from "../route/route.ts";
@@ -126,7 +127,7 @@ export class Journey {
   }
 
   /** The answer is over: count it, once. @param whole its body, where that is here */
-  close({ usage, whole, reattached = 0 }: { usage?: UsageCounts | undefined; whole?: Uint8Array | ArrayBuffer | undefined; reattached?: number } = {}): void {
+  close({ usage, whole, reattached = 0 }: { usage?: UsageCounts | undefined; whole?: Whole | undefined; reattached?: number } = {}): void {
     if (this.#closed || this.#began === undefined) return;
     this.#closed = true;
     this.#leave?.();
@@ -134,7 +135,7 @@ export class Journey {
     counts.ended(this.#place);
     counts.took("latency", this.#endedAt - this.#startedAt);
     if (usage !== undefined) countUsage(counts, usage);
-    else if (whole !== undefined) countUsageAtEnd(counts, whole);
+    else if (typeof whole === "string") countUsageAtEnd(counts, whole);
     counts.resume("reattach", reattached);
     this.#attempts(this.#began.attempts);
   }

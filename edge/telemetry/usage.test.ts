@@ -19,7 +19,7 @@ test.each<[string, string, number[]]>([
   ["nothing", "", [0, 0, 0]],
 ])("countUsageAtEnd() reads %s", (_name, text, expected) => {
   const counts = new Counts();
-  countUsageAtEnd(counts, new TextEncoder().encode(text));
+  countUsageAtEnd(counts, text);
   expect(told(counts)).toEqual(expected);
 });
 

@@ -13,8 +13,8 @@ const sent = `{ "content-type": "application/json", "user-agent": "fairlead", au
 const told = `{ "content-type": "application/json", "x-request-id": "req_0123456789abcdef", "x-fairlead-upstream": "upstream", "x-fairlead-attempts": "1", "x-fairlead-fallback": "false", "x-fairlead-model": "bench" }`;
 const init = (headers: string, body: string): string => `{ method: "POST", headers: ${headers}, body: ${body}, redirect: "manual" }`;
 const call = (headers = sent, body = "body"): string => `const response = await fetch(env.UPSTREAM, ${init(headers, body)});`;
-const read = "const body = await request.arrayBuffer();";
-const whole = "const answer = await response.arrayBuffer();";
+const read = "const body = await request.text();";
+const whole = "const answer = await response.text();";
 
 /** The floor, which the others are told in. */
 export const floor = "bare";
@@ -27,7 +27,8 @@ export const steps: Step[] = [
   { name: "6 headers, an object", against: "answer's body read", script: `${read} ${call()} ${whole} return new Response(answer, { status: response.status, headers: ${told} });` },
   { name: "6 headers, a copy and one set", against: "answer's body read", once: `const told = new Headers(${told});`, script: `${read} ${call()} ${whole} const out = new Response(answer, { status: response.status, headers: told }); out.headers.set("x-request-id", "req_0123456789abcdef"); return out;` },
   { name: "3 headers sent, a copy", against: "answer's body read", once: `const sent = new Headers(${sent});`, script: `${read} ${call("sent")} ${whole} return new Response(answer, response);` },
-  { name: "body parsed as JSON", against: "answer's body read", once: `const decoder = new TextDecoder("utf-8", { fatal: true });`, script: `${read} JSON.parse(decoder.decode(body)); ${call()} ${whole} return new Response(answer, response);` },
+  { name: "both as bytes, not as text", against: "answer's body read", script: `const body = await request.arrayBuffer(); ${call()} const answer = await response.arrayBuffer(); return new Response(answer, response);` },
+  { name: "body parsed as JSON", against: "answer's body read", script: `${read} JSON.parse(body); ${call()} ${whole} return new Response(answer, response);` },
   { name: "4 headers asked for", against: "answer's body read", script: `for (const name of ["authorization", "openai-beta", "idempotency-key", "traceparent"]) request.headers.get(name); ${read} ${call()} ${whole} return new Response(answer, response);` },
   { name: "timer set", against: "answer's body read", script: `${read} setTimeout(() => undefined, 120_000); ${call()} ${whole} return new Response(answer, response);` },
   { name: "timer set and cleared", against: "answer's body read", script: `${read} const timer = setTimeout(() => undefined, 120_000); ${call()} ${whole} clearTimeout(timer); return new Response(answer, response);` },
