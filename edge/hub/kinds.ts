@@ -2,7 +2,8 @@ import type { FleetHost } from "../../schema/bundle.ts";
 import type { Now } from "../../schema/clock.ts";
 import type { Region } from "../../schema/region.ts";
 import type { ScaleHost } from "../../schema/scale.ts";
-import { room, type AssignHost, type AssignTask, type FitFacts, type Held } from "../scale/fit.ts";
+import { room, type AssignHost, type AssignTask, type FitFacts } from "../scale/fit.ts";
+import type { Held } from "../scale/occupied.ts";
 import { isLost, leavingReason, type HostRow } from "./roster.ts";
 
 /** Agents of this protocol and later know images; an earlier one would run such a task on the host itself. */
@@ -53,10 +54,11 @@ export interface ScaleHostFacts extends FitFacts {
 
 /** Hosts as a Scaler sees them for one service; those that are lost are not there. */
 export function scaleHosts({ region, task, hosts, held, ...facts }: ScaleHostFacts): ScaleHost[] {
+  const there = Map.groupBy(held, ({ host }) => host);
   return hosts.filter(({ lost }) => !lost).map((host) => {
     const { id, usable, zone, spot, accelerator, priceMicroUsd, warm, reclaims } = host;
     return {
-      id, region, usable, room: room(facts, task, host, held), warm: warm?.has(task.digest) === true, reclaims: reclaims ?? 0,
+      id, region, usable, room: room(facts, task, host, there.get(id) ?? []), warm: warm?.has(task.digest) === true, reclaims: reclaims ?? 0,
       ...(zone === undefined ? {} : { zone }), ...(spot === undefined ? {} : { spot }), ...(accelerator === undefined ? {} : { accelerator }), ...(priceMicroUsd === undefined ? {} : { priceMicroUsd }),
     };
   });

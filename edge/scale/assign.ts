@@ -2,8 +2,9 @@ import { replicaId } from "../../schema/ids.ts";
 import type { AssignedReplica, ReplicaState } from "../../schema/protocol.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { Region } from "../../schema/region.ts";
-import { isOfKind, isWilling, kindInWords, misfit, preferred, type AssignHost, type AssignTask, type FitFacts, type Held, type Where } from "./fit.ts";
+import { isOfKind, isWilling, kindInWords, misfit, preferred, type AssignHost, type AssignTask, type FitFacts, type Where } from "./fit.ts";
 import { keep } from "./keep.ts";
+import { Occupied, type Held } from "./occupied.ts";
 
 /** So many replicas of one version in this region, on hosts of this kind. */
 export interface AssignTarget extends Where {
@@ -137,29 +138,32 @@ function assignService(facts: AssignFacts, { service, targets }: AssignService, 
     keptOld.push(...old.filter((replica) => inPlaceOf(replica) === digest).slice(0, Math.max(staying, count - ready)));
   }
 
+  const occupied = new Occupied([...others, ...keptOld, ...kept.flat()], (id) => hosts.get(id)?.zone);
   for (const [i, { task, count, staying: _staying, ...where }] of targets.entries()) {
     const own = kept[i] as Held[];
     const possible = facts.hosts.filter((host) => isOfKind(host, where));
     let reason = facts.hosts.length === 0 ? "no host is enrolled" : `no ${kindInWords(where)} is enrolled`;
     while (own.length < count) {
-      const held = [...others, ...keptOld, ...kept.flat()];
-      const misfits = possible.map((host) => ({ host, why: misfit(facts, task, host, held) }));
-      const host = preferred(misfits.filter(({ why }) => why === undefined).map((one) => one.host), task, held, (id) => hosts.get(id)?.zone);
+      const misfits = possible.map((host) => ({ host, why: misfit(facts, task, host, occupied.on(host.id)) }));
+      const host = preferred(misfits.filter(({ why }) => why === undefined).map((one) => one.host), task, occupied);
       if (host === undefined) {
         const usable = misfits.find((one) => one.host.usable);
         reason = (usable ?? misfits[0])?.why ?? reason;
         // one whose going makes room, the one that serves least: what is on a leaving host makes none
         const mayGo = keptOf(task.digest).every((replica) => isReady(facts, replica)) ? keptOld.filter((replica) => inPlaceOf(replica) === task.digest) : [];
-        const without = held.filter((replica) => !mayGo.includes(replica));
-        const roomy = new Set(possible.filter((one) => mayGo.length > 0 && misfit(facts, task, one, without) === undefined).map(({ id }) => id));
+        const going = new Set(mayGo.map(({ id }) => id));
+        const roomy = new Set(possible.filter(({ id }) => mayGo.some((replica) => replica.host === id)).filter((one) => misfit(facts, task, one, occupied.on(one.id).filter(({ id }) => !going.has(id))) === undefined).map(({ id }) => id));
         const goes = mayGo.findLast((replica) => roomy.has(replica.host));
         if (goes === undefined) break;
         keptOld = keptOld.filter((replica) => replica !== goes);
+        occupied.remove(goes);
         continue;
       }
-      own.push(another(facts, service, task, host));
+      const placed = another(facts, service, task, host);
+      own.push(placed);
+      occupied.add(placed);
     }
-    elsewhere(facts, service, task, own, possible, (id) => [...others, ...keptOld, ...kept.flat()].filter((replica) => replica.id !== id));
+    elsewhere(facts, service, task, own, possible, occupied);
     if (own.length < count) unplaced.push({ service, count: count - own.length, reason, ...where });
   }
   return [...others, ...keptOld, ...kept.flat()];
@@ -174,7 +178,7 @@ function another(facts: AssignFacts, service: string, task: AssignTask, host: As
  * What its host would not begin, or begins only when its disk has room again, goes to a host that may, where one fits. What it would not
  * begin a while ago is asked for anew, there too.
  */
-function elsewhere(facts: AssignFacts, service: string, task: AssignTask, own: Held[], possible: readonly AssignHost[], without: (id: string) => readonly Held[]): void {
+function elsewhere(facts: AssignFacts, service: string, task: AssignTask, own: Held[], possible: readonly AssignHost[], occupied: Occupied): void {
   const hosts = new Map(facts.hosts.map((host) => [host.id, host]));
   const tries = facts.hosts.filter(({ refused }) => refused?.has(task.digest) === true).length;
   for (const [i, replica] of own.entries()) {
@@ -182,8 +186,10 @@ function elsewhere(facts: AssignFacts, service: string, task: AssignTask, own: H
     const isOverdue = phase === "failed" && hosts.get(replica.host)?.overdue?.has(replica.id) === true;
     const isRefused = phase === "failed" && refused && tries < triesMax;
     if (!isOverdue && !isRefused && !(phase === "pending" && hosts.get(replica.host)?.full === true)) continue;
-    const held = without(replica.id);
-    const host = preferred(possible.filter((one) => (isOverdue || one.id !== replica.host) && isWilling(one, task) && misfit(facts, task, one, held) === undefined), task, held, (id) => hosts.get(id)?.zone);
-    if (host !== undefined) own[i] = another(facts, service, task, host);
+    occupied.remove(replica);
+    const host = preferred(possible.filter((one) => (isOverdue || one.id !== replica.host) && isWilling(one, task) && misfit(facts, task, one, occupied.on(one.id)) === undefined), task, occupied);
+    const placed = host === undefined ? replica : another(facts, service, task, host);
+    own[i] = placed;
+    occupied.add(placed);
   }
 }

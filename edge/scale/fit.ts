@@ -1,8 +1,9 @@
 import { gpusOn, suits } from "../../schema/accelerator.ts";
-import type { AssignedReplica, ReplicaState } from "../../schema/protocol.ts";
+import type { ReplicaState } from "../../schema/protocol.ts";
 import { isOver } from "../../schema/replica.ts";
 import type { HostKind, Target } from "../../schema/scale.ts";
 import type { Task } from "../../schema/task.ts";
+import type { Held, Occupied } from "./occupied.ts";
 
 export type AssignTask = Omit<Task, "sealedSecrets">;
 
@@ -29,11 +30,6 @@ export interface AssignHost extends HostKind {
   full?: boolean;
 }
 
-/** A replica and the host that has it. */
-export interface Held extends AssignedReplica {
-  host: string;
-}
-
 /** What of a region decides whether something fits. */
 export interface FitFacts {
   states: ReadonlyMap<string, Pick<ReplicaState, "phase">>;
@@ -54,10 +50,17 @@ export function kindInWords({ zone, spot }: Where): string {
   return `${spot === undefined ? "" : spot ? "spot " : "on-demand "}host${zone === undefined ? "" : ` in ${zone}`}`;
 }
 
-/** What replicas that go on take of their host: fixed ports, GPUs. */
-function taken(facts: FitFacts, host: AssignHost, held: readonly Held[]): { ports: Set<number | undefined>; gpus: number } {
-  const tasks = held.filter((one) => one.host === host.id && !isOver(facts.states.get(one.id)?.phase ?? "pending")).flatMap(({ digest }) => facts.tasks.get(digest) ?? []);
-  return { ports: new Set(tasks.map(({ fixedPort }) => fixedPort)), gpus: tasks.reduce((sum, task) => sum + gpusOn(task, host.accelerator), 0) };
+/** What replicas that go on take of their host, which has these: GPUs, and whether a fixed port is among it. */
+function taken(facts: FitFacts, host: AssignHost, there: readonly Held[], port: number | undefined): { isPortTaken: boolean; gpus: number } {
+  let isPortTaken = false;
+  let gpus = 0;
+  for (const { id, digest } of there) {
+    const task = facts.tasks.get(digest);
+    if (task === undefined || isOver(facts.states.get(id)?.phase ?? "pending")) continue;
+    isPortTaken ||= port !== undefined && task.fixedPort === port;
+    gpus += gpusOn(task, host.accelerator);
+  }
+  return { isPortTaken, gpus };
 }
 
 /**
@@ -74,14 +77,14 @@ function unsuited(task: AssignTask, host: AssignHost): string | undefined {
   return host.spot === true && places.every(({ spot }) => spot === false) ? "no host is on demand, and the service takes no spot hosts" : undefined;
 }
 
-/** Why a task does not fit on a host now; undefined when it does. */
-export function misfit(facts: FitFacts, task: AssignTask, host: AssignHost, held: readonly Held[]): string | undefined {
+/** Why a task does not fit on a host now, beside what is there; undefined when it does. */
+export function misfit(facts: FitFacts, task: AssignTask, host: AssignHost, there: readonly Held[]): string | undefined {
   if (!host.usable) return host.leaving === true ? "the hosts that are connected are draining" : "no host is connected";
   if (task.image !== undefined && host.images === false) return "the agents of the hosts that are connected are too old for images: update them";
   const why = unsuited(task, host);
   if (why !== undefined) return why;
-  const { ports, gpus: used } = taken(facts, host, held);
-  if (task.fixedPort !== undefined && ports.has(task.fixedPort)) {
+  const { isPortTaken, gpus: used } = taken(facts, host, there, task.fixedPort);
+  if (isPortTaken) {
     return `port ${task.fixedPort} is taken on every host: "run" names it; listen on $PORT to have several on one host`;
   }
   const gpus = gpusOn(task, host.accelerator);
@@ -98,11 +101,11 @@ export function isWilling({ refused, full }: Pick<AssignHost, "refused" | "full"
 export const roomMax = 1000;
 
 /** How many more replicas of a task fit on a host beside what is there. */
-export function room(facts: FitFacts, task: AssignTask, host: AssignHost, held: readonly Held[]): number {
-  if (!isWilling(host, task) || misfit(facts, task, host, held) !== undefined) return 0;
+export function room(facts: FitFacts, task: AssignTask, host: AssignHost, there: readonly Held[]): number {
+  if (!isWilling(host, task) || misfit(facts, task, host, there) !== undefined) return 0;
   if (task.fixedPort !== undefined) return 1;
   const gpus = gpusOn(task, host.accelerator);
-  return gpus === 0 ? roomMax : Math.min(roomMax, Math.floor((host.gpus - taken(facts, host, held).gpus) / gpus));
+  return gpus === 0 ? roomMax : Math.min(roomMax, Math.floor((host.gpus - taken(facts, host, there, undefined).gpus) / gpus));
 }
 
 /**
@@ -111,17 +114,9 @@ export function room(facts: FitFacts, task: AssignTask, host: AssignHost, held: 
  * One that has not refused it and has room on its disk; then not all of a service on one host, then where its weights are near, then where fewer hosts were reclaimed, then what costs less
  * (what says no price is there anyway), then in the zone and on the host where least is.
  */
-export function preferred(fits: readonly AssignHost[], task: AssignTask, held: readonly Held[], zoneOf: (host: string) => string | undefined = () => undefined): AssignHost | undefined {
-  const all = new Map<string, number>();
-  const mine = new Map<string, number>();
-  const zones = new Map<string, number>();
-  for (const { host, service } of held) {
-    all.set(host, (all.get(host) ?? 0) + 1);
-    if (service !== task.service) continue;
-    mine.set(host, (mine.get(host) ?? 0) + 1);
-    const zone = zoneOf(host);
-    if (zone !== undefined) zones.set(zone, (zones.get(zone) ?? 0) + 1);
-  }
+export function preferred(fits: readonly AssignHost[], task: AssignTask, occupied: Occupied): AssignHost | undefined {
+  const mine = occupied.hostsOf(task.service);
+  const zones = occupied.zonesOf(task.service);
   const merits = ({ id, zone, warm, reclaims, priceMicroUsd, gpus, ...host }: AssignHost): number[] => [
     isWilling(host, task) ? 0 : 1,
     mine.size === 1 && mine.has(id) ? 1 : 0,
@@ -130,7 +125,7 @@ export function preferred(fits: readonly AssignHost[], task: AssignTask, held: r
     (priceMicroUsd ?? 0) / Math.max(1, gpus),
     zone === undefined ? 0 : (zones.get(zone) ?? 0),
     mine.get(id) ?? 0,
-    all.get(id) ?? 0,
+    occupied.on(id).length,
   ];
   let best: { host: AssignHost; merits: number[] } | undefined;
   for (const host of fits) {

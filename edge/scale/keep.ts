@@ -1,5 +1,6 @@
 import type { HostKind } from "../../schema/scale.ts";
-import { isOfKind, type Held, type Where } from "./fit.ts";
+import { isOfKind, type Where } from "./fit.ts";
+import type { Held } from "./occupied.ts";
 
 /** So many of a digest, wherever they may be. */
 export interface Places extends Where {
