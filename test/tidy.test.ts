@@ -21,7 +21,7 @@ const doors = new Set([
   // an isolate's memory, the platform's bindings, a socket's end
   "edge/view.ts", "edge/decisions.ts", "edge/quarantine.ts", "edge/regions.ts", "edge/env.ts", "edge/closeQuietly.ts",
   // fetch and streams
-  "edge/forward/attempt.ts", "edge/forward/carriage.ts", "edge/forward/direct.ts", "edge/forward/sendToProvider.ts", "edge/forward/stream.ts", "edge/forward/handThrough.ts", "edge/forward/memory.ts", "edge/relay/carried.ts",
+  "edge/forward/attempt.ts", "edge/forward/carriage.ts", "edge/forward/relays.ts", "edge/forward/direct.ts", "edge/forward/sendToProvider.ts", "edge/forward/stream.ts", "edge/forward/handThrough.ts", "edge/forward/memory.ts", "edge/relay/carried.ts",
   // a Durable Object in a folder of pure files
   "edge/scale/scaler.ts",
 ]);

@@ -1,16 +1,14 @@
-import { FairleadError } from "../../schema/errors.ts";
 import { attachTarget, type AttemptWay } from "../../schema/frames.ts";
 import { linkTimes } from "../../schema/protocol.ts";
 import type { RouterEnv } from "../env.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { HeaderObject } from "./headers.ts";
-import { attemptHeader, carriageHeader, carriageOutcome, type CarriageFailure, type Reply, type Waiting } from "./outcome.ts";
-import { askGate, gateUsable } from "./direct.ts";
+import { attemptHeader, type Reply, type Waiting } from "./outcome.ts";
+import { askGate, gateUsable, type GateOf } from "./direct.ts";
 import { Lookout } from "./lookout.ts";
-import { Ways, type Asked } from "./reattach.ts";
+import { Ways, type Asked, type WaysOptions } from "./reattach.ts";
+import { askRelay, desertion, heardFrom, isOverloaded, shed, silence, suspects } from "./relays.ts";
 import { orSilence } from "./silence.ts";
-import { Suspects } from "./suspects.ts";
-import { questionMs } from "./vigil.ts";
 
 /** What goes to a replica. */
 export interface Carrying {
@@ -34,161 +32,175 @@ export interface CarriageOptions {
   random: () => number;
 }
 
-const suspects = new Suspects();
-
-function askedOf(response: Response, relay: string): Asked {
-  const failure = response.headers.get(carriageHeader) as CarriageFailure | null;
-  if (suspects.isSilent(relay)) answersAgain(relay, suspects.unsilence(relay, Date.now()));
-  if (failure === null) return { reply: { kind: "answer", response }, carrier: "good" };
-  if (failure === "overloaded") return shed(relay);
-  if (failure === "no_ack") suspects.add(relay, Date.now());
-  const carrier = failure === "no_agent" || failure === "no_ack" ? "absent" : failure === "carrier_lost" ? "lost" : "good";
-  return { reply: carriageOutcome(failure, response.headers.get("x-fairlead-reason") ?? ""), carrier };
-}
-
-/** The platform's word for an object that has more to do than it can (facts/cloudflare.md §2). */
-const isOverloaded = (error: unknown): boolean => error instanceof Error && "overloaded" in error && error.overloaded === true;
-/** An object's queue is worked off within about that time, or not at all. */
-const shedMs = 1_000;
-
-/**
- * It took nothing in, and asking it again would make that worse (failure model, row 21): another relay is asked; where none is left the
- * replica is left alone for a moment, and a request for which nothing else is there is refused with 429.
- */
-function shed(relay: string): Asked {
-  suspects.add(relay, Date.now());
-  const error = new FairleadError("saturated", "Cannot serve the request: the way to the replica is overloaded", { retryAfterMs: shedMs });
-  return { reply: { kind: "throttled", retryAfterMs: shedMs, error }, carrier: "absent" };
-}
-
-/** An isolate that was held up itself has its answers so much later. */
-const lateMs = 50;
-
-/** @param silentMs undefined for a relay that was not silent */
-function answersAgain(relay: string, silentMs: number | undefined): void {
-  if (silentMs !== undefined) console.warn(JSON.stringify({ message: "a relay answers again", relay, silentMs }));
-}
-
-/** Asks a relay whether it is there. One that does not say so in time, or cannot be reached, is passed over until it is heard. */
-async function askRelay(env: RouterEnv, relay: string): Promise<void> {
-  const asked = env.RELAY.getByName(relay).isLinked().then(
-    (linked) => (answersAgain(relay, suspects.answered(relay, linked, Date.now())), true),
-    // one of a fleet that is older than this router does not know the question (a TypeError of the platform's), which is a sign of life
-    (error: unknown) => isOverloaded(error) || error instanceof TypeError,
-  );
-  let heard = await orSilence(asked, questionMs);
-  if (heard === "silent") heard = await orSilence(asked, lateMs);
-  if (heard !== "silent" && heard.value) return;
-  if (suspects.silence(relay, Date.now())) console.warn(JSON.stringify({ message: "a relay does not answer: requests go by its host's others until it does", relay }));
-}
-
-const silence: Asked = { reply: { kind: "lost", why: "silent: its relay does not answer" }, carrier: "lost" };
-const desertion: Asked = { reply: { kind: "lost", why: "silent: none of its host's relays answers" }, carrier: "good" };
+type Replica = Extract<Candidate, { kind: "replica" }>;
+type Way = Parameters<WaysOptions["ask"]>[1];
 
 /**
  * Through its host's gate where it has one that can be reached, else through one of its Relay objects. One that cannot carry says nothing
  * against the replica behind it: the others are tried before another replica, but after a silence, which has cost a second already.
  */
-export async function carry({ env, waitUntil, kept, repeatable, elsewhere, random }: CarriageOptions, { id, host, relays, direct }: Extract<Candidate, { kind: "replica" }>, { method, path, headers: given, body, requestId, upgrade }: Carrying, signal: AbortSignal | undefined, waiting: Waiting = {}): Promise<Reply> {
+export async function carry(options: CarriageOptions, replica: Replica, carrying: Carrying, signal: AbortSignal | undefined, waiting: Waiting = {}): Promise<Reply> {
+  const { env, waitUntil, kept, elsewhere } = options;
+  const { host, relays, direct } = replica;
   if (relays.length === 0) return { kind: "unsent", why: "its host has no relay" };
-  const askThere = (relay: string): void => waitUntil(askRelay(env, relay));
   // behind the requests that pass over a relay it is asked whether it is back
-  if (!suspects.isEmpty) suspects.silentOf(host, relays).filter((relay) => suspects.mayAsk(relay, Date.now())).forEach(askThere);
+  if (!suspects.isEmpty) for (const relay of suspects.silentOf(host, relays)) if (suspects.mayAsk(relay, Date.now())) waitUntil(askRelay(env, relay));
   if (elsewhere && direct === undefined && suspects.hasAll(host, relays, Date.now())) return { kind: "unsent", why: "none of the ways to its host was to be had a moment ago", silent: "host" };
-  const headers: HeaderObject = { ...given, "x-fairlead-target": id, "x-fairlead-request": requestId };
-  if (upgrade) headers["upgrade"] = "websocket";
-  const relayOf = (carrier: number): string => `${host}/${relays[carrier] ?? 0}`;
-  const once = body instanceof ReadableStream;
-  const first = suspects.first(host, relays, random, Date.now);
-  const times = { gone: () => signal?.aborted === true, now: Date.now, wait: (ms: number) => scheduler.wait(ms) };
-  const ending = signal === undefined ? {} : { signal };
-  const init = { method, headers, body, redirect: "manual", ...ending } as const;
+  const carriage = new Carriage(options, replica, carrying, signal, waiting);
+  return kept && !carrying.upgrade && !(carrying.body instanceof ReadableStream) ? carriage.keep() : carriage.pass();
+}
+
+/** One attempt on its way to a replica, and what it has learned of the carriers: the host's relays by their places, then its gate, so that the relays keep their numbers. */
+class Carriage {
+  readonly #options: CarriageOptions;
+  readonly #replica: Replica;
+  readonly #carrying: Carrying;
+  readonly #signal: AbortSignal | undefined;
+  readonly #headers: HeaderObject;
+  readonly #lookout: Lookout;
+  readonly #beganAt = Date.now();
+  /** A body that is a stream can be sent once only. */
+  readonly #once: boolean;
   /** What a carrier said before: when it could not carry, another one that is suspect is not waited for, so that a host that is silent costs its first callers a second. */
-  let before: Asked | undefined;
+  #before: Asked | undefined;
   /** Carriers that were lost, a bit each. */
-  let gone = 0;
-  const beganAt = Date.now();
-  const told = (response: Response, carrier: number): Asked => {
-    const asked = askedOf(response, relayOf(carrier));
+  #gone = 0;
+
+  constructor(options: CarriageOptions, replica: Replica, carrying: Carrying, signal: AbortSignal | undefined, waiting: Waiting) {
+    const { env, waitUntil, repeatable, elsewhere } = options;
+    const { id, host, relays } = replica;
+    this.#options = options;
+    this.#replica = replica;
+    this.#carrying = carrying;
+    this.#signal = signal;
+    this.#once = carrying.body instanceof ReadableStream;
+    this.#headers = { ...carrying.headers, "x-fairlead-target": id, "x-fairlead-request": carrying.requestId };
+    if (carrying.upgrade) this.#headers["upgrade"] = "websocket";
+    this.#lookout = new Lookout({ suspects, host, relays, repeatable: repeatable && !this.#once, elsewhere, ask: (relay) => waitUntil(askRelay(env, relay)), now: Date.now, waiting });
+  }
+
+  /** Once through each relay that is there, until one carries it: the agent does not keep its answer. */
+  pass(): Promise<Reply> {
+    const { relays } = this.#replica;
+    return this.#ways(this.#once ? 1 : relays.length, this.#first, async (carrier) => {
+      if (this.#before !== undefined && this.#isSilent(carrier)) return this.#before;
+      if (this.#lookout.isOut(carrier, false)) return silence;
+      try {
+        const heard = await this.#lookout.head(carrier, this.#before === undefined ? this.#beganAt : Date.now(), this.#send(carrier));
+        if (typeof heard === "string") return heard === "silent" ? silence : desertion;
+        this.#before = this.#told(heard, carrier);
+      } catch (error) {
+        this.#before = isOverloaded(error) ? shed(this.#relayOf(carrier)) : this.#lost(carrier, error);
+        if (this.#before.carrier === "lost" && !this.#options.repeatable) throw error;
+      }
+      return this.#before;
+    }).begin();
+  }
+
+  /** By the gate first, then through the relays: the agent keeps the answer, so that what was begun goes on through another one. */
+  async keep(): Promise<Reply> {
+    const { id, host, relays, direct } = this.#replica;
+    const gate = direct !== undefined && gateUsable(this.#options.env, { host, ...direct }, Date.now()) ? { host, ...direct } : undefined;
+    const attempt = crypto.randomUUID();
+    const ways = this.#ways(gate === undefined ? relays.length : relays.length + 1, gate === undefined ? this.#first : relays.length, async (carrier, way) => {
+      this.#headers[attemptHeader] = JSON.stringify({ id: attempt, ...way } satisfies AttemptWay);
+      if (way.from !== undefined) this.#headers["x-fairlead-target"] = attachTarget;
+      try {
+        return await (gate !== undefined && carrier === relays.length ? this.#askGate(gate, way) : this.#askRelay(carrier, way));
+      } catch (error) {
+        if (!isOverloaded(error)) return this.#lost(carrier, error);
+        this.#before = shed(this.#relayOf(carrier));
+        return this.#before;
+      }
+    });
+    const reply = await ways.begin();
+    // what is decoded on its way here is not counted as the agent counts
+    if (reply.kind === "answer" && !reply.response.headers.has("content-encoding")) {
+      reply.reattach = async (receivedBytes) => {
+        const lostAt = Date.now();
+        const rest = await ways.reattach(receivedBytes);
+        console.warn(JSON.stringify({ message: rest === undefined ? "an answer was lost with its relay" : "an answer goes on through another relay", requestId: this.#carrying.requestId, replica: id, receivedBytes, ms: Date.now() - lostAt }));
+        return rest;
+      };
+    }
+    return reply;
+  }
+
+  get #first(): number {
+    const { host, relays } = this.#replica;
+    return suspects.first(host, relays, this.#options.random, Date.now);
+  }
+
+  #ways(count: number, first: number, ask: WaysOptions["ask"]): Ways {
+    return new Ways({ count, first, ask, gone: () => this.#signal?.aborted === true, now: Date.now, wait: (ms) => scheduler.wait(ms) });
+  }
+
+  #relayOf(carrier: number): string {
+    const { host, relays } = this.#replica;
+    return `${host}/${relays[carrier] ?? 0}`;
+  }
+
+  /** The request, through a relay. */
+  #send(carrier: number): Promise<Response> {
+    const { method, path, body } = this.#carrying;
+    return this.#options.env.RELAY.getByName(this.#relayOf(carrier)).fetch(`http://carry${path}`, { method, headers: this.#headers, body, redirect: "manual", ...this.#ending });
+  }
+
+  get #ending(): { signal?: AbortSignal } {
+    return this.#signal === undefined ? {} : { signal: this.#signal };
+  }
+
+  #askGate(gate: GateOf, { from }: Way): Promise<Asked> {
+    const { method, path, body } = this.#carrying;
+    this.#lookout.rest();
+    return askGate(gate, from === undefined && !(body instanceof ReadableStream) ? { method, path, headers: this.#headers, body } : { method: "GET", path: "/", headers: this.#headers, body: null }, this.#signal);
+  }
+
+  /** To begin the answer; or to go on with it. */
+  async #askRelay(carrier: number, { from, turn }: Way): Promise<Asked> {
+    const begins = from === undefined;
+    if (begins && this.#before !== undefined && this.#isSilent(carrier)) return this.#before;
+    if (this.#lookout.isOut(carrier, !begins)) return silence;
+    const relay = this.#relayOf(carrier);
+    const asked = begins ? this.#send(carrier) : this.#options.env.RELAY.getByName(relay).fetch("http://carry/", { headers: this.#headers, ...this.#ending });
+    const heard = await this.#lookout.head(carrier, turn === 0 ? this.#beganAt : Date.now(), asked);
+    if (typeof heard === "string") return heard === "silent" ? silence : desertion;
+    if (!begins) return heardFrom(heard, relay);
+    this.#before = this.#told(heard, carrier);
+    return this.#before;
+  }
+
+  /** What a relay says at the beginning of an answer, and what that means for its host. */
+  #told(response: Response, carrier: number): Asked {
+    const { host, relays } = this.#replica;
+    const { elsewhere } = this.#options;
+    const asked = heardFrom(response, this.#relayOf(carrier));
     const { reply } = asked;
     const now = Date.now();
     if (reply.kind === "answer") suspects.heard(host, now);
     if (reply.kind !== "unsent" || reply.silent === undefined) return asked;
     // by no way was anything heard of it in that time: it is the host that is silent, as far as anybody can tell
-    if (elsewhere && !suspects.heardSince(host, beganAt)) for (const relay of relays) suspects.add(`${host}/${relay}`, now);
+    if (elsewhere && !suspects.heardSince(host, this.#beganAt)) for (const relay of relays) suspects.add(`${host}/${relay}`, now);
     if (!suspects.hasAll(host, relays, now)) reply.silent = "relay";
     return elsewhere ? { reply, carrier: "good" } : asked;
-  };
-  const lookout = new Lookout({ suspects, host, relays, repeatable: repeatable && !once, elsewhere, ask: askThere, now: Date.now, waiting });
+  }
+
   /** One that does not answer is the last to have it where there is nobody else: it may be back before anybody is. */
-  const isSilent = (carrier: number): boolean => before?.carrier === "absent" && (gone & (1 << carrier)) === 0 && suspects.has(relayOf(carrier), Date.now()) && (elsewhere || !suspects.isSilent(relayOf(carrier)));
+  #isSilent(carrier: number): boolean {
+    const relay = this.#relayOf(carrier);
+    return this.#before?.carrier === "absent" && (this.#gone & (1 << carrier)) === 0 && suspects.has(relay, Date.now()) && (this.#options.elsewhere || !suspects.isSilent(relay));
+  }
+
   /** The object was lost with what it carried, or could not be reached: other requests pass it over until it had time to be elsewhere, and this one looks for it again. */
-  const lost = (carrier: number, error: unknown): Asked => {
-    gone |= 1 << carrier;
-    if (carrier < relays.length && !once && signal?.aborted !== true) suspects.add(relayOf(carrier), Date.now());
+  #lost(carrier: number, error: unknown): Asked {
+    this.#gone |= 1 << carrier;
+    if (carrier < this.#replica.relays.length && !this.#once && this.#signal?.aborted !== true) suspects.add(this.#relayOf(carrier), Date.now());
     return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
-  };
-  if (!kept || once || upgrade) {
-    const ask = async (carrier: number): Promise<Asked> => {
-      if (before !== undefined && isSilent(carrier)) return before;
-      if (lookout.isOut(carrier, false)) return silence;
-      try {
-        const heard = await lookout.head(carrier, before === undefined ? beganAt : Date.now(), env.RELAY.getByName(relayOf(carrier)).fetch(`http://carry${path}`, init));
-        if (typeof heard === "string") return heard === "silent" ? silence : desertion;
-        before = told(heard, carrier);
-      } catch (error) {
-        before = isOverloaded(error) ? shed(relayOf(carrier)) : lost(carrier, error);
-        if (before.carrier === "lost" && !repeatable) throw error;
-      }
-      return before;
-    };
-    return new Ways({ ...times, count: once ? 1 : relays.length, first, ask }).begin();
   }
-
-  // the gate stands behind the relays in the circle of carriers, so that theirs keep their numbers
-  const gate = direct !== undefined && gateUsable(env, { host, ...direct }, Date.now()) ? { host, ...direct } : undefined;
-
-  const attempt = crypto.randomUUID();
-  const ask = async (carrier: number, way: Omit<AttemptWay, "id">): Promise<Asked> => {
-    headers[attemptHeader] = JSON.stringify({ id: attempt, ...way } satisfies AttemptWay);
-    try {
-      if (way.from !== undefined) headers["x-fairlead-target"] = attachTarget;
-      if (gate !== undefined && carrier === relays.length) {
-        lookout.rest();
-        return await askGate(gate, way.from === undefined ? { method, path, headers, body } : { method: "GET", path: "/", headers, body: null }, signal);
-      }
-      if (way.from === undefined && before !== undefined && isSilent(carrier)) return before;
-      if (lookout.isOut(carrier, way.from !== undefined)) return silence;
-      const stub = env.RELAY.getByName(relayOf(carrier));
-      const heard = await lookout.head(carrier, way.turn === 0 ? beganAt : Date.now(), way.from === undefined ? stub.fetch(`http://carry${path}`, init) : stub.fetch("http://carry/", { headers, ...ending }));
-      if (typeof heard === "string") return heard === "silent" ? silence : desertion;
-      if (way.from !== undefined) return askedOf(heard, relayOf(carrier));
-      before = told(heard, carrier);
-      return before;
-    } catch (error) {
-      if (isOverloaded(error)) {
-        before = shed(relayOf(carrier));
-        return before;
-      }
-      return lost(carrier, error);
-    }
-  };
-  const ways = new Ways(gate === undefined ? { ...times, count: relays.length, first, ask } : { ...times, count: relays.length + 1, first: relays.length, ask });
-  const reply = await ways.begin();
-  // what is decoded on its way here is not counted as the agent counts
-  if (reply.kind === "answer" && !reply.response.headers.has("content-encoding")) {
-    reply.reattach = async (receivedBytes) => {
-      const lostAt = Date.now();
-      const rest = await ways.reattach(receivedBytes);
-      console.warn(JSON.stringify({ message: rest === undefined ? "an answer was lost with its relay" : "an answer goes on through another relay", requestId, replica: id, receivedBytes, ms: Date.now() - lostAt }));
-      return rest;
-    };
-  }
-  return reply;
 }
 
 /** Whether a replica was lost in the middle of its answer, by its agent's word; a carrier that is gone or silent says nothing against it. */
-export async function diedMidway(env: RouterEnv, { host, relays }: Extract<Candidate, { kind: "replica" }>, requestId: string): Promise<boolean> {
+export async function diedMidway(env: RouterEnv, { host, relays }: Replica, requestId: string): Promise<boolean> {
   const asked = Promise.allSettled(relays.map((relay) => env.RELAY.getByName(`${host}/${relay}`).whyBroken(requestId)));
   const heard = await orSilence(asked, linkTimes.dispatchAckMs);
   return heard !== "silent" && heard.value.some((answer) => answer.status === "fulfilled" && answer.value === "upstream_lost");
