@@ -4,7 +4,7 @@ import type { RouterEnv } from "../env.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { HeaderObject } from "./headers.ts";
 import { attemptHeader, type Reply, type Waiting } from "./outcome.ts";
-import { askGate, gateUsable, type GateOf } from "./direct.ts";
+import { askGate, askWhether, gateName, gateUsable, type GateOf } from "./direct.ts";
 import { Lookout } from "./lookout.ts";
 import { Ways, type Asked, type WaysOptions } from "./reattach.ts";
 import { askRelay, desertion, heardFrom, isOverloaded, shed, silence, suspects } from "./relays.ts";
@@ -68,7 +68,7 @@ class Carriage {
 
   constructor(options: CarriageOptions, replica: Replica, carrying: Carrying, signal: AbortSignal | undefined, waiting: Waiting) {
     const { env, waitUntil, repeatable, elsewhere } = options;
-    const { id, host, relays } = replica;
+    const { id, host, relays, direct } = replica;
     this.#options = options;
     this.#replica = replica;
     this.#carrying = carrying;
@@ -76,7 +76,9 @@ class Carriage {
     this.#once = carrying.body instanceof ReadableStream;
     this.#headers = { ...carrying.headers, "x-fairlead-target": id, "x-fairlead-request": carrying.requestId };
     if (carrying.upgrade) this.#headers["upgrade"] = "websocket";
-    this.#lookout = new Lookout({ suspects, host, relays, repeatable: repeatable && !this.#once, elsewhere, ask: (relay) => waitUntil(askRelay(env, relay)), now: Date.now, waiting });
+    const gate = gateName(host);
+    const ask = (carrier: string): void => waitUntil(direct !== undefined && carrier === gate ? askWhether({ host, ...direct }) : askRelay(env, carrier));
+    this.#lookout = new Lookout({ suspects, relays: relays.map((relay) => `${host}/${relay}`), gate, repeatable: repeatable && !this.#once, elsewhere, ask, now: Date.now, waiting });
   }
 
   /** Once through each relay that is there, until one carries it: the agent does not keep its answer. */
@@ -150,10 +152,12 @@ class Carriage {
     return this.#signal === undefined ? {} : { signal: this.#signal };
   }
 
-  #askGate(gate: GateOf, { from }: Way): Promise<Asked> {
+  async #askGate(gate: GateOf, { from }: Way): Promise<Asked> {
     const { method, path, body } = this.#carrying;
     this.#lookout.rest();
-    return askGate(gate, from === undefined && !(body instanceof ReadableStream) ? { method, path, headers: this.#headers, body } : { method: "GET", path: "/", headers: this.#headers, body: null }, this.#signal);
+    const asked = await askGate(gate, from === undefined && !(body instanceof ReadableStream) ? { method, path, headers: this.#headers, body } : { method: "GET", path: "/", headers: this.#headers, body: null }, this.#signal);
+    if (asked.reply.kind === "answer") this.#lookout.begun(this.#replica.relays.length);
+    return asked;
   }
 
   /** To begin the answer; or to go on with it. */

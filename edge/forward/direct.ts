@@ -6,6 +6,7 @@ import { Gates } from "./gates.ts";
 import type { HeaderObject } from "./headers.ts";
 import { carriageOutcome, type CarriageFailure } from "./outcome.ts";
 import type { Asked } from "./reattach.ts";
+import { suspects } from "./relays.ts";
 import { orSilence } from "./silence.ts";
 
 /** A host's gate, as its snapshot tells of it. */
@@ -71,6 +72,18 @@ async function isThere(url: string): Promise<boolean> {
   }
 }
 
+/** By which what is remembered of a host's gate is kept, beside its relays. */
+export function gateName(host: string): string {
+  return `${host}/gate`;
+}
+
+/** Asks a gate, of whose answer nothing comes, whether it is there. One that does not say so is not used for a while, and its host's relays have the rest. */
+export async function askWhether({ host, url }: GateOf): Promise<void> {
+  if (await isThere(url)) return void suspects.answered(gateName(host), true, Date.now());
+  gates.failed(host, Date.now());
+  if (suspects.silence(gateName(host), Date.now())) console.warn(JSON.stringify({ message: "a gate does not answer: requests go by its host's relays", host, url }));
+}
+
 /** Ask through a gate. What goes wrong on the way there says nothing against the replica: a relay is asked next, for the same attempt. */
 export async function askGate(gate: GateOf, { method, path, headers, body }: AskGate, signal: AbortSignal | undefined): Promise<Asked> {
   const { host, url, key } = gate;
@@ -110,6 +123,7 @@ export async function askGate(gate: GateOf, { method, path, headers, body }: Ask
       return absent("the answer is another request's");
     }
     gates.answered(host);
+    suspects.unsilence(gateName(host), Date.now());
     return { reply: { kind: "answer", response }, carrier: "good" };
   } catch (error) {
     gates.failed(host, Date.now());

@@ -21,7 +21,7 @@ function world({ repeatable = true, elsewhere = false, there = [] }: Case) {
     if (there.includes(relay)) suspects.answered(relay, true, now);
     else suspects.silence(relay, now);
   };
-  const lookout = new Lookout({ suspects, host: "h", relays: [0, 1], repeatable, elsewhere, ask, now: () => now, waiting });
+  const lookout = new Lookout({ suspects, relays: ["h/0", "h/1"], gate: "h/gate", repeatable, elsewhere, ask, now: () => now, waiting });
   const look = (untilMs: number, receivedBytes?: number): (number | "silent")[] => {
     const seen: (number | "silent")[] = [];
     for (let ms = 500; now + ms <= untilMs; ) {
@@ -58,6 +58,23 @@ describe("a head that does not come", () => {
     expect(await settled(head)).toBe(verdict);
     expect(waiting.detour === true).toBe(detour);
     expect(lookout.isOut(0, false)).toBe(verdict === "silent");
+  });
+});
+
+describe("in the middle of a gate's answer", () => {
+  test.each<[string, Case, "waits" | "silent", string[]]>([
+    ["one that is silent is left where a relay answers", { there: ["h/1"] }, "silent", ["h/gate", "h/0", "h/1"]],
+    ["is waited for where no relay answers", {}, "waits", ["h/gate", "h/0", "h/1", "h/gate"]],
+    ["is waited for while it says that it is there", { there: ["h/gate", "h/0"] }, "waits", ["h/gate", "h/gate"]],
+  ])("%s", (_, how, last, first) => {
+    const { lookout, waiting, asked, look } = world(how);
+    lookout.rest();
+    // while it is asked for its beginning it looks after itself
+    expect(waiting.look?.(undefined)).toBe(1_000);
+    expect(asked).toEqual([]);
+    lookout.begun(2);
+    expect(look(5_000, 7).includes("silent") ? "silent" : "waits").toBe(last);
+    expect(asked.slice(0, first.length)).toEqual(first);
   });
 });
 

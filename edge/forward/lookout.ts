@@ -6,26 +6,26 @@ import { Vigil } from "./vigil.ts";
 
 export interface LookoutOptions {
   suspects: Suspects;
-  host: string;
-  /** The host's relays. */
-  relays: readonly number[];
+  /** The names of the host's relays; its gate's place is behind them. */
+  relays: readonly string[];
+  gate: string;
   /** What may be in a relay's hands may be sent by another one all the same. */
   repeatable: boolean;
   /** Somebody else can be asked. */
   elsewhere: boolean;
-  /** Ask a relay whether it is there. */
-  ask: (relay: string) => void;
+  /** Ask a carrier, by its name, whether it is there. */
+  ask: (carrier: string) => void;
   now: () => Now;
   waiting: Waiting;
 }
 
 type Verdict = "silent" | "deserted";
 
-/** One request's look after the relay that carries it. As long as its answer comes in time, nothing is looked at. */
+/** One request's look after the relay, or the gate, that carries it. As long as its answer comes in time, nothing is looked at. */
 export class Lookout {
   readonly #options: LookoutOptions;
   #vigil: Vigil | undefined;
-  /** The relay that has it; undefined while something else carries it. */
+  /** The place of what has it; undefined while that looks after itself. */
   #carrier: number | undefined;
   #beganAt: Now = 0;
   /** Ends the wait for an answer's head; undefined while none is waited for. */
@@ -47,9 +47,16 @@ export class Lookout {
     this.#carrier = undefined;
   }
 
+  /** A gate has begun to answer: it times its beginnings itself, and not what follows. */
+  begun(carrier: number): void {
+    this.#vigil = undefined;
+    this.#carrier = carrier;
+    this.#beganAt = this.#options.now();
+  }
+
   #nameOf(carrier: number): string {
-    const { host, relays } = this.#options;
-    return `${host}/${relays[carrier] ?? 0}`;
+    const { relays, gate } = this.#options;
+    return relays[carrier] ?? gate;
   }
 
   /** What a relay answers, or why it is not waited for any longer. What it says after that is nobody's, and ends with its request: to cancel it would end what another has begun to take over. */
@@ -81,9 +88,9 @@ export class Lookout {
     const carrier = this.#carrier;
     if (carrier === undefined) return linkTimes.dispatchAckMs;
     const giveUp = this.#giveUp;
-    this.#vigil ??= new Vigil(suspects, this.#nameOf(carrier), relays.flatMap((_, i) => (i === carrier ? [] : [this.#nameOf(i)])), this.#beganAt);
+    this.#vigil ??= new Vigil(suspects, this.#nameOf(carrier), relays.filter((_, i) => i !== carrier), this.#beganAt);
     const { ask: silent, verdict, nextMs } = this.#vigil.look(now(), giveUp === undefined ? receivedBytes : undefined);
-    for (const relay of silent) ask(relay);
+    for (const one of silent) ask(one);
     if (verdict === undefined || !repeatable) return nextMs;
     if (verdict === "silent") {
       this.#forsook = true;

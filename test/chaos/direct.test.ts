@@ -71,6 +71,35 @@ describe("transport: direct", () => {
     expect(await requests()).toBe(before + 2);
   });
 
+  test("a gate of which nothing comes any more in the middle of a stream is left for a relay: the engine answers once", async () => {
+    const text = await oracle();
+    const before = await requests();
+    let heldAt = 0;
+    let through = 0;
+    const hold = (): void => {
+      through = throughGate();
+      gate.silent = true;
+      gate.open.forEach((one) => one.hold());
+      heldAt = Date.now();
+    };
+    try {
+      expect(await streamed(() => setTimeout(hold, 300))).toEqual({ text, done: true });
+      expect(through).toBe(1);
+      // far below the limit of its silence, 15 s
+      expect(Date.now() - heldAt).toBeLessThan(10_000);
+      expect(await requests()).toBe(before + 1);
+      expect(await streamed()).toEqual({ text, done: true });
+    } finally {
+      gate.silent = false;
+      gate.open.forEach((one) => one.cut());
+    }
+    await until("a stream through the gate", 40_000, async () => {
+      let seen = 0;
+      await streamed(() => (seen = throughGate()));
+      return seen > 0;
+    });
+  });
+
   test("a gate that cannot be reached costs nobody an answer: the relays carry it", async () => {
     const text = await oracle();
     gate.refuses = true;

@@ -14,6 +14,8 @@ export interface Through {
   upBytes: number;
   /** Cut it, as a reset. */
   cut(told?: Told): void;
+  /** Nothing gets through any more, and nobody is told. */
+  hold(): void;
 }
 
 /** A TCP proxy for faults: whoever dials it is the near end, where it dials to is the far end. */
@@ -23,6 +25,8 @@ export class Proxy {
   readonly #sockets = new Set<Socket>();
   /** Nobody gets through who is not through already. */
   refuses = false;
+  /** Nobody who is not through already hears anything. */
+  silent = false;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -53,6 +57,10 @@ export class Proxy {
 
   #carry(near: Socket, farPort: number): void {
     if (this.refuses) return void near.resetAndDestroy();
+    if (this.silent) {
+      this.#sockets.add(near.on("error", () => undefined).resume());
+      return;
+    }
     const far = connect(farPort, "127.0.0.1");
     for (const socket of [near, far]) {
       socket.setNoDelay(true);
@@ -69,6 +77,10 @@ export class Proxy {
         far.unpipe();
         if (told !== "far") near.resetAndDestroy();
         if (told !== "near") far.resetAndDestroy();
+      },
+      hold: () => {
+        near.unpipe();
+        far.unpipe();
       },
     };
     near.once("data", (first: Buffer) => {
