@@ -14,7 +14,7 @@ import { requestFacts } from "../route/request.ts";
 import { newsFor } from "../view.ts";
 import { readBody } from "./body.ts";
 import { requestIdOf, viewOf, type RouterContext } from "./context.ts";
-import { redecide } from "./inference.ts";
+import { redecide } from "./decide.ts";
 import { toldLines } from "./told.ts";
 
 /** A request to be weighed and not sent: a prompt of usual size, and some. */

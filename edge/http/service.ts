@@ -7,7 +7,7 @@ import { serviceAnswerHeaders, serviceRequestHeaders } from "../forward/headers.
 import { countedBy, journey } from "../telemetry/telemetry.ts";
 import { newsFor, viewAfterFailure, type View } from "../view.ts";
 import { sendOrHold } from "./hold.ts";
-import { decide, decideBy, redecide, seenLack, upstreamsOf, versionsOf } from "./inference.ts";
+import { decide, decideBy, redecide, seenLack, upstreamsOf, versionsOf } from "./decide.ts";
 import { requestIdOf, servedBy, viewOf, type RouterRequest } from "./context.ts";
 import { nameIn, shownName } from "./names.ts";
 
