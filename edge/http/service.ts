@@ -36,7 +36,6 @@ export async function service(c: RouterRequest): Promise<Response> {
   if (Number(request.headers.get("content-length") ?? 0) > found.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is larger than the ${found.bodyBytesMax} bytes that "${found.name}" takes`);
 
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
-  const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const routed = found;
   const seen = journey(routed, startedAt, versionsOf(view, routed));
   let decision = replicasOf(await decide(c, view, routed));
@@ -59,7 +58,7 @@ export async function service(c: RouterRequest): Promise<Response> {
       requestId: requestIdOf(c),
       method: request.method,
       path: path + url.search,
-      headers: serviceRequestHeaders(request.headers, credential),
+      headers: serviceRequestHeaders(request.headers),
       body: request.body,
       parsed: undefined,
       facts: undefined,

@@ -67,6 +67,14 @@ describe("a service that is no LLM", () => {
     expect(code).toBe(4001);
   });
 
+  test("is never shown its callers' key, and gets credentials of its own", async () => {
+    const seenBy = async (headers: Record<string, string>): Promise<Record<string, string>> => ((await (await fetch(`${world.router}/s/echo/x`, { headers })).json()) as { headers: Record<string, string> }).headers;
+    const key = world.up.apiKey;
+    expect(await seenBy({ authorization: `Bearer ${key}`, "x-api-key": "the service's" })).toMatchObject({ "x-api-key": "the service's" });
+    expect(await seenBy({ authorization: "Bearer the-service's", "api-key": key })).toMatchObject({ authorization: "Bearer the-service's" });
+    expect(JSON.stringify([await seenBy({ authorization: `Bearer ${key}`, "x-api-key": key }), await seenBy({ authorization: "Basic eDp5", "api-key": key })])).not.toContain(key);
+  });
+
   test("needs a key, and is not listed as a model", async () => {
     expect((await fetch(`${world.router}/s/echo/`)).status).toBe(401);
     expect(((await (await world.fetch("/v1/models")).json()) as { data: unknown[] }).data).toEqual([]);
