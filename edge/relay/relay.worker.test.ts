@@ -306,6 +306,48 @@ describe("Relay: links", () => {
     expect((await answer).status).toBe(204);
   });
 
+  test("what a client of a WebSocket sends faster than its service reads waits, in order, and its close behind it", async () => {
+    const answer = carry("/ws", { headers: { upgrade: "websocket" } });
+    const { stream } = await accept();
+    link.send(jsonFrame(frameKinds.open, stream, { status: 101, headers: [] }));
+    const socket = (await answer).webSocket;
+    if (socket === null) throw new Error("no socket");
+    socket.accept();
+    const sizeBytes = 100_000;
+    const count = 8;
+    for (let i = 0; i < count; i++) socket.send(new Uint8Array(sizeBytes).fill(i));
+    socket.close(4002, "sent");
+    const firsts: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const { payload, sequence } = await link.next(frameKinds.data, stream);
+      expect([sequence, payload.byteLength]).toEqual([i, sizeBytes]);
+      firsts.push(payload[0] ?? -1);
+      // what it began with is gone now: the rest comes as there is room, and the close not before
+      if (i === 4) expect(link.frames.some(({ kind, stream: of }) => of === stream && (kind === frameKinds.data || kind === frameKinds.end))).toBe(false);
+      link.send(windowFrame(stream, sizeBytes));
+    }
+    expect(firsts).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(JSON.parse(decode((await link.next(frameKinds.end, stream)).payload))).toEqual({ code: 4002, reason: "sent" });
+  });
+
+  test.each([
+    ["a message that no credit has room for", [500_000], "the message is too large to be carried"],
+    ["more than may wait", Array.from({ length: 20 }, () => 100_000), "the client sends faster than the service reads"],
+  ])("%s closes a client's WebSocket with 1009, which says so", async (_name, sizes, reason) => {
+    const answer = carry("/ws", { headers: { upgrade: "websocket" } });
+    const { stream } = await accept();
+    link.send(jsonFrame(frameKinds.open, stream, { status: 101, headers: [] }));
+    const socket = (await answer).webSocket;
+    if (socket === null) throw new Error("no socket");
+    const closed: unknown[] = [];
+    socket.addEventListener("close", (event) => void closed.push([event.code, event.reason]));
+    socket.accept();
+    for (const bytes of sizes) socket.send(new Uint8Array(bytes));
+    await soon("the close", 20_000, () => (closed.length === 1 ? true : undefined));
+    expect(closed).toEqual([[1009, reason]]);
+    expect(readReset(await link.next(frameKinds.reset, stream)).code).toBe("too_large");
+  });
+
   test("a WebSocket of a service goes through, text and binary, and closes both ways", async () => {
     const answer = carry("/ws", { headers: { upgrade: "websocket" } });
     const open = await accept();
