@@ -14,6 +14,9 @@ import { nameIn, shownName } from "./names.ts";
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
+/** The Fetch standard sends no body with these. */
+const bodiless = new Set(["GET", "HEAD"]);
+
 /** `/s/NAME/…`: a service that is no LLM. Any method, any path, WebSockets; bodies are streams and pass untouched. */
 export async function service(c: RouterRequest): Promise<Response> {
   const request = c.req.raw;
@@ -34,6 +37,8 @@ export async function service(c: RouterRequest): Promise<Response> {
   // relative links of a page work only below its folder
   if (path === "") return new Response(null, { status: 308, headers: { location: `${url.pathname}/${url.search}`, "x-request-id": requestIdOf(c) } });
   if (Number(request.headers.get("content-length") ?? 0) > found.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is larger than the ${found.bodyBytesMax} bytes that "${found.name}" takes`);
+
+  if (request.body !== null && bodiless.has(request.method)) throw new FairleadError("invalid_request", `Cannot pass on a ${request.method} with a body: send it without, or by another method`);
 
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const routed = found;
@@ -86,12 +91,13 @@ export async function service(c: RouterRequest): Promise<Response> {
   const { answer, candidate, attempts, over } = forwarded;
   void over();
   const { response } = answer;
-  if (response.webSocket) return response;
   const headers = serviceAnswerHeaders(response.headers);
   const notes: Record<string, string> = {};
   servedBy(notes, requestIdOf(c), "replica", attempts.length, candidate.fallback);
   for (const [note, value] of Object.entries(notes)) headers.set(note, value);
-  return new Response(response.body, { status: response.status, headers, encodeBody: response.headers.has("content-encoding") ? "manual" : "automatic" });
+  if (response.webSocket) return new Response(null, { status: 101, webSocket: response.webSocket, headers });
+  // encoded as its header says: the platform passes on what it was given so, and undoes an encoding only for who reads it here
+  return new Response(response.body, { status: response.status, headers });
 }
 
 /** A provider speaks OpenAI's API only. */
