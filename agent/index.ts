@@ -13,6 +13,7 @@ import { runAgent, type Agent } from "./run.ts";
 import { createScrubber } from "./scrub.ts";
 
 const program = new Command("fairlead-agent")
+  .version((JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version)
   .description("Runs a fleet's replicas on this host and carries requests to them. It dials out; no inbound port is needed.")
   .showHelpAfterError("(fairlead-agent --help says more)")
   .exitOverride();
