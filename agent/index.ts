@@ -151,6 +151,7 @@ try {
   if (error instanceof CommanderError) process.exitCode = error.exitCode;
   else if (error instanceof ConfigError || error instanceof IdentityError) {
     console.error(error.message);
-    process.exitCode = 1;
+    // what was opened before it went wrong would keep the process
+    process.exit(1);
   } else throw error;
 }
