@@ -185,6 +185,10 @@ describe("fairlead-agent", { timeout: 120_000 }, () => {
     const stranger = start("--config", file);
     expect(await stranger.exit).toBe(1);
     expect(stranger.out()).toContain("this host has not joined a fleet");
+    const [, ...run] = await joined("transport: {direct: {listen: 127.0.0.1:0, url: https://gpu.example.com, tls: {cert: /nowhere, key: /nowhere}}}\n");
+    const halfway = start(...run);
+    expect(await halfway.exit).toBe(1);
+    expect(halfway.out()).toContain("\nCannot open the gate on 127.0.0.1:0: its certificate cannot be used: ENOENT");
   });
 
   test("runs nothing where the host does not say so, and names the line to change", async () => {
