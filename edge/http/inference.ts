@@ -55,8 +55,7 @@ export async function inference(c: RouterRequest): Promise<Response> {
   let view = here instanceof Promise ? await here : here;
   const known = authenticate(c.env, request, view, "inference");
   const key = known instanceof Promise ? await known : known;
-  const bytes = await readBody(request, bodyBytesMax);
-  const { model, stream, body } = asked(request, bytes);
+  const { model, stream, body, bytes } = asked(request, await readBody(request, bodyBytesMax));
   const question: Asked = { requestId, startedAt, key, bytes, model, stream, body };
 
   let service = view.routes.byModel.get(model);

@@ -25,7 +25,8 @@ function nested(levels: number, list: boolean): string {
 
 describe("readInference()", () => {
   test("reads model and stream, and keeps the whole body", () => {
-    expect(readInference(bytes('{"model":"chat","stream":true,"messages":[],"unknown":{"a":1}}'))).toEqual({ model: "chat", stream: true, body: { model: "chat", stream: true, messages: [], unknown: { a: 1 } } });
+    const whole = bytes('{"model":"chat","stream":true,"messages":[],"unknown":{"a":1}}');
+    expect(readInference(whole)).toEqual({ bytes: whole, model: "chat", stream: true, body: { model: "chat", stream: true, messages: [], unknown: { a: 1 } } });
   });
 
   test.each([["{}", false], ['{"stream":null}', false], ['{"stream":false}', false], ['{"stream":true}', true]])("%s: stream is %j", (fields, stream) => {
@@ -57,8 +58,9 @@ describe("readInference()", () => {
     expect(refusal(body.buffer)).toMatchObject({ code: "invalid_json" });
   });
 
-  test("takes a body with a byte order mark", () => {
-    expect(readInference(bytes('\uFEFF{"model":"chat"}')).model).toBe("chat");
+  test("takes a body with a byte order mark, which no engine is shown", () => {
+    const read = readInference(bytes('\uFEFF{"model":"chat"}'));
+    expect([read.model, new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(read.bytes)]).toEqual(["chat", '{"model":"chat"}']);
   });
 
   test.each(["null", "[]", '[{"model":"chat"}]', '"chat"', "1", "true"])("refuses what is no object: %s", (text) => {

@@ -4,11 +4,13 @@ import { promptHashes, type PromptHashes } from "./prefix.ts";
 /** Deeper bodies are refused: some engines' parsers fail on them (facts/failures.md §2). */
 export const depthMax = 64;
 
-/** What routing needs of an inference request. The bytes go on as they came. */
+/** What routing needs of an inference request. */
 export interface InferenceRequest {
   model: string;
   stream: boolean;
   body: Record<string, unknown>;
+  /** As they came, but for a byte order mark, which says nothing in UTF-8 (RFC 8259 §8.1) and which engines refuse. */
+  bytes: ArrayBuffer;
 }
 
 /** Whether a JSON value nests deeper than `limit`; looks at containers only. */
@@ -21,7 +23,8 @@ export function deeperThan(value: unknown, limit: number): boolean {
   return false;
 }
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+const byteOrderMark = 0xfeff;
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * Read what routing needs of a body.
@@ -31,8 +34,11 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
  */
 export function readInference(bytes: ArrayBuffer): InferenceRequest {
   let body: unknown;
+  let isMarked = false;
   try {
-    body = JSON.parse(decoder.decode(bytes));
+    const text = decoder.decode(bytes);
+    isMarked = text.charCodeAt(0) === byteOrderMark;
+    body = JSON.parse(isMarked ? text.slice(1) : text);
   } catch {
     throw new FairleadError("invalid_json", "Cannot read the request body: it is not valid JSON in UTF-8");
   }
@@ -45,7 +51,7 @@ export function readInference(bytes: ArrayBuffer): InferenceRequest {
   if (stream !== undefined && stream !== null && typeof stream !== "boolean") {
     throw new FairleadError("invalid_request", 'Cannot accept the request: "stream" is not a boolean', { param: "stream" });
   }
-  return { model, stream: stream === true, body: body as Record<string, unknown> };
+  return { model, stream: stream === true, body: body as Record<string, unknown>, bytes: isMarked ? bytes.slice(3) : bytes };
 }
 
 /** What routing weighs of a request. */
