@@ -215,7 +215,8 @@ export class CarriedStream {
     this.#head = true;
     const headers = headersOf(pairs);
     if (status === 101) return this.#openSocket(headers, protocol);
-    this.#events = !this.#kept && isEventStream(headers.get("content-type"));
+    // into what is packed nothing can be put
+    this.#events = !this.#kept && isEventStream(headers.get("content-type")) && !headers.has("content-encoding");
     this.#lastSentAt = now;
     if (bodiless.has(status)) {
       this.#answer(new Response(null, { status, headers }));

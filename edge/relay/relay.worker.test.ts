@@ -4,6 +4,7 @@ import { frameKinds, jsonFrame, noPayload, readRequestHead, readReset, windowByt
 import { closeCodes } from "../../schema/protocol.ts";
 import { bundle, newHost, publish, self, soon, TestLink, TestRelayLink, world } from "../../test/worker/world.ts";
 import { attemptHeader, carriageHeader } from "../forward/outcome.ts";
+import { silenceMs } from "../forward/silence.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -189,6 +190,17 @@ describe("Relay: streams", () => {
     link.send(data(open.stream, 1, "tial\n\n"));
     expect(await next).toBe("tial\n\n");
     await reader.cancel();
+  });
+
+  test("an event stream that is packed is left as it is: its silences silent, its loss an error", async () => {
+    const headers: [string, string][] = [["content-type", "text/event-stream"], ["content-encoding", "gzip"]];
+    const packed = new Uint8Array(await new Response(new Blob(["data: 1\n\n"]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer());
+    const [whole, broken] = [await stream(headers), await stream(headers)];
+    await scheduler.wait(2 * silenceMs);
+    link.send({ kind: frameKinds.data, stream: whole.open.stream, sequence: 0, payload: packed }, { kind: frameKinds.end, stream: whole.open.stream, sequence: 0, payload: noPayload });
+    expect(await whole.response.text()).toBe("data: 1\n\n");
+    link.send({ kind: frameKinds.data, stream: broken.open.stream, sequence: 0, payload: packed.subarray(0, 12) }, jsonFrame(frameKinds.reset, broken.open.stream, { code: "upstream_lost", message: "killed" }));
+    await expect(broken.response.text()).rejects.toThrow("the answer broke off");
   });
 
   test("a client that goes away resets the stream at the agent", async () => {
