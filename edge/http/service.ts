@@ -95,7 +95,14 @@ export async function service(c: RouterRequest): Promise<Response> {
   const notes: Record<string, string> = {};
   servedBy(notes, requestIdOf(c), "replica", attempts.length, candidate.fallback);
   for (const [note, value] of Object.entries(notes)) headers.set(note, value);
+  const length = response.headers.get("content-length");
+  if (request.method === "HEAD") {
+    // what a GET would have
+    if (length !== null) headers.set("content-length", length);
+    return new Response(null, { status: response.status, headers });
+  }
   if (response.webSocket) return new Response(null, { status: 101, webSocket: response.webSocket, headers });
+  if (length !== null && response.body !== null && !response.headers.has("content-encoding")) return new Response((response.body as ReadableStream<Uint8Array>).pipeThrough(new FixedLengthStream(Number(length))), { status: response.status, headers });
   // encoded as its header says: the platform passes on what it was given so, and undoes an encoding only for who reads it here
   return new Response(response.body, { status: response.status, headers });
 }

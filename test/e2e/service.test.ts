@@ -29,7 +29,8 @@ describe("a service that is no LLM", () => {
   });
 
   test("answers HEAD, a status of its own, two cookies and a redirect untouched", async () => {
-    expect((await world.fetch("/s/echo/x", { method: "HEAD" })).status).toBe(200);
+    const head = await world.fetch("/s/echo/x", { method: "HEAD" });
+    expect([head.status, head.headers.get("content-length")]).toEqual([200, "1000"]);
     const teapot = await world.fetch("/s/echo/status/418");
     expect(teapot.status).toBe(418);
     expect(teapot.headers.getSetCookie()).toEqual(["a=1; Path=/", "b=2; Path=/"]);
@@ -76,6 +77,14 @@ describe("a service that is no LLM", () => {
     const size = 5_000_000;
     const response = await world.fetch("/s/echo/raw", { method: "POST", body: Buffer.alloc(size, "x"), headers: { "content-type": "application/octet-stream" } });
     expect((await response.arrayBuffer()).byteLength).toBe(size);
+  });
+
+  test("what says how long it is says so to its caller, and one that is shorter is broken", async () => {
+    const large = await world.fetch("/s/echo/sized/1000000/1000000");
+    expect([large.headers.get("content-length"), (await large.arrayBuffer()).byteLength]).toEqual(["1000000", 1_000_000]);
+    const cut = await world.fetch("/s/echo/sized/1000000/999999");
+    expect(cut.headers.get("content-length")).toBe("1000000");
+    await expect(cut.arrayBuffer()).rejects.toThrow();
   });
 
   test("speaks WebSockets: text, binary, close code", async () => {
