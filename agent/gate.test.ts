@@ -198,6 +198,13 @@ describe("openGate()", () => {
     expect(begun).toBe(1);
   });
 
+  test("headers beyond ASCII pass as they were written", async () => {
+    const written = Buffer.from("港, Café", "utf8").toString("latin1");
+    const { ask } = await world((_, response) => response.writeHead(200, { "x-file": written }).end(Buffer.from("ok")));
+    const response = await ask("/");
+    expect([response.headers["x-file"], await textOf(response)]).toEqual([written, "ok"]);
+  });
+
   test("a client that has gone stops its engine within about a second", async () => {
     let closedAt = 0;
     const { begin } = await world((_, response) => {

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttps, type Server as TlsServer } from "node:https";
-import { readAttempt, windowBytes, type RequestHead } from "../schema/frames.ts";
+import { noPayload, readAttempt, windowBytes, type RequestHead } from "../schema/frames.ts";
 import { gateHeaders, gateHealthPath } from "../schema/gate.ts";
 import type { Answerer, Carried, Wire } from "./carry.ts";
 import { ConfigError, type GateConfig } from "./config.ts";
-import { pairs } from "./headers.ts";
+import { bytewise, pairs } from "./headers.ts";
 import type { Log } from "./log.ts";
 import { Passes } from "./passes.ts";
 import type { Cancel, Timers } from "./timers.ts";
@@ -144,9 +144,10 @@ function serve(request: IncomingMessage, response: ServerResponse, head: Request
   const wire: Wire = {
     head({ status, headers }) {
       if (over) return;
-      const own = headers.filter(([name]) => !name.toLowerCase().startsWith("x-fairlead-"));
+      const own = headers.filter(([name]) => !name.toLowerCase().startsWith("x-fairlead-")).map(([name, value]) => [name, bytewise(value)]);
       response.writeHead(status, [...own, [gateHeaders.request, head.requestId] as const].flat());
-      response.flushHeaders();
+      // not flushHeaders(), which writes them as UTF-8: once more, for they are that already
+      response.write(noPayload);
     },
     body: (payload) => over || response.write(payload),
     end() {
