@@ -40,6 +40,11 @@ export async function service(c: RouterRequest): Promise<Response> {
 
   if (request.body !== null && bodiless.has(request.method)) throw new FairleadError("invalid_request", `Cannot pass on a ${request.method} with a body: send it without, or by another method`);
 
+  const headers = serviceRequestHeaders(request.headers);
+  // by what address it is known: its own Host is one on its host's loopback
+  headers["x-forwarded-proto"] = url.protocol.slice(0, -1);
+  headers["x-forwarded-host"] = url.host;
+  headers["x-forwarded-prefix"] = `/s/${name}`;
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   const routed = found;
   const seen = journey(routed, startedAt, versionsOf(view, routed));
@@ -63,7 +68,7 @@ export async function service(c: RouterRequest): Promise<Response> {
       requestId: requestIdOf(c),
       method: request.method,
       path: path + url.search,
-      headers: serviceRequestHeaders(request.headers),
+      headers,
       body: request.body,
       parsed: undefined,
       facts: undefined,
@@ -91,20 +96,20 @@ export async function service(c: RouterRequest): Promise<Response> {
   const { answer, candidate, attempts, over } = forwarded;
   void over();
   const { response } = answer;
-  const headers = serviceAnswerHeaders(response.headers);
+  const answered = serviceAnswerHeaders(response.headers);
   const notes: Record<string, string> = {};
   servedBy(notes, requestIdOf(c), "replica", attempts.length, candidate.fallback);
-  for (const [note, value] of Object.entries(notes)) headers.set(note, value);
+  for (const [note, value] of Object.entries(notes)) answered.set(note, value);
   const length = response.headers.get("content-length");
   if (request.method === "HEAD") {
     // what a GET would have
-    if (length !== null) headers.set("content-length", length);
-    return new Response(null, { status: response.status, headers });
+    if (length !== null) answered.set("content-length", length);
+    return new Response(null, { status: response.status, headers: answered });
   }
-  if (response.webSocket) return new Response(null, { status: 101, webSocket: response.webSocket, headers });
-  if (length !== null && response.body !== null && !response.headers.has("content-encoding")) return new Response((response.body as ReadableStream<Uint8Array>).pipeThrough(new FixedLengthStream(Number(length))), { status: response.status, headers });
+  if (response.webSocket) return new Response(null, { status: 101, webSocket: response.webSocket, headers: answered });
+  if (length !== null && response.body !== null && !response.headers.has("content-encoding")) return new Response((response.body as ReadableStream<Uint8Array>).pipeThrough(new FixedLengthStream(Number(length))), { status: response.status, headers: answered });
   // encoded as its header says: the platform passes on what it was given so, and undoes an encoding only for who reads it here
-  return new Response(response.body, { status: response.status, headers });
+  return new Response(response.body, { status: response.status, headers: answered });
 }
 
 /** A provider speaks OpenAI's API only. */

@@ -113,6 +113,11 @@ describe("a service that is no LLM", () => {
     expect(JSON.stringify([await seenBy({ authorization: `Bearer ${key}`, "x-api-key": key }), await seenBy({ authorization: "Basic eDp5", "api-key": key })])).not.toContain(key);
   });
 
+  test("knows by which address it is asked, whatever its caller says", async () => {
+    const seen = (await (await world.fetch("/s/echo/x", { headers: { "x-forwarded-host": "evil.example", "x-forwarded-prefix": "/evil" } })).json()) as { headers: Record<string, string> };
+    expect(seen.headers).toMatchObject({ "x-forwarded-proto": "http", "x-forwarded-host": new URL(world.router).host, "x-forwarded-prefix": "/s/echo" });
+  });
+
   test("needs a key, and is not listed as a model", async () => {
     expect((await fetch(`${world.router}/s/echo/`)).status).toBe(401);
     expect(((await (await world.fetch("/v1/models")).json()) as { data: unknown[] }).data).toEqual([]);
