@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -185,6 +185,18 @@ describe("fairlead-agent", { timeout: 120_000 }, () => {
     const stranger = start("--config", file);
     expect(await stranger.exit).toBe(1);
     expect(stranger.out()).toContain("this host has not joined a fleet");
+    const nowhere = join(state, "nowhere");
+    await symlink(join(state, "gone/s"), nowhere);
+    await writeFile(file, `state: ${nowhere}\n`);
+    for (const args of [["join", "--control", fleetUrl, "--token-file", "-", "--config", file], ["--config", file]]) {
+      const homeless = start(...args);
+      homeless.child.stdin?.end(token);
+      expect([await homeless.exit, homeless.out()]).toEqual([1, expect.stringMatching(/^Cannot use the state folder [^\n]*\n$/)]);
+    }
+    const [, ...run] = await joined("transport: {direct: {listen: 127.0.0.1:0, url: https://gpu.example.com, tls: {cert: /nowhere, key: /nowhere}}}\n");
+    const halfway = start(...run);
+    expect(await halfway.exit).toBe(1);
+    expect(halfway.out()).toContain("\nCannot open the gate on 127.0.0.1:0: its certificate cannot be used: ENOENT");
   });
 
   test("runs nothing where the host does not say so, and names the line to change", async () => {

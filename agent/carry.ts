@@ -1,7 +1,7 @@
 import { Pool, type Dispatcher } from "undici";
 import { WebSocket } from "ws";
 import type { CloseReason, RequestHead, ResetReason, ResponseHead } from "../schema/frames.ts";
-import { endToEnd, headerOf, pairs } from "./headers.ts";
+import { bytewise, endToEnd, headerOf, pairs } from "./headers.ts";
 import { messageBytesMax } from "./mux.ts";
 
 /** A stream's way back to the client. After `end` or `reset` nothing more is said. */
@@ -127,7 +127,7 @@ export function carryHttp(head: RequestHead, port: number, pool: Dispatcher, wir
       },
     };
     try {
-      const flat = [...headers.flat(), "host", `127.0.0.1:${port}`];
+      const flat = [...headers.flatMap(([name, value]) => [name, bytewise(value)]), "host", `127.0.0.1:${port}`];
       // undici takes async iterables as bodies; its types do not say so for `dispatch`
       const body = whole ?? (upload.stream() as unknown as Dispatcher.DispatchOptions["body"]);
       pool.dispatch({ path: head.path, method: head.method as Dispatcher.HttpMethod, headers: flat, body: body ?? null }, handler);
@@ -202,12 +202,12 @@ export function carryWebSocket(head: RequestHead, port: number, wire: Wire): Car
   };
   const nothing: Carried = { body() {}, end() {}, resume() {}, cancel() {} };
   const own = head.headers.filter(([name]) => !name.toLowerCase().startsWith("sec-websocket-"));
-  const protocols = (headerOf(head.headers, "sec-websocket-protocol") ?? "").split(",").map((one) => one.trim()).filter((one) => one !== "");
-  const headers: Record<string, string[]> = {};
-  for (const [name, value] of endToEnd(own, ["host", "content-length", "expect"])) (headers[name.toLowerCase()] ??= []).push(value);
+  const offered = headerOf(head.headers, "sec-websocket-protocol");
+  const headers: Record<string, string[]> = offered === undefined ? {} : { "sec-websocket-protocol": [offered] };
+  for (const [name, value] of endToEnd(own, ["host", "content-length", "expect"])) (headers[name.toLowerCase()] ??= []).push(bytewise(value));
   let socket: WebSocket;
   try {
-    socket = new WebSocket(`ws://127.0.0.1:${port}${head.path}`, protocols, { headers, perMessageDeflate: false, maxPayload: messageBytesMax, handshakeTimeout: 30_000, followRedirects: false });
+    socket = new WebSocket(`ws://127.0.0.1:${port}${head.path}`, { headers, perMessageDeflate: false, maxPayload: messageBytesMax, handshakeTimeout: 30_000, followRedirects: false });
   } catch (error) {
     wire.reset("protocol", `the WebSocket cannot be asked for: ${describe(error)}`);
     return nothing;
@@ -217,10 +217,18 @@ export function carryWebSocket(head: RequestHead, port: number, wire: Wire): Car
   /** What came before the replica's side was open. */
   let early: (() => void)[] | undefined = [];
 
+  let chosen: string | undefined;
+  let said: [string, string][] = [];
+  socket.on("upgrade", (response) => {
+    // whether what was chosen, or that nothing was, will do is the client's to say
+    chosen = response.headers["sec-websocket-protocol"];
+    delete response.headers["sec-websocket-protocol"];
+    said = endToEnd(pairs(response.rawHeaders)).filter(([name]) => !name.toLowerCase().startsWith("sec-websocket-"));
+  });
   socket.on("open", () => {
     if (over) return socket.terminate();
     opened = true;
-    wire.head({ status: 101, headers: [], ...(socket.protocol === "" ? {} : { protocol: socket.protocol }) });
+    wire.head({ status: 101, headers: said, ...(chosen === undefined ? {} : { protocol: chosen }) });
     const waiting = early ?? [];
     early = undefined;
     for (const send of waiting) send();
@@ -269,8 +277,10 @@ export function carryWebSocket(head: RequestHead, port: number, wire: Wire): Car
   };
 }
 
-/** Codes that only a program may see (1005, 1006, 1015) cannot be sent. */
+/** As the client left: codes that stand for no close frame, or for one without a code, cannot be sent as such. */
 function closeSocket(socket: WebSocket, code: number, reason: string): void {
+  if (code === 1006) return socket.terminate();
+  if (code === 1005) return socket.close();
   const sendable = (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code <= 4999);
   socket.close(sendable ? code : 1000, sendable ? Buffer.from(reason, "utf8").subarray(0, 123).toString("utf8").replaceAll("\ufffd", "") : "");
 }

@@ -8,6 +8,7 @@ import { attachTarget, windowBytes, type RequestHead } from "../schema/frames.ts
 import { gateHeaders, gateKeyOf, gateTimes, makePass, passKey } from "../schema/gate.ts";
 import { keepAttempts } from "./attempts.ts";
 import { carryHttp, loopbackPorts } from "./carry.ts";
+import { ConfigError } from "./config.ts";
 import { openGate } from "./gate.ts";
 import { createLog } from "./log.ts";
 import { systemTimers } from "./timers.ts";
@@ -72,6 +73,20 @@ async function textOf(response: IncomingMessage): Promise<string> {
 }
 
 describe("openGate()", () => {
+  test("a port that is taken, or a certificate that is not there, is an error of the configuration, in one line", async () => {
+    const taken = createServer();
+    taken.listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    cleanups.push(() => void taken.close());
+    const open = (more: { port?: number; tls?: { cert: string; key: string } }): Promise<unknown> =>
+      openGate({ host: "127.0.0.1", port: 0, url: "http://gate.example", hostId: "host_1", answererOf: () => ({ refuse: { code: "no_target", message: "" } }), monotonic: () => 0, timers: systemTimers, log: createLog({ level: "error", clock: systemClock, write: () => undefined }), ...more });
+    for (const more of [{ port: (taken.address() as AddressInfo).port }, { tls: { cert: "/nowhere/cert.pem", key: "/nowhere/key.pem" } }]) {
+      const error: unknown = await open(more).catch((why: unknown) => why);
+      expect(error).toBeInstanceOf(ConfigError);
+      expect((error as Error).message).toMatch(/^Cannot open the gate on 127\.0\.0\.1:\d+: .*(EADDRINUSE|ENOENT)[^\n]*$/);
+    }
+  });
+
   test("carries a request whole, with its length and without what is between edge and gate", async () => {
     let seen: IncomingMessage["headers"] = {};
     const { ask } = await world((request, response) => {
@@ -181,6 +196,13 @@ describe("openGate()", () => {
     setTimeout(() => finish?.(), 30);
     expect(await textOf(await rest)).toBe("two three");
     expect(begun).toBe(1);
+  });
+
+  test("headers beyond ASCII pass as they were written", async () => {
+    const written = Buffer.from("港, Café", "utf8").toString("latin1");
+    const { ask } = await world((_, response) => response.writeHead(200, { "x-file": written }).end(Buffer.from("ok")));
+    const response = await ask("/");
+    expect([response.headers["x-file"], await textOf(response)]).toEqual([written, "ok"]);
   });
 
   test("a client that has gone stops its engine within about a second", async () => {

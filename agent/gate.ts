@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttps, type Server as TlsServer } from "node:https";
-import { readAttempt, windowBytes, type RequestHead } from "../schema/frames.ts";
+import { noPayload, readAttempt, windowBytes, type RequestHead } from "../schema/frames.ts";
 import { gateHeaders, gateHealthPath } from "../schema/gate.ts";
 import type { Answerer, Carried, Wire } from "./carry.ts";
-import type { GateConfig } from "./config.ts";
-import { pairs } from "./headers.ts";
+import { ConfigError, type GateConfig } from "./config.ts";
+import { bytewise, pairs } from "./headers.ts";
 import type { Log } from "./log.ts";
 import { Passes } from "./passes.ts";
 import type { Cancel, Timers } from "./timers.ts";
@@ -45,7 +45,7 @@ const headerBytesMax = 128 * 1024;
 /** Not the engine's business: what is between edge and gate, and what the platform adds (an encoding would have to be undone on the way). */
 const ours = /^(x-fairlead-|cf-|accept-encoding$)/;
 
-/** The door for requests that do not come through a relay: HTTP, or HTTPS with the host's certificate. @throws when it cannot listen */
+/** The door for requests that do not come through a relay: HTTP, or HTTPS with the host's certificate. @throws ConfigError when it cannot listen, or its certificate not be used */
 export async function openGate(options: GateOptions): Promise<Gate> {
   const { host, port, url, tls, hostId, answererOf, monotonic, timers, log } = options;
   const passes = new Passes();
@@ -61,10 +61,17 @@ export async function openGate(options: GateOptions): Promise<Gate> {
     serve(request, response, head, answererOf(head));
   };
   const certificate = (): { cert: Buffer; key: Buffer } | undefined => (tls === undefined ? undefined : { cert: readFileSync(tls.cert), key: readFileSync(tls.key) });
-  const first = certificate();
-  const server: Server | TlsServer = first === undefined ? createHttp(limits, listener) : createHttps({ ...limits, ...first }, listener);
+  const opened = (): { first: ReturnType<typeof certificate>; server: Server | TlsServer } => {
+    try {
+      const first = certificate();
+      return { first, server: first === undefined ? createHttp(limits, listener) : createHttps({ ...limits, ...first }, listener) };
+    } catch (error) {
+      throw new ConfigError(`Cannot open the gate on ${host}:${port}: its certificate cannot be used: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  const { first, server } = opened();
   await new Promise<void>((done, failed) => {
-    server.once("error", (error) => failed(new Error(`Cannot open the gate on ${host}:${port}: ${error.message}`)));
+    server.once("error", (error) => failed(new ConfigError(`Cannot open the gate on ${host}:${port}: ${error.message}`)));
     server.listen(port, host, done);
   });
   server.on("error", (error) => log.error("the gate has a problem", { problem: error.message }));
@@ -137,9 +144,10 @@ function serve(request: IncomingMessage, response: ServerResponse, head: Request
   const wire: Wire = {
     head({ status, headers }) {
       if (over) return;
-      const own = headers.filter(([name]) => !name.toLowerCase().startsWith("x-fairlead-"));
+      const own = headers.filter(([name]) => !name.toLowerCase().startsWith("x-fairlead-")).map(([name, value]) => [name, bytewise(value)]);
       response.writeHead(status, [...own, [gateHeaders.request, head.requestId] as const].flat());
-      response.flushHeaders();
+      // not flushHeaders(), which writes them as UTF-8: once more, for they are that already
+      response.write(noPayload);
     },
     body: (payload) => over || response.write(payload),
     end() {

@@ -17,8 +17,23 @@ export function pairs(raw: readonly (string | Buffer)[]): [string, string][] {
   return out;
 }
 
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const beyondAscii = /[^\0-\x7f]/;
+
+/** Header text as the edge has it: UTF-8 where the bytes are that, else a character for each byte, as Node's parsers give them. */
 function text(value: string | Buffer | undefined): string {
-  return typeof value === "string" ? value : (value?.toString("latin1") ?? "");
+  const bytewise = typeof value === "string" ? value : (value?.toString("latin1") ?? "");
+  if (!beyondAscii.test(bytewise)) return bytewise;
+  try {
+    return utf8.decode(Buffer.from(bytewise, "latin1"));
+  } catch {
+    return bytewise;
+  }
+}
+
+/** Header text from the edge as Node writes it: a character for each byte of its UTF-8. */
+export function bytewise(value: string): string {
+  return beyondAscii.test(value) ? Buffer.from(value, "utf8").toString("latin1") : value;
 }
 
 export function headerOf(headers: readonly (readonly [string, string])[], name: string): string | undefined {

@@ -168,9 +168,22 @@ async function readJson<T>(file: string, schema: z.ZodType<T>): Promise<T | unde
   }
 }
 
-/** Written beside and renamed: a crash leaves the old file or the new one, never half of one. */
+/** Where keys and identity are kept; made where it is not there. @throws IdentityError when it cannot be had */
+export async function makeState(state: string): Promise<void> {
+  try {
+    await mkdir(state, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new IdentityError(`Cannot use the state folder ${state}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Written beside and renamed: a crash leaves the old file or the new one, never half of one. @throws IdentityError when there is no room, or no right */
 async function writePrivate(file: string, value: unknown): Promise<void> {
-  await mkdir(join(file, ".."), { recursive: true, mode: 0o700 });
-  await writeFile(`${file}.new`, `${JSON.stringify(value, undefined, 2)}\n`, { mode: 0o600, flush: true });
-  await rename(`${file}.new`, file);
+  await makeState(join(file, ".."));
+  try {
+    await writeFile(`${file}.new`, `${JSON.stringify(value, undefined, 2)}\n`, { mode: 0o600, flush: true });
+    await rename(`${file}.new`, file);
+  } catch (error) {
+    throw new IdentityError(`Cannot write ${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }

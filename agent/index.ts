@@ -13,6 +13,7 @@ import { runAgent, type Agent } from "./run.ts";
 import { createScrubber } from "./scrub.ts";
 
 const program = new Command("fairlead-agent")
+  .version((JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version)
   .description("Runs a fleet's replicas on this host and carries requests to them. It dials out; no inbound port is needed.")
   .showHelpAfterError("(fairlead-agent --help says more)")
   .exitOverride();
@@ -150,6 +151,7 @@ try {
   if (error instanceof CommanderError) process.exitCode = error.exitCode;
   else if (error instanceof ConfigError || error instanceof IdentityError) {
     console.error(error.message);
-    process.exitCode = 1;
+    // what was opened before it went wrong would keep the process
+    process.exit(1);
   } else throw error;
 }

@@ -392,6 +392,38 @@ describe("openRelays()", () => {
     expect(closes).toEqual([[4001, "done"]]);
   });
 
+  test("lets a client whose subprotocols the replica does not take decide for itself, tells it what else was answered, and is gone as it is", async () => {
+    const { send, of, upstream } = await world(undefined);
+    const replica = new WebSocketServer({ server: upstream, handleProtocols: () => false });
+    replica.on("headers", (headers) => headers.push("Set-Cookie: a=1"));
+    const closes: number[] = [];
+    replica.on("connection", (socket, request) => {
+      socket.on("close", (code) => closes.push(code));
+      socket.send(String(request.headers["sec-websocket-protocol"]));
+    });
+    for (const [stream, code] of [[1, 1005], [2, 1006]] as const) {
+      send(open(stream, { upgrade: true, headers: [["sec-websocket-protocol", "v1, v2"]] }));
+      await until(() => of(stream).body.toString() === "v1, v2");
+      const head = of(stream).frames.find(({ kind }) => kind === frameKinds.open);
+      expect(head && readResponseHead(head)).toEqual({ status: 101, headers: [["Set-Cookie", "a=1"]] });
+      send({ kind: frameKinds.end, stream, sequence: 0, payload: Buffer.from(JSON.stringify({ code, reason: "" })) });
+      await until(() => closes.at(-1) === code);
+    }
+  });
+
+  test("carries what headers say beyond ASCII as it was written, both ways", async () => {
+    const written = Buffer.from("港, Café", "utf8").toString("latin1");
+    const seen: (string | string[] | undefined)[] = [];
+    const { send, of } = await world((request, response) => {
+      seen.push(request.headers["x-title"]);
+      response.writeHead(200, ["x-file", written, "x-old", "caf\xe9"]).end();
+    });
+    send(open(1, { headers: [["x-title", "港, Café"]] }), end(1));
+    await until(() => of(1).ended);
+    expect(seen).toEqual([written]);
+    expect(of(1).headers).toEqual(expect.arrayContaining([["x-file", "港, Café"], ["x-old", "caf\xe9"]]));
+  });
+
   test("passes on the answer of a replica that wants no WebSocket", async () => {
     const { send, of } = await world((_request, response) => void response.writeHead(426, { "x-why": "no" }).end("upgrade not wanted"));
     send(open(1, { upgrade: true }));

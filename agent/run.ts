@@ -1,4 +1,4 @@
-import { mkdir, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { gpusOn } from "../schema/accelerator.ts";
 import { systemClock } from "../schema/clock.ts";
@@ -10,7 +10,7 @@ import { hostExecutor } from "./executors/executors.ts";
 import { keepFacts } from "./facts.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { keepKind } from "./kind.ts";
-import { IdentityError, loadIdentity, loadKeys } from "./identity.ts";
+import { IdentityError, loadIdentity, loadKeys, makeState } from "./identity.ts";
 import { openLink } from "./link.ts";
 import { serveMetrics } from "./metrics.ts";
 import { readHost } from "./readings/readings.ts";
@@ -40,7 +40,7 @@ export interface Agent {
 /** Puts the parts together and starts them. @throws IdentityError when this host has not joined or is in use */
 export async function runAgent(config: Config, log: Log, environment: Readonly<Record<string, string | undefined>>, { recent, scrubber }: { recent: Recent; scrubber: Scrubber }): Promise<Agent> {
   const [clock, timers, random] = [systemClock, systemTimers, Math.random];
-  await mkdir(config.state, { recursive: true, mode: 0o700 });
+  await makeState(config.state);
   const state = await realpath(config.state);
   const identity = await loadIdentity(state);
   const keys = await loadKeys(state);

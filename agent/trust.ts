@@ -75,6 +75,8 @@ export async function openTrust({ config, state, openSecrets, onChange, timers, 
   if (specs !== undefined) await readKeys();
   let override: Override = await readOverride();
   let overrideStamp = await stampOf(config.override);
+  const sayAbsent = (): void => log.info("the owner's override is not there: nothing is restricted until it is", { file: config.override });
+  if (config.override !== undefined && overrideStamp === undefined) sayAbsent();
   let closed = false;
 
   /** Read anew each time: a key that the owner removes counts no more. */
@@ -99,7 +101,8 @@ export async function openTrust({ config, state, openSecrets, onChange, timers, 
     overrideStamp = stamp;
     try {
       override = await readOverride();
-      log.info("the owner's override has changed", { file: config.override, stop: override.stop, max: override.max_replicas, services: override.allowed_services?.join(" ") });
+      if (stamp === undefined) sayAbsent();
+      else log.info("the owner's override has changed", { file: config.override, stop: override.stop, max: override.max_replicas, services: override.allowed_services?.join(" ") });
     } catch (error) {
       // what was allowed before and no more: half a file must not open the host
       override = { ...override, max_replicas: 0 };
@@ -197,9 +200,16 @@ async function readTemplates(file: string): Promise<Templates> {
 }
 
 /** What changes when a file does; undefined while there is none. */
+/** Undefined where there is no file. One that cannot be looked at is not one that is not there. */
 async function stampOf(file: string | undefined): Promise<string | undefined> {
-  const found = file === undefined ? undefined : await stat(file).catch(() => undefined);
-  return found === undefined ? undefined : `${found.mtimeMs} ${found.size} ${found.ino} ${found.mode} ${found.uid}`;
+  if (file === undefined) return undefined;
+  try {
+    const found = await stat(file);
+    return `${found.mtimeMs} ${found.size} ${found.ino} ${found.mode} ${found.uid}`;
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    return code === "ENOENT" ? undefined : code;
+  }
 }
 
 function unsignedRefused(place: string): string {

@@ -106,9 +106,9 @@ test("compileStatus() keeps showing a service that was taken down until its repl
 test("compileStatus() tells the states of hosts apart", () => {
   const host = (id: string, revokedAt: number | null = null): HostRow => ({ id, name: id, region: "local", publicKey: "", sealKey: "", rotatedAt: null, previousKey: null, previousUntil: null, releases: 0, createdAt: 0, revokedAt, drainingAt: id === "drained" ? 5 : null });
   const seen = (id: string, linkUp: boolean, draining = false) => ({ id, name: id, region: "local" as const, relays: [], heardAt: 5000, linkUp, draining, generation: 1, appliedGeneration: 1 });
-  const hosts = [host("up"), host("leaving"), host("lost"), host("new"), host("gone", 5), host("drained")];
-  const edge = { reachable: true as const, regions: [{ ...region, hosts: [seen("up", true), seen("leaving", true, true), seen("lost", false), seen("drained", true)] }] };
-  expect(compileStatus({ ...facts, hosts, edge }).hosts.map(({ state }) => state)).toEqual(["up", "draining", "lost", "never seen", "revoked", "draining"]);
+  const hosts = [host("up"), host("leaving"), host("lost"), host("left"), host("new"), host("gone", 5), host("drained")];
+  const edge = { reachable: true as const, regions: [{ ...region, hosts: [seen("up", true), seen("leaving", true, true), seen("lost", false), { ...seen("left", false), heardAt: 0 }, seen("drained", true)] }] };
+  expect(compileStatus({ ...facts, hosts, edge }).hosts.map(({ state }) => state)).toEqual(["up", "draining", "lost", "left", "never seen", "revoked", "draining"]);
 });
 
 test("compileStatus() passes on what a host read of itself, and what runs on it", () => {

@@ -58,7 +58,7 @@ export interface HostView {
   id: string;
   name: string;
   region: string;
-  state: "up" | "draining" | "lost" | "never seen" | "revoked" | "quarantined" | "unknown";
+  state: "up" | "draining" | "lost" | "left" | "never seen" | "revoked" | "quarantined" | "unknown";
   /** Why it is shut out, or draining. */
   reason?: string;
   /** What its agent takes for its word on what to run. */
@@ -196,7 +196,9 @@ function viewHost({ id, name, region, revokedAt, drainingAt }: HostRow, edge: Ed
   if (revokedAt !== null) return { ...view, state: "revoked" };
   if (!edge.reachable) return { ...view, state: "unknown" };
   if (seen?.quarantine !== undefined) return { ...view, state: "quarantined", reason: `${seen.quarantine.reason}; fairlead hosts release lets it back in, revoke and invite give it a new identity`, heardAt: Math.min(seen.heardAt, now) };
-  if (seen === undefined || (seen.heardAt === 0 && !seen.linkUp)) return { ...view, state: "never seen" };
+  if (seen === undefined) return { ...view, state: "never seen" };
+  // an agent that ends says goodbye, and its hub has nothing of it then
+  if (seen.heardAt === 0 && !seen.linkUp) return { ...view, state: "left" };
   // a hub's clock may be a little ahead of ours
   const isDraining = seen.linkUp && (seen.draining || drainingAt !== null);
   const reason = isDraining ? (seen.reason ?? (drainingAt === null ? undefined : "its operator drains it")) : undefined;

@@ -7,7 +7,7 @@ import { table } from "./table.ts";
 
 const colours: Record<string, "green" | "red" | "yellow" | "dim"> = {
   READY: "green", ready: "green", up: "green", FAILED: "red", failed: "red", lost: "red", quarantined: "red", UNHEALTHY: "yellow", unhealthy: "yellow", STARTING: "yellow", starting: "yellow",
-  pending: "yellow", provisioning: "yellow", draining: "yellow", UNKNOWN: "dim", unknown: "dim", revoked: "dim", "never seen": "dim",
+  pending: "yellow", provisioning: "yellow", draining: "yellow", UNKNOWN: "dim", unknown: "dim", revoked: "dim", left: "dim", "never seen": "dim",
 };
 
 /** A state in its colour, on a terminal. */

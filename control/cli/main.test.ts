@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { openSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
@@ -19,4 +20,11 @@ test.each(["stdout", "stderr"] as const)("fairlead whose %s nobody reads any mor
   let said = "";
   child[closed === "stdout" ? "stderr" : "stdout"].on("data", (chunk: Buffer) => (said += chunk.toString()));
   expect([await new Promise((resolve) => child.once("close", resolve)), said]).toEqual([closed === "stdout" ? 0 : 2, ""]);
+});
+
+test.runIf(process.platform === "linux")("fairlead that writes to a full disk says so in a line", async () => {
+  const child = spawn(process.execPath, [bin, "validate", fileURLToPath(new URL("../../examples/hello.yaml", import.meta.url))], { stdio: ["ignore", openSync("/dev/full", "w"), "pipe"] });
+  let said = "";
+  child.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  expect([await new Promise((resolve) => child.once("close", resolve)), said]).toEqual([1, "fairlead: Cannot write: ENOSPC: no space left on device, write\n"]);
 });

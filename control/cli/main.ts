@@ -37,8 +37,9 @@ operatorCommand(program);
 // `| head` has seen enough; whoever reads nothing any more is told nothing
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit();
+    if (error.code === "EPIPE") process.exit();
+    console.error(`fairlead: Cannot write: ${error.message}`);
+    process.exit(1);
   });
 }
 

@@ -34,8 +34,8 @@ test.each<[string, Partial<typeof goal>, StatusAnswer, string | undefined]>([
 });
 
 /** What the Scaler says, of replicas that are all ready. */
-function decided(rollout: Partial<RolloutStatus> | undefined, { version = 2, desired = 2, phases = ["ready", "ready"] as Phase[] } = {}): StatusAnswer {
-  const answer = status(phases.map((phase, i) => replica(i + 1, phase)));
+function decided(rollout: Partial<RolloutStatus> | undefined, { version = 2, desired = 2, phases = ["ready", "ready"] as Phase[], of = 2 } = {}): StatusAnswer {
+  const answer = status(phases.map((phase, i) => replica(i + 1, phase, of)));
   const said = { decidedFor: version, decisions: [], ...(rollout === undefined ? {} : { rollout: { mode: "rolling" as const, state: "progressing" as const, version, reason: "so", ...rollout } }) };
   return { ...answer, services: answer.services.map((service) => ({ ...service, desired, ...said })) };
 }
@@ -49,6 +49,8 @@ test.each<[string, Partial<typeof goal>, StatusAnswer, string | undefined]>([
   ["a rollout of the version before", { anyVersion: true }, decided({ state: "rolled_back", version: 1 }), "ready"],
   ["one that was rolled back", {}, decided({ state: "rolled_back", reason: "version 2 was rolled back: it never got ready" }), "failed"],
   ["one that is stuck", {}, decided({ state: "stuck" }), "failed"],
+  ["one that is stuck by a failure of the version before, of which its host has not heard yet", { anyVersion: true }, decided({ state: "stuck" }, { phases: ["failed"], of: 1 }), undefined],
+  ["one that is stuck by its own failure", { anyVersion: true }, decided({ state: "stuck" }, { phases: ["failed"] }), "failed"],
   ["one that failed, and may be taken back", {}, decided({}, { phases: ["failed", "failed"] }), undefined],
   ["more replicas by configuration, not yet ready", { anyVersion: true, desired: 3 }, decided({ state: "done" }, { desired: 3 }), undefined],
   ["more replicas than the file's least, by demand", {}, decided(undefined, { desired: 5 }), undefined],

@@ -53,6 +53,9 @@ export function watchRollout({ service, version, desired, anyVersion }: Goal): (
     if (wanted === 0) return { lines: [...lines, ...news("zero", "no replica is wanted now: the next request starts one")], waiting: "", outcome: { kind: "ready" } };
     failedLast = ours.filter(({ phase }) => phase === "failed").toSorted((a, b) => b.since - a.since)[0] ?? failedLast;
     const rollout = view.rollout?.version === version ? view.rollout : undefined;
+    // its Scaler may look before the host has heard of the version: what it goes by then is the failure of the one before
+    const isOld = rollout?.state === "stuck" && !ours.some(({ phase }) => phase === "failed") && view.replicas.some((replica) => replica.phase === "failed" && replica.version < version);
+    if (isOld) return { lines, waiting: `Waiting for ${service}: its host looks at version ${version}` };
     if (rollout?.state === "rolled_back" || rollout?.state === "stuck") return { lines, waiting: "", outcome: { kind: "failed", replica: failedLast, reason: rollout.reason } };
     if (rollout !== undefined && rollout.mode !== "rolling") lines.push(...news("rollout", rollout.reason));
     if (rollout?.state === "progressing") return { lines, waiting: `Waiting for ${service}: ${rollout.reason}` };

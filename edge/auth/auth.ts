@@ -3,18 +3,12 @@ import type { RouteKey, RouteService } from "../../schema/bundle.ts";
 import { keyId, keyMatches, pepperKey } from "../../schema/key.ts";
 import type { RouterEnv } from "../env.ts";
 import { newsFor, type View } from "../view.ts";
+import { shownKey } from "./shown.ts";
 
 /** Verified keys an isolate remembers per bundle; beyond it the oldest goes. */
 const verifiedMax = 10_000;
 
 let pepper: { text: string; key: CryptoKey } | undefined;
-
-/** The key a request shows, in any of the three places where clients put it. */
-export function shownKey(headers: Headers): string | undefined {
-  const authorization = headers.get("authorization");
-  if (authorization !== null && authorization.length > 7 && authorization.slice(0, 7).toLowerCase() === "bearer ") return authorization.slice(7).trim();
-  return headers.get("x-api-key") ?? headers.get("api-key") ?? undefined;
-}
 
 /** One answer for every way a key can be wrong: it says nothing about which. */
 function refused(): FairleadError {

@@ -179,18 +179,18 @@ function failureOf(status: number, text: string | undefined, headers: Headers, s
   }
 }
 
-/** What a service that is no LLM says where it cannot serve now (RFC 9110 §15.6, RFC 6585 §4). Any other status is its application's own word, which callers know the meaning of. */
-const busy: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+/**
+ * What a service that is no LLM says where it cannot serve now (RFC 9110 §15.6). Any other status is its application's own word, which
+ * callers know the meaning of: its 429 speaks of one of them, and must not keep the others out.
+ */
+const busy: ReadonlySet<number> = new Set([502, 503, 504]);
 
 /** For services that are no LLM: the status says all. */
 async function byStatus(response: Response, abandon: () => void): Promise<Outcome<Answer>> {
   const { status, headers } = response;
   if (!busy.has(status)) return { kind: "answer", answer: { response, native: response.body, abandon } };
   response.body?.cancel().catch(() => undefined);
-  const waitMs = retryAfterMs(headers, Date.now());
-  const options = { retryAfterMs: waitMs ?? 1_000 };
-  if (status === 429) return { kind: "throttled", retryAfterMs: waitMs, error: new FairleadError("saturated", "Cannot serve the request: the service is at its limit", options) };
-  return { kind: "unable", status, error: new FairleadError("provider_error", `Cannot serve the request: the service answered with status ${status}`, options) };
+  return { kind: "unable", status, error: new FairleadError("provider_error", `Cannot serve the request: the service answered with status ${status}`, { retryAfterMs: retryAfterMs(headers, Date.now()) ?? 1_000 }) };
 }
 
 interface ReadOptions extends Pick<AttemptOptions, "stream" | "watch"> {

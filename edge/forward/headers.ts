@@ -1,3 +1,5 @@
+import { holdsKey } from "../auth/shown.ts";
+
 /**
  * Header allow-lists, both ways (facts/openai-wire.md §9). What is not named here does not cross: credentials, cookies, proxies'
  * notes and our own control headers stay on their side.
@@ -47,12 +49,12 @@ function ofConnection(from: Headers): Set<string> {
   return new Set((from.get("connection") ?? "").split(",").map((name) => name.trim().toLowerCase()));
 }
 
-/** For a service that is no LLM: everything but what must not cross. `credential` is the header our key came in. */
-export function serviceRequestHeaders(from: Headers, credential: "authorization" | "x-api-key" | "api-key"): HeaderObject {
+/** For a service that is no LLM: everything but what must not cross, whichever of its callers' headers a key of ours is in. */
+export function serviceRequestHeaders(from: Headers): HeaderObject {
   const headers: HeaderObject = {};
   const connection = ofConnection(from);
   for (const [name, value] of from) {
-    if (hopByHop.has(name) || connection.has(name) || edgeOnly.test(name) || name === credential) continue;
+    if (hopByHop.has(name) || connection.has(name) || edgeOnly.test(name) || holdsKey(name, value)) continue;
     headers[name] = value;
   }
   return headers;

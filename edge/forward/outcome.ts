@@ -36,6 +36,8 @@ export type Reply =
   | { kind: "unsent"; why: string; /** What is connected said nothing in time, and may have stalled for a moment: one way to the host, or all of them. */ silent?: "relay" | "host" }
   /** The upstream failed before its first byte, and may have begun: only what can be repeated goes elsewhere. */
   | { kind: "lost"; why: string }
+  /** The request itself broke off on its way to the upstream, which says nothing of that. */
+  | { kind: "abandoned"; why: string }
   /** The carrier took nothing in and asked to be left alone. */
   | { kind: "throttled"; retryAfterMs: number | undefined; error: FairleadError };
 
@@ -52,7 +54,7 @@ export type Failure =
   /** The caller's fault: neither repeated nor sent elsewhere. */
   | { kind: "caller" | "context_length" | "content_filter"; error: FairleadError }
   /** The attempt was given up: its client left, or another attempt was faster. Says nothing of the upstream. */
-  | { kind: "abandoned" };
+  | { kind: "abandoned"; why?: undefined };
 
 /** What became of an attempt, as a closed union: the compiler checks every switch over it. */
 export type Outcome<Answer> = { kind: "answer"; answer: Answer } | Failure;
@@ -68,8 +70,9 @@ export function carriageOutcome(failure: CarriageFailure, message: string): Extr
     case "draining":
     case "connect_failed":
       return { kind: "unsent", why: `${failure}: ${message}` };
-    case "upstream_lost":
     case "cancelled":
+      return { kind: "abandoned", why: `${failure}: ${message}` };
+    case "upstream_lost":
     case "too_large":
     case "protocol":
     case "gone":
@@ -111,7 +114,7 @@ export function isPassing(failure: Failure): boolean {
 }
 
 /** What the caller is told when nothing is left to try and the upstream's words do not say it. */
-export function finalCode(failure: Extract<Failure, { why: string }> | { kind: "abandoned" }): ErrorCode {
+export function finalCode(failure: Extract<Failure, { kind: "unsent" | "lost" | "timeout" | "abandoned" }>): ErrorCode {
   return failure.kind === "timeout" ? "provider_timeout" : "provider_unreachable";
 }
 

@@ -27,6 +27,7 @@ export function unanswered(service: string, failure: Failure | undefined, gone: 
     case "timeout":
       return new FairleadError(finalCode(failure), failure.kind === "timeout" ? `Cannot serve "${service}": no upstream answered in time` : `Cannot serve "${service}": the upstream was lost before it answered`, { retryAfterMs: 1_000 });
     case "abandoned":
+      if (failure.why !== undefined) return new FairleadError("invalid_request", `Cannot serve "${service}": the request broke off before it was whole`);
       return new FairleadError(finalCode(failure), `Cannot serve "${service}": the attempt was given up`, { retryAfterMs: 1_000 });
   }
 }

@@ -14,6 +14,9 @@ import { nameIn, shownName } from "./names.ts";
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
+/** The Fetch standard sends no body with these. */
+const bodiless = new Set(["GET", "HEAD"]);
+
 /** `/s/NAME/…`: a service that is no LLM. Any method, any path, WebSockets; bodies are streams and pass untouched. */
 export async function service(c: RouterRequest): Promise<Response> {
   const request = c.req.raw;
@@ -35,8 +38,14 @@ export async function service(c: RouterRequest): Promise<Response> {
   if (path === "") return new Response(null, { status: 308, headers: { location: `${url.pathname}/${url.search}`, "x-request-id": requestIdOf(c) } });
   if (Number(request.headers.get("content-length") ?? 0) > found.bodyBytesMax) throw new FairleadError("body_too_large", `Cannot accept the request: its body is larger than the ${found.bodyBytesMax} bytes that "${found.name}" takes`);
 
+  if (request.body !== null && bodiless.has(request.method)) throw new FairleadError("invalid_request", `Cannot pass on a ${request.method} with a body: send it without, or by another method`);
+
+  const headers = serviceRequestHeaders(request.headers);
+  // by what address it is known: its own Host is one on its host's loopback
+  headers["x-forwarded-proto"] = url.protocol.slice(0, -1);
+  headers["x-forwarded-host"] = url.host;
+  headers["x-forwarded-prefix"] = `/s/${name}`;
   const upgrade = request.headers.get("upgrade")?.toLowerCase() === "websocket";
-  const credential = request.headers.has("x-api-key") ? "x-api-key" : request.headers.get("authorization") !== null ? "authorization" : "api-key";
   const routed = found;
   const seen = journey(routed, startedAt, versionsOf(view, routed));
   let decision = replicasOf(await decide(c, view, routed));
@@ -59,7 +68,7 @@ export async function service(c: RouterRequest): Promise<Response> {
       requestId: requestIdOf(c),
       method: request.method,
       path: path + url.search,
-      headers: serviceRequestHeaders(request.headers, credential),
+      headers,
       body: request.body,
       parsed: undefined,
       facts: undefined,
@@ -87,12 +96,20 @@ export async function service(c: RouterRequest): Promise<Response> {
   const { answer, candidate, attempts, over } = forwarded;
   void over();
   const { response } = answer;
-  if (response.webSocket) return response;
-  const headers = serviceAnswerHeaders(response.headers);
+  const answered = serviceAnswerHeaders(response.headers);
   const notes: Record<string, string> = {};
   servedBy(notes, requestIdOf(c), "replica", attempts.length, candidate.fallback);
-  for (const [note, value] of Object.entries(notes)) headers.set(note, value);
-  return new Response(response.body, { status: response.status, headers, encodeBody: response.headers.has("content-encoding") ? "manual" : "automatic" });
+  for (const [note, value] of Object.entries(notes)) answered.set(note, value);
+  const length = response.headers.get("content-length");
+  if (request.method === "HEAD") {
+    // what a GET would have
+    if (length !== null) answered.set("content-length", length);
+    return new Response(null, { status: response.status, headers: answered });
+  }
+  if (response.webSocket) return new Response(null, { status: 101, webSocket: response.webSocket, headers: answered });
+  if (length !== null && response.body !== null && !response.headers.has("content-encoding")) return new Response((response.body as ReadableStream<Uint8Array>).pipeThrough(new FixedLengthStream(Number(length))), { status: response.status, headers: answered });
+  // encoded as its header says: the platform passes on what it was given so, and undoes an encoding only for who reads it here
+  return new Response(response.body, { status: response.status, headers: answered });
 }
 
 /** A provider speaks OpenAI's API only. */

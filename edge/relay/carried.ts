@@ -1,5 +1,5 @@
 import { FairleadError } from "../../schema/errors.ts";
-import { frameKinds, noPayload, readClose, readReset, readResponseHead, readWindow, windowBytes, windowFrame, type Frame, type ResetReason, type ResponseHead } from "../../schema/frames.ts";
+import { frameKinds, jsonFrame, noPayload, readClose, readReset, readResponseHead, readWindow, windowBytes, windowFrame, type CloseReason, type Frame, type ResetReason, type ResponseHead } from "../../schema/frames.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import { carriageHeader, type CarriageFailure } from "../forward/outcome.ts";
 import { comment, errorEvent, EventBoundary, isEventStream, silenceMs } from "../forward/silence.ts";
@@ -16,6 +16,16 @@ export interface Carrier {
   sent(bytes: number): void;
   /** The agent has acknowledged it, or is not to have it any more. @param bytes that were sent of it until then */
   settled(bytes: number): void;
+}
+
+/** The longest message of a client's that its service's credit is sure to have room for: what it begins with, but for a grant that is not due yet. */
+const messageBytesMax = (windowBytes / 4) * 7;
+/** What waits of a client's messages for room at its service, at most. */
+const waitingBytesMax = 1024 * 1024;
+
+interface Message {
+  kind: typeof frameKinds.data | typeof frameKinds.text;
+  bytes: Uint8Array;
 }
 
 /** The answer to the router when a request could not be carried: seen by `attempt.ts`, never by a client. */
@@ -83,6 +93,11 @@ export class CarriedStream {
   #lastSentAt = 0;
   #creditWaiter: (() => void) | undefined;
   #socket: WebSocket | undefined;
+  /** Messages of the client's that wait for room: it cannot be told to be slower. */
+  #waiting: Message[] = [];
+  #waitingBytes = 0;
+  /** How the client closed its side, behind what waits. */
+  #closed: CloseReason | undefined;
 
   constructor(id: number, request: string, carrier: Carrier, now: number, kept = false, goesOn = false) {
     this.id = id;
@@ -168,6 +183,7 @@ export class CarriedStream {
       case frameKinds.window:
         this.#send.grant(readWindow(frame));
         this.#creditWaiter?.();
+        this.#sendWaiting();
     }
   }
 
@@ -199,7 +215,8 @@ export class CarriedStream {
     this.#head = true;
     const headers = headersOf(pairs);
     if (status === 101) return this.#openSocket(headers, protocol);
-    this.#events = !this.#kept && isEventStream(headers.get("content-type"));
+    // into what is packed nothing can be put
+    this.#events = !this.#kept && isEventStream(headers.get("content-type")) && !headers.has("content-encoding");
     this.#lastSentAt = now;
     if (bodiless.has(status)) {
       this.#answer(new Response(null, { status, headers }));
@@ -267,23 +284,41 @@ export class CarriedStream {
     server.accept();
     server.binaryType = "arraybuffer";
     server.addEventListener("message", ({ data }) => {
+      if (this.#over) return;
       const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data as ArrayBuffer);
-      // A WebSocket cannot be slowed down from here: a client that outruns its service by more than the window is cut.
-      if (this.#send.left < bytes.byteLength) return this.fail("too_large", "the client sends faster than the service reads");
-      this.#body(typeof data === "string" ? frameKinds.text : frameKinds.data, bytes);
+      if (bytes.byteLength > messageBytesMax) return this.fail("too_large", "the message is too large to be carried");
+      if (this.#waitingBytes + bytes.byteLength > waitingBytesMax) return this.fail("too_large", "the client sends faster than the service reads");
+      this.#waiting.push({ kind: typeof data === "string" ? frameKinds.text : frameKinds.data, bytes });
+      this.#waitingBytes += bytes.byteLength;
+      this.#sendWaiting();
     });
     server.addEventListener("close", ({ code, reason }) => {
-      if (!this.#over) this.#carrier.send({ kind: frameKinds.end, stream: this.id, sequence: 0, payload: new TextEncoder().encode(JSON.stringify({ code, reason })) });
       closeQuietly(server, code, reason);
-      this.#release();
+      this.#closed = { code, reason };
+      this.#sendWaiting();
     });
     this.#socket = server;
     if (protocol !== undefined) headers.set("sec-websocket-protocol", protocol);
     this.#answer(new Response(null, { status: 101, webSocket: client, headers }));
   }
 
+  #sendWaiting(): void {
+    if (this.#over) return;
+    let sent = 0;
+    for (const { kind, bytes } of this.#waiting) {
+      if (this.#send.left < bytes.byteLength) break;
+      this.#body(kind, bytes);
+      this.#waitingBytes -= bytes.byteLength;
+      sent++;
+    }
+    if (sent > 0) this.#waiting.splice(0, sent);
+    if (this.#closed === undefined || this.#waiting.length > 0) return;
+    this.#carrier.send(jsonFrame(frameKinds.end, this.id, this.#closed));
+    this.#release();
+  }
+
   #message({ kind, payload }: Frame): void {
-    this.#socket?.send(kind === frameKinds.text ? new TextDecoder().decode(payload) : payload.slice());
+    if (this.#closed === undefined) this.#socket?.send(kind === frameKinds.text ? new TextDecoder().decode(payload) : payload.slice());
     const bytes = this.#receive.due(0);
     if (bytes === 0) return;
     this.#receive.grant(bytes);
@@ -300,7 +335,10 @@ export class CarriedStream {
       this.#answer(carriageFailure(code, message));
       // an answer that began on another carrier and broke off there is asked for here; that it is not kept says nothing of why it broke off
       if (this.#goesOn && code === "upstream_lost") this.#carrier.brokeOff(this.#request, code);
-    } else if (this.#socket !== undefined) closeQuietly(this.#socket, 1011, "the service was lost");
+    } else if (this.#socket !== undefined) {
+      if (code === "too_large") closeQuietly(this.#socket, 1009, message);
+      else closeQuietly(this.#socket, 1011, "the service was lost");
+    }
     else {
       this.#carrier.brokeOff(this.#request, code);
       this.#breakOff(message);
@@ -353,9 +391,9 @@ export class CarriedStream {
 
   // ——— on the Relay's clock ———
 
-  /** What has come of its answer and nobody has read. */
+  /** What has come of its answer, or of a client's messages, and nobody has read. */
   get unreadBytes(): number {
-    return windowBytes - (this.#controller?.desiredSize ?? windowBytes);
+    return windowBytes - (this.#controller?.desiredSize ?? windowBytes) + this.#waitingBytes;
   }
 
   /** What time brings: a missing first sign of the agent, a comment into a silent stream. */

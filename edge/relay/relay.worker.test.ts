@@ -4,6 +4,7 @@ import { frameKinds, jsonFrame, noPayload, readRequestHead, readReset, windowByt
 import { closeCodes } from "../../schema/protocol.ts";
 import { bundle, newHost, publish, self, soon, TestLink, TestRelayLink, world } from "../../test/worker/world.ts";
 import { attemptHeader, carriageHeader } from "../forward/outcome.ts";
+import { silenceMs } from "../forward/silence.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -191,6 +192,17 @@ describe("Relay: streams", () => {
     await reader.cancel();
   });
 
+  test("an event stream that is packed is left as it is: its silences silent, its loss an error", async () => {
+    const headers: [string, string][] = [["content-type", "text/event-stream"], ["content-encoding", "gzip"]];
+    const packed = new Uint8Array(await new Response(new Blob(["data: 1\n\n"]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer());
+    const [whole, broken] = [await stream(headers), await stream(headers)];
+    await scheduler.wait(2 * silenceMs);
+    link.send({ kind: frameKinds.data, stream: whole.open.stream, sequence: 0, payload: packed }, { kind: frameKinds.end, stream: whole.open.stream, sequence: 0, payload: noPayload });
+    expect(await whole.response.text()).toBe("data: 1\n\n");
+    link.send({ kind: frameKinds.data, stream: broken.open.stream, sequence: 0, payload: packed.subarray(0, 12) }, jsonFrame(frameKinds.reset, broken.open.stream, { code: "upstream_lost", message: "killed" }));
+    await expect(broken.response.text()).rejects.toThrow("the answer broke off");
+  });
+
   test("a client that goes away resets the stream at the agent", async () => {
     const { open, response } = await stream([["content-type", "text/event-stream"]]);
     await response.body?.cancel();
@@ -304,6 +316,48 @@ describe("Relay: links", () => {
     const open = await accept();
     link.send(jsonFrame(frameKinds.open, open.stream, { status: 204, headers: [] }), { kind: frameKinds.end, stream: open.stream, sequence: 0, payload: noPayload });
     expect((await answer).status).toBe(204);
+  });
+
+  test("what a client of a WebSocket sends faster than its service reads waits, in order, and its close behind it", async () => {
+    const answer = carry("/ws", { headers: { upgrade: "websocket" } });
+    const { stream } = await accept();
+    link.send(jsonFrame(frameKinds.open, stream, { status: 101, headers: [] }));
+    const socket = (await answer).webSocket;
+    if (socket === null) throw new Error("no socket");
+    socket.accept();
+    const sizeBytes = 100_000;
+    const count = 8;
+    for (let i = 0; i < count; i++) socket.send(new Uint8Array(sizeBytes).fill(i));
+    socket.close(4002, "sent");
+    const firsts: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const { payload, sequence } = await link.next(frameKinds.data, stream);
+      expect([sequence, payload.byteLength]).toEqual([i, sizeBytes]);
+      firsts.push(payload[0] ?? -1);
+      // what it began with is gone now: the rest comes as there is room, and the close not before
+      if (i === 4) expect(link.frames.some(({ kind, stream: of }) => of === stream && (kind === frameKinds.data || kind === frameKinds.end))).toBe(false);
+      link.send(windowFrame(stream, sizeBytes));
+    }
+    expect(firsts).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(JSON.parse(decode((await link.next(frameKinds.end, stream)).payload))).toEqual({ code: 4002, reason: "sent" });
+  });
+
+  test.each([
+    ["a message that no credit has room for", [500_000], "the message is too large to be carried"],
+    ["more than may wait", Array.from({ length: 20 }, () => 100_000), "the client sends faster than the service reads"],
+  ])("%s closes a client's WebSocket with 1009, which says so", async (_name, sizes, reason) => {
+    const answer = carry("/ws", { headers: { upgrade: "websocket" } });
+    const { stream } = await accept();
+    link.send(jsonFrame(frameKinds.open, stream, { status: 101, headers: [] }));
+    const socket = (await answer).webSocket;
+    if (socket === null) throw new Error("no socket");
+    const closed: unknown[] = [];
+    socket.addEventListener("close", (event) => void closed.push([event.code, event.reason]));
+    socket.accept();
+    for (const bytes of sizes) socket.send(new Uint8Array(bytes));
+    await soon("the close", 20_000, () => (closed.length === 1 ? true : undefined));
+    expect(closed).toEqual([[1009, reason]]);
+    expect(readReset(await link.next(frameKinds.reset, stream)).code).toBe("too_large");
   });
 
   test("a WebSocket of a service goes through, text and binary, and closes both ways", async () => {

@@ -1,4 +1,5 @@
 import { createServer } from "node:http";
+import { gzipSync } from "node:zlib";
 import { WebSocketServer } from "ws";
 
 /** A service that is no LLM: tells what it was sent. */
@@ -10,6 +11,11 @@ const server = createServer((request, response) => {
   request.on("end", () => {
     const status = /^\/status\/(\d+)/.exec(url)?.[1];
     if (status !== undefined) response.setHeader("set-cookie", ["a=1; Path=/", "b=2; Path=/"]);
+    if (request.method === "HEAD") return void response.writeHead(200, { "content-length": 1000 }).end();
+    const [, said, sent] = /^\/sized\/(\d+)\/(\d+)$/.exec(url) ?? [];
+    if (said !== undefined) return void response.writeHead(200, { "content-length": said }).write(Buffer.alloc(Number(sent)), () => sent === said ? response.end() : response.destroy());
+    if (url === "/packed") return void response.writeHead(200, { "content-type": "text/plain", "content-encoding": "gzip" }).end(gzipSync("packed"));
+    if (status === "429") response.setHeader("retry-after", "60");
     if (url === "/redirect") return void response.writeHead(302, { location: "/elsewhere" }).end();
     response.writeHead(status === undefined ? 200 : Number(status), { "content-type": "application/json" });
     response.end(JSON.stringify({ method: request.method, url, headers: request.headers, body: Buffer.concat(chunks).toString() }));

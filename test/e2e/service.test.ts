@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { once } from "node:events";
+import { request as http, type IncomingMessage } from "node:http";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { WebSocket } from "ws";
 import { World } from "./world.ts";
 
@@ -26,7 +29,8 @@ describe("a service that is no LLM", () => {
   });
 
   test("answers HEAD, a status of its own, two cookies and a redirect untouched", async () => {
-    expect((await world.fetch("/s/echo/x", { method: "HEAD" })).status).toBe(200);
+    const head = await world.fetch("/s/echo/x", { method: "HEAD" });
+    expect([head.status, head.headers.get("content-length")]).toEqual([200, "1000"]);
     const teapot = await world.fetch("/s/echo/status/418");
     expect(teapot.status).toBe(418);
     expect(teapot.headers.getSetCookie()).toEqual(["a=1; Path=/", "b=2; Path=/"]);
@@ -34,10 +38,34 @@ describe("a service that is no LLM", () => {
     expect([redirect.status, redirect.headers.get("location")]).toEqual([302, "/elsewhere"]);
   });
 
-  test.each([409, 500, 501, 507])("its %d is its own word, and passes with its body", async (status) => {
+  test.each([409, 429, 500, 501, 507])("its %d is its own word, and passes with its body", async (status) => {
     const path = `/status/${status}`;
     const response = await world.fetch(`/s/echo${path}`, { method: "POST", body: "x" });
     expect([response.status, response.headers.get("x-fairlead-attempts"), await response.json()]).toEqual([status, "1", expect.objectContaining({ method: "POST", url: path, body: "x" })]);
+  });
+
+  test("keeps nobody out because it told one caller to come later", async () => {
+    const limited = await world.fetch("/s/echo/status/429");
+    expect([limited.status, limited.headers.get("retry-after")]).toEqual([429, "60"]);
+    expect((await world.fetch("/s/echo/x")).status).toBe(200);
+  });
+
+  test("what it has packed stays packed, as its header says", async () => {
+    const response = await world.fetch("/s/echo/packed");
+    expect([response.headers.get("content-encoding"), await response.text()]).toEqual(["gzip", "packed"]);
+  });
+
+  test("what a caller cannot ask so is the caller's error, and no word against a replica", async () => {
+    const ask = (): Promise<Response> => {
+      const { hostname, port } = new URL(world.router);
+      // fetch sends no body with a GET
+      return new Promise((resolve, reject) => {
+        const request = http({ hostname, port, path: "/s/echo/_search", method: "GET", headers: { authorization: `Bearer ${world.up.apiKey}`, "content-length": 2 } }, (response) => resolve(new Response(Readable.toWeb(response) as ReadableStream, { status: response.statusCode ?? 0 })));
+        request.once("error", reject).end("{}");
+      });
+    };
+    const response = await ask();
+    expect([response.status, await response.json()]).toEqual([400, { error: expect.objectContaining({ type: "invalid_request_error", message: "Cannot pass on a GET with a body: send it without, or by another method" }) }]);
   });
 
   test("is reached below its folder", async () => {
@@ -51,10 +79,19 @@ describe("a service that is no LLM", () => {
     expect((await response.arrayBuffer()).byteLength).toBe(size);
   });
 
+  test("what says how long it is says so to its caller, and one that is shorter is broken", async () => {
+    const large = await world.fetch("/s/echo/sized/1000000/1000000");
+    expect([large.headers.get("content-length"), (await large.arrayBuffer()).byteLength]).toEqual(["1000000", 1_000_000]);
+    const cut = await world.fetch("/s/echo/sized/1000000/999999");
+    expect(cut.headers.get("content-length")).toBe("1000000");
+    await expect(cut.arrayBuffer()).rejects.toThrow();
+  });
+
   test("speaks WebSockets: text, binary, close code", async () => {
     const socket = new WebSocket(`${world.router.replace("http", "ws")}/s/echo/socket`, { headers: { authorization: `Bearer ${world.up.apiKey}` } });
     const messages: { data: string; binary: boolean }[] = [];
     socket.on("message", (data: Buffer, binary) => messages.push({ data: data.toString(), binary }));
+    const upgraded = once(socket, "upgrade") as Promise<[IncomingMessage]>;
     await new Promise((resolve, reject) => {
       socket.once("open", resolve);
       socket.once("error", reject);
@@ -65,6 +102,20 @@ describe("a service that is no LLM", () => {
     const [code] = (await new Promise<unknown[]>((resolve) => socket.once("close", (...close) => resolve(close)))) as [number];
     expect(messages).toEqual([{ data: "hello", binary: false }, { data: "bytes", binary: true }]);
     expect(code).toBe(4001);
+    expect((await upgraded)[0].headers).toMatchObject({ "x-fairlead-upstream": "replica", "x-request-id": expect.stringMatching(/^req_/) });
+  });
+
+  test("is never shown its callers' key, and gets credentials of its own", async () => {
+    const seenBy = async (headers: Record<string, string>): Promise<Record<string, string>> => ((await (await fetch(`${world.router}/s/echo/x`, { headers })).json()) as { headers: Record<string, string> }).headers;
+    const key = world.up.apiKey;
+    expect(await seenBy({ authorization: `Bearer ${key}`, "x-api-key": "the service's" })).toMatchObject({ "x-api-key": "the service's" });
+    expect(await seenBy({ authorization: "Bearer the-service's", "api-key": key })).toMatchObject({ authorization: "Bearer the-service's" });
+    expect(JSON.stringify([await seenBy({ authorization: `Bearer ${key}`, "x-api-key": key }), await seenBy({ authorization: "Basic eDp5", "api-key": key })])).not.toContain(key);
+  });
+
+  test("knows by which address it is asked, whatever its caller says", async () => {
+    const seen = (await (await world.fetch("/s/echo/x", { headers: { "x-forwarded-host": "evil.example", "x-forwarded-prefix": "/evil" } })).json()) as { headers: Record<string, string> };
+    expect(seen.headers).toMatchObject({ "x-forwarded-proto": "http", "x-forwarded-host": new URL(world.router).host, "x-forwarded-prefix": "/s/echo" });
   });
 
   test("needs a key, and is not listed as a model", async () => {
