@@ -37,9 +37,15 @@ app.notFound((c) => {
   return errorResponse(error, { "x-request-id": requestIdOf(c), ...(allow === undefined ? {} : { allow }) });
 });
 
+/** The workerd binary lets a request through whose Host is none, and of which no URL can be made; Cloudflare does not. */
+function unforeseen(error: unknown, { req }: RouterRequest): FairleadError {
+  if (!URL.canParse(req.raw.url)) return new FairleadError("invalid_request", "Cannot read the request: its Host header names no host");
+  return new FairleadError("internal", "Cannot serve the request: internal error", { cause: error });
+}
+
 /** The one place that says an error. */
 export function answerError(error: unknown, c: RouterRequest, bundleVersion: string | null = null): Response {
-  const known = error instanceof FairleadError ? error : new FairleadError("internal", "Cannot serve the request: internal error", { cause: error });
+  const known = error instanceof FairleadError ? error : unforeseen(error, c);
   // 499 is for the log only: nobody is there to read it
   if (known.code === "internal") console.error(JSON.stringify({ message: "internal error", requestId: requestIdOf(c), path: c.req.path, error: String(error), stack: error instanceof Error ? error.stack : undefined }));
   if (/^\/(?:v1|s)\//.test(c.req.path)) {

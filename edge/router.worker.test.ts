@@ -3,6 +3,7 @@ import { frameKinds, jsonFrame, readRequestHead, readReset, windowBytes, windowF
 import { newKey } from "../schema/key.ts";
 import { chat, errorOf, TestRouter } from "../test/worker/router.ts";
 import { self, soon, testKey, world } from "../test/worker/world.ts";
+import { answerError } from "./app.ts";
 import { forgetView } from "./view.ts";
 
 let router: TestRouter;
@@ -137,6 +138,16 @@ describe("router: refusals", () => {
     const gzip = await self.fetch("http://router/v1/chat/completions", { method: "POST", headers: { authorization: `Bearer ${router.key}`, "content-encoding": "gzip" }, body: new Uint8Array([31, 139, 8, 0]) });
     expect(await errorOf(gzip)).toMatchObject({ status: 400, error: { code: "invalid_json", message: "Cannot read the request body: it is encoded as gzip; send JSON as it is" } });
     expect(await errorOf(await router.post(""))).toMatchObject({ status: 400, error: { code: "invalid_json", message: "Cannot read the request body: it is empty" } });
+  });
+
+  test("a Host that is none is its caller's fault, and fills no log", async () => {
+    const log = vi.spyOn(console, "error");
+    const raw = new Request("http://router/");
+    Object.defineProperty(raw, "url", { value: "http://a b/nowhere" });
+    const response = answerError(new TypeError("Invalid URL string."), { req: { raw, path: "/nowhere" }, env: world, executionCtx: { waitUntil: () => undefined }, get: () => "req_1", set: () => undefined });
+    expect(await errorOf(response)).toMatchObject({ status: 400, error: { code: "invalid_request", message: "Cannot read the request: its Host header names no host" } });
+    expect(log).not.toHaveBeenCalled();
+    vi.restoreAllMocks();
   });
 
   test("control's paths need control's token", async () => {

@@ -8,13 +8,13 @@ const error = new FairleadError("provider_error", "Cannot");
 describe("carriageOutcome()", () => {
   test.each<[CarriageFailure, Failure["kind"]]>([
     ["no_agent", "unsent"], ["no_ack", "unsent"], ["no_target", "unsent"], ["draining", "unsent"], ["connect_failed", "unsent"],
-    ["upstream_lost", "lost"], ["too_large", "lost"], ["protocol", "lost"], ["cancelled", "abandoned"],
+    ["upstream_lost", "lost"], ["too_large", "lost"], ["cancelled", "lost"], ["protocol", "lost"], ["request_broken", "abandoned"],
   ])("%s: the request counts as %s", (failure, kind) => {
     expect(carriageOutcome(failure, "why")).toEqual({ kind, why: `${failure}: why`, ...(failure === "no_ack" ? { silent: "host" } : {}) });
   });
 
   test("knows every reason that an agent may cut a stream for", () => {
-    for (const code of resetCodes) expect(["unsent", "lost", "abandoned"]).toContain(carriageOutcome(code, "").kind);
+    for (const code of resetCodes) expect(["unsent", "lost"]).toContain(carriageOutcome(code, "").kind);
   });
 });
 

@@ -7,8 +7,8 @@ export const carriageHeader = "x-fairlead-carriage";
 /** How the router names the attempt that a Relay carries: `AttemptWay` as JSON. Its answer is kept by the agent, and comes byte for byte. */
 export const attemptHeader = "x-fairlead-attempt";
 
-/** What can go wrong on the way to a replica and back: the agent's resets, what the Relay sees by itself, and that it takes nothing more. */
-export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack" | "carrier_lost" | "overloaded";
+/** What can go wrong on the way to a replica and back: the agent's resets, what the Relay sees by itself, that the request did not come whole, and that it takes nothing more. */
+export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack" | "carrier_lost" | "request_broken" | "overloaded";
 
 /** Goes on with an answer of which so many bytes were received, where its carrier was lost and the upstream was not; undefined when that cannot be. */
 export type Reattach = (receivedBytes: number) => Promise<ReadableStream<Uint8Array> | undefined>;
@@ -70,9 +70,10 @@ export function carriageOutcome(failure: CarriageFailure, message: string): Extr
     case "draining":
     case "connect_failed":
       return { kind: "unsent", why: `${failure}: ${message}` };
-    case "cancelled":
+    case "request_broken":
       return { kind: "abandoned", why: `${failure}: ${message}` };
     case "upstream_lost":
+    case "cancelled":
     case "too_large":
     case "protocol":
     case "gone":

@@ -134,7 +134,7 @@ export class CarriedStream {
           }
         }
       } catch (error) {
-        return this.fail("cancelled", `the request's body broke off: ${error instanceof Error ? error.message : String(error)}`);
+        return this.fail("request_broken", `the request's body broke off: ${error instanceof Error ? error.message : String(error)}`);
       } finally {
         if (this.#over) reader.cancel().catch(() => undefined);
       }
@@ -330,7 +330,7 @@ export class CarriedStream {
   /** Cut the stream; `tell` says whether the agent has to be told. */
   fail(code: Exclude<CarriageFailure, "overloaded">, message: string, tell = true): void {
     if (this.#over) return;
-    const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "carrier_lost" ? { code: code === "no_ack" ? "cancelled" : code, message } : undefined;
+    const reset: ResetReason | undefined = tell && code !== "no_agent" && code !== "carrier_lost" ? { code: code === "no_ack" || code === "request_broken" ? "cancelled" : code, message } : undefined;
     if (!this.#head || this.#gathered !== undefined) {
       this.#answer(carriageFailure(code, message));
       // an answer that began on another carrier and broke off there is asked for here; that it is not kept says nothing of why it broke off

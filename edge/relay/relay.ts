@@ -100,7 +100,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
       try {
         whole = new Uint8Array(await request.arrayBuffer());
       } catch (error) {
-        return carriageFailure("cancelled", `the request's body broke off: ${error instanceof Error ? error.message : String(error)}`);
+        return carriageFailure("request_broken", `the request's body broke off: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
     if (request.signal.aborted) return carriageFailure("cancelled", "the client has gone");

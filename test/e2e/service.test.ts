@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { once } from "node:events";
 import { request as http, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { WebSocket } from "ws";
@@ -66,6 +67,15 @@ describe("a service that is no LLM", () => {
     };
     const response = await ask();
     expect([response.status, await response.json()]).toEqual([400, { error: expect.objectContaining({ type: "invalid_request_error", message: "Cannot pass on a GET with a body: send it without, or by another method" }) }]);
+  });
+
+  test("a request that breaks off on its way is no loss of a replica's", async () => {
+    const { hostname, port } = new URL(world.router);
+    const socket = connect(Number(port), hostname);
+    socket.end(`POST /s/echo/raw HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.up.apiKey}\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nno length\r\n`);
+    let said = "";
+    for await (const chunk of socket) said += String(chunk);
+    expect(said).toMatch(/^HTTP\/1\.1 400 [\s\S]*Cannot serve \\"echo\\": the request broke off before it was whole/);
   });
 
   test("is reached below its folder", async () => {
