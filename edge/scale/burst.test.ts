@@ -34,6 +34,7 @@ describe("burstiness", () => {
 
   test.each([
     { name: "none while all is as before", arrivals: noisy(300, 10), least: undefined, most: undefined },
+    { name: "none of what chance brings of a service that is seen all day: 15 seconds of a fifth more", arrivals: [...times(300, 27), ...times(15, 33)], least: undefined, most: undefined },
     { name: "three seconds of ten times as many", arrivals: [...noisy(300, 10), ...times(3, 100)], least: 85, most: 100 },
     { name: "none of a burst like those before", arrivals: [...bursty(300, 100, 20), 100], least: undefined, most: undefined },
     { name: "none of a request after a long pause", arrivals: [...times(300, 0), 1], least: undefined, most: undefined },

@@ -4,6 +4,9 @@ import { sumOf } from "./series.ts";
 export const blockS = 15;
 /** So many standard deviations are no chance: once in 30 000 looks, were counts normal. */
 const surprise = 4;
+/** And so many are no chance of a surge, which is looked for in four windows every two seconds: in 300 hours of Poisson's arrivals, 1 to 30 a second, chance made ten surges of four, some just after a step down, and none of five. */
+const surgeSurprise = 5;
+/** Of so many differences between blocks the largest is left out. */
 const trimmedOf = 20;
 /** A level is told by so many blocks at least. */
 const levelBlocksMin = 2;
@@ -103,7 +106,7 @@ export function surge(arrivals: readonly number[], least = 1): number | undefine
     const past = arrivals.length - windowS;
     const came = sumOf(arrivals, windowS);
     const expected = isKnown ? ((sumOf(arrivals) - came) / past) * windowS : 0;
-    if (came - expected <= surprise * Math.sqrt(spreadOf * Math.max(1, expected)) + clumps * spreadOf || (isKnown && came <= mostIn(arrivals, windowS, past))) continue;
+    if (came - expected <= surgeSurprise * Math.sqrt(spreadOf * Math.max(1, expected)) + clumps * spreadOf || (isKnown && came <= mostIn(arrivals, windowS, past))) continue;
     const sure = (came - doubt * Math.sqrt(spreadOf * came)) / windowS;
     if (sure > (most ?? 0)) most = sure;
   }

@@ -124,8 +124,8 @@ describe("when demand stops changing", () => {
   test.each(Object.entries(settlesS))("%s comes to a number and stays there", (autoscaler, settles) => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 40 }), (first, then) => {
       const perS = (second: number): number => (second < 0 ? 0 : second < 300 ? first : then);
-      // what chance makes of five minutes is no news to adaptive, but averaged (of all steps of one, 25 to 24 alone takes longer: 1,208 s)
-      const byS = 300 + (autoscaler === "adaptive" && Math.abs(then - first) === 1 ? 900 : settles);
+      // what chance explains is followed when it fills the ten minutes that are looked at, and a stabilisation window later
+      const byS = 300 + settles + (autoscaler === "adaptive" && Math.abs(then - first) === 1 ? 60 : 0);
       const { changes } = live(scaling(autoscaler as Autoscaler), { perS, more: shown(perS) }, byS + 1200);
       expect(changes.filter(({ at }) => at > byS)).toEqual([]);
     }), { numRuns: 3 });
@@ -160,26 +160,17 @@ describe("under constant demand", () => {
   /** Stabilisation windows, in seconds: SkyServe's delay of scaling down, the minute after each step by the SLO, ours of a cold start. */
   test.each([
     { autoscaler: "adaptive", windowS: 60 }, { autoscaler: "request_rate", windowS: 1200 }, { autoscaler: "instance_aware", windowS: 1200 }, { autoscaler: "slo", windowS: 60 },
-  ] as const)("$autoscaler changes direction once in $windowS s at most, and never goes down so soon after it went up", ({ autoscaler, windowS }) => {
-    const hour = fc.tuple(fc.integer({ min: 1, max: 30 }), fc.nat());
-    const early = ([rate, seed]: [number, number]): { at: number; isUp: boolean }[] => {
+  ] as const)("$autoscaler changes direction once in $windowS s at most", ({ autoscaler, windowS }) => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 30 }), fc.nat(), (rate, seed) => {
       const random = seeded(seed);
       const drawn = Array.from({ length: 3600 }, () => poisson(rate, random));
       const perS = (second: number): number => drawn[second] ?? 0;
       const { changes } = live(scaling(autoscaler), { perS, more: shown(perS) }, 3600);
       const turns = changes.slice(2).flatMap(({ at, desired }, i) => {
         const [a, b] = [changes[i]?.desired ?? 0, changes[i + 1]?.desired ?? 0];
-        return (b - a) * (desired - b) < 0 ? [{ at, isUp: desired > b }] : [];
+        return (b - a) * (desired - b) < 0 ? [at] : [];
       });
-      return turns.slice(1).filter(({ at }, i) => at - (turns[i]?.at ?? 0) < windowS);
-    };
-    fc.assert(fc.property(hour, (given) => {
-      expect(early(given).filter(({ isUp }) => !isUp)).toEqual([]);
+      expect(turns.slice(1).filter((at, i) => at - (turns[i] ?? 0) < windowS)).toEqual([]);
     }), { numRuns: 3 });
-    // in one hour of some hundred and fifty, chance brings a queue just after a step down, and `adaptive`, which makes none that waits
-    // wait for a window, too, goes up at once (rate 27, seed 1974469136): its hours are the same in every run
-    fc.assert(fc.property(hour, (given) => {
-      expect(early(given)).toEqual([]);
-    }), autoscaler === "adaptive" ? { numRuns: 8, seed: 1 } : { numRuns: 3 });
   });
 });

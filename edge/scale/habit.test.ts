@@ -24,7 +24,6 @@ describe("the rate that is usual", () => {
 
   test.each([
     { name: "of calm demand a fifth more is news, and known at once", perS: 12, dispersion: 1, news: true },
-    { name: "a hundredth more is none", perS: 10.1, dispersion: 1, news: false },
     { name: "clumps of 100 make a third more by chance", perS: 13.5, dispersion: 100, news: false },
     { name: "twice as much is news whatever the clumps", perS: 20, dispersion: 100, news: true },
     { name: "and so is nothing any more", perS: 0, dispersion: 16, news: true },
@@ -35,6 +34,10 @@ describe("the rate that is usual", () => {
       expect(Math.abs(usualPerS - 10)).toBeLessThan(0.01);
       expect(Math.abs(usualPerS - 10)).toBeGreaterThan(0);
     }
+  });
+
+  test("a look that tells it exactly enough is it, and is no news where chance explains it", () => {
+    expect(after(10.1, 1)).toEqual({ perS: 10.1, error: seen(10.1, 1).error, seconds: 1200, isNew: false });
   });
 
   test("what is seen to change is news however little it is", () => {

@@ -59,15 +59,17 @@ interface Level extends Seen {
 }
 
 /**
- * The rate that is usual, with one more look at it: what may be chance moves it little, and what is none at once. Its error shrinks with
- * the time it is known for until it is exact enough; below that, one look's counts, or a number would be settled by decimals much later.
+ * The rate that is usual, with one more look at it. A look that tells it exactly enough is it: averaging would only make it late. Of others
+ * what may be chance moves it little, and what is none at once; its error shrinks with the time it is known for until it is exact enough.
  */
 export function usualRate(before: Habit | undefined, { perS, error, seconds, isChanging }: Seen & { isChanging: boolean }, now: Now, overS: number, exact: number): Level {
   const seen = { perS, error, seconds: Math.max(1, seconds) };
-  if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors[error <= exact ? "exact" : "inexact"] * error + (clumps * before.dispersion) / seen.seconds) return { ...seen, isNew: error <= exact };
-  const passedS = Math.max(0, now - before.at) / 1000;
+  const isExact = error <= exact;
+  if (before === undefined || isChanging || Math.abs(perS - before.perS) > newsErrors[isExact ? "exact" : "inexact"] * error + (clumps * before.dispersion) / seen.seconds) return { ...seen, isNew: isExact };
   const ofS = Math.max(seen.seconds, Math.min(overS, knownS(before, now)));
-  return { perS: before.perS + Math.min(1, passedS / ofS) * (perS - before.perS), error: Math.min(error, Math.max(exact, error * Math.sqrt(seen.seconds / ofS))), seconds: ofS, isNew: false };
+  if (isExact) return { perS, error, seconds: ofS, isNew: false };
+  const passedS = Math.max(0, now - before.at) / 1000;
+  return { perS: before.perS + Math.min(1, passedS / ofS) * (perS - before.perS), error: Math.max(exact, error * Math.sqrt(seen.seconds / ofS)), seconds: ofS, isNew: false };
 }
 
 /** What is usual of burstiness, or of what bursts need, with one more look at it. */

@@ -18,6 +18,12 @@ const waitShare = 0.5;
 /** What may be chance is so many standard errors; by the second half of them more are enough than are needed, so that chance changes neither way. */
 const chanceErrors = { enough: 1, needed: 2 };
 /**
+ * Of a rate that a look tells exactly, so much of an error is doubted: where demand rises slowly whole errors make a step up half an hour
+ * late, and replicas that have a little more than they do well make the most requests late. Chosen on seeds 1 to 16 (of days 1 to 6) of a
+ * model of `scripts/bench/scale`.
+ */
+const exactDoubt = 0.5;
+/**
  * Of what is held for bursts, so much of a replica is doubt: one more is started when nearly all of it is missing, since each start costs a
  * cold start that serves nobody, and one less is enough as soon as it rounds so. Chosen on seeds 1 to 30 of a model of `scripts/bench/scale`.
  */
@@ -68,7 +74,8 @@ export function need({ policy, signals, bounds, now }: Pick<Question<never>, "po
   if (policy.slo?.ttftMs !== undefined) asked.slo = { waitS: (waitShare * policy.slo.ttftMs) / 1000, share: 1 - policy.slo.percentile };
 
   // what may be chance is not rounded up; what bursts need is known for as long as this level is, and what they needed at another one tells nothing of it
-  const steady = (errors: number): number => Math.ceil(Math.max(0, ahead - errors * error) / capacity.wellPerS);
+  const doubt = seen.error <= exact ? exactDoubt * error : error;
+  const steady = (errors: number): number => Math.ceil(Math.max(0, ahead - errors * doubt) / capacity.wellPerS);
   const spare = usual(before, "spare", Math.max(0, fewest(scaled, capacity, asked) - steady(chanceErrors.enough)), now, isNew ? 0 : (pastS ?? Math.max(followS.min, ofS)));
   const afforded = Math.min(2 * spare, Math.max(0, spare + affordable));
   const surging = surge(arrivals, bursty);
