@@ -77,6 +77,8 @@ export const ownReplicasSchema = z.object({
   contextWindow: z.number().int().positive().optional(),
   /** Absent: what the engine of each replica can. */
   continuation: continuationSchema.optional(),
+  /** Requests/s that one serves, by its accelerator; absent where no difference is made. */
+  qps: z.record(z.string(), z.number().positive()).optional(),
 });
 
 /** A service as the edge routes it. */

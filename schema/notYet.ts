@@ -19,8 +19,8 @@ function warnService(service: ServiceYaml, warn: Warn): void {
   const balancing = service.load_balancing_policy;
   const strategy = service.routing?.strategy;
   if (balancing != null && strategy != null && balancing !== strategy) warn(["service", "load_balancing_policy"], `is ${balancing}, and routing.strategy, ${strategy}, is what counts`);
-  if ((strategy ?? balancing) === "instance_aware_least_load") {
-    warn(strategy == null ? ["service", "load_balancing_policy"] : ["service", "routing", "strategy"], "instance_aware_least_load takes all replicas for alike: routing does not weigh their accelerators yet");
+  if (strategy === "instance_aware_least_load" && typeof service.replica_policy?.target_qps_per_replica !== "object") {
+    warn(["service", "routing", "strategy"], "instance_aware_least_load takes all replicas for alike: target_qps_per_replica by accelerator, as in {L4: 2.5}, says what each takes");
   }
   const { ttft, idle } = service.routing?.timeouts ?? {};
   if (service.load_balancer?.stream_timeout_seconds != null && ttft != null && idle != null) warn(["service", "load_balancer", "stream_timeout_seconds"], "is not used: routing.timeouts says both ttft and idle");

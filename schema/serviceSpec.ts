@@ -98,7 +98,7 @@ export function buildSpec(task: TaskYaml, options: SpecOptions): ServiceSpec | u
       hedgeAfterMs: service.routing?.hedge?.after ?? undefined,
       contextWindowFallback: service.routing?.context_window_fallback ?? undefined,
     }),
-    own: buildOwn(service),
+    own: buildOwn(service, policy?.targetQps),
     bodyBytesMax: service.limits?.max_body_bytes ?? defaults.bodyBytesMax,
     ...(policy === undefined ? {} : { policy, rollout: rolloutOf(service) }),
     ...(fromZero === undefined ? {} : { fromZero }),
@@ -205,9 +205,9 @@ function buildPrice(price: NonNullable<ServiceYaml["providers"]>[number]["price"
 }
 
 /** The service's own replicas, as the entry of type self-hosted says. */
-function buildOwn(service: ServiceYaml): ServiceSpec["own"] {
+function buildOwn(service: ServiceYaml, qps: ScalePolicy["targetQps"]): ServiceSpec["own"] {
   const entry = (service.providers ?? []).find((provider) => !isExternal(provider));
-  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), contextWindow: entry?.context_window ?? undefined, continuation: entry?.supports?.continuation ?? undefined });
+  return ownReplicasSchema.parse({ name: entry?.name, weight: entry?.weight ?? undefined, fallback: entry?.fallback ?? undefined, price: buildPrice(entry?.price), contextWindow: entry?.context_window ?? undefined, continuation: entry?.supports?.continuation ?? undefined, qps: typeof qps === "object" ? qps : undefined });
 }
 
 /** External providers in the order in which they are tried: the fallback chain's, then the file's. */

@@ -34,6 +34,8 @@ export interface SnapshotHost {
   draining: boolean;
   /** When it came back after it was lost (ms since the epoch, by the Hub's clock); absent when it never was. */
   backSince?: number;
+  /** Of its GPUs, as it says: `A100-80GB`. */
+  accelerator?: string;
   /** Its gate, and the key of this session's passes (schema/gate.ts): what holds this may call the host, so it is logged and shown nowhere. */
   direct?: { url: string; key: string };
 }

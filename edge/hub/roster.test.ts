@@ -27,6 +27,8 @@ describe("rows", () => {
     const facts = { gpus: 4, cpus: 1, memoryBytes: 1 };
     const first = heartbeat(newRow("h1", 3, now), beat({ facts: { ...facts, zone: "us-east-1a", spot: true, accelerator: "L4", priceMicroUsd: 300_000, warm: ["d"] } }), now);
     expect(first.kind).toEqual({ zone: "us-east-1a", spot: true, accelerator: "L4", priceMicroUsd: 300_000, warm: ["d"] });
+    // of which routing weighs the accelerator
+    expect(snapshot([first], "local", now).hosts).toEqual([{ id: "h1", relays: first.relays, heardAt: now, linkUp: true, draining: false, accelerator: "L4" }]);
     expect(heartbeat(first, beat(), now).kind).toEqual(first.kind);
     expect(heartbeat(first, beat({ facts: { ...facts, spot: false } }), now).kind).toEqual({ spot: false });
     expect(heartbeat(first, beat({ facts }), now).kind).toBeUndefined();

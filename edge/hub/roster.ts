@@ -112,10 +112,11 @@ export function isLost(row: HostRow | undefined, now: number, awakeSince: number
 }
 
 /** A host as isolates are told of it. */
-export function hostOf({ id, relays, heardAt, linkUp, draining, backSince, direct, gateKey }: HostRow): SnapshotHost {
+export function hostOf({ id, relays, heardAt, linkUp, draining, backSince, direct, gateKey, kind }: HostRow): SnapshotHost {
   return {
     id, relays, heardAt, linkUp, draining,
     ...(backSince === undefined ? {} : { backSince }),
+    ...(kind?.accelerator === undefined ? {} : { accelerator: kind.accelerator }),
     ...(direct === undefined || gateKey === undefined ? {} : { direct: { url: direct.url, key: gateKey } }),
   };
 }

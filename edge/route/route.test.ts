@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { routeServiceSchema, strategies, type RouteService, type Routing } from "../../schema/bundle.ts";
+import { ownReplicasSchema, routeServiceSchema, strategies, type RouteService, type Routing } from "../../schema/bundle.ts";
 import { seeded } from "../../schema/clock.ts";
 import { linkTimes, type Load } from "../../schema/protocol.ts";
 import { phases } from "../../schema/replica.ts";
@@ -244,11 +244,19 @@ describe("strategies", () => {
     expect(firsts([row(1, busy(0))], { service: facts.service })).toEqual({ "chat.local.1": 10_000 });
   });
 
-  test("instance_aware_least_load divides by what the instance can take; unknown is 1", () => {
-    const routed = serviceWith({ strategy: "instance_aware_least_load" });
-    const replicas = [row(1, busy(6)), row(2, busy(3))];
-    expect(ids({ service: routed, replicas })[0]).toBe("chat.local.2");
-    expect(ids({ service: routed, replicas, capacity: ({ number }) => (number === 1 ? 4 : undefined) })[0]).toBe("chat.local.1");
+  test.each([
+    ["one that takes four times as much has twice as much on it", { L4: 2.5, "A100-80GB": 10 }, "A100-80GB", "L4", "chat.local.1"],
+    ["one that takes half as much again has twice as much on it", { L4: 2.5, "A100-80GB": 3.75 }, "A100-80GB", "L4", "chat.local.2"],
+    ["what has accelerators that no rate names takes what the weakest does", { L4: 2.5, "A100-80GB": 10 }, "T4", "L4", "chat.local.2"],
+    ["a host that does not say what it has takes what the weakest does", { L4: 2.5, "A100-80GB": 10 }, "A100-80GB", undefined, "chat.local.1"],
+    ["without rates all are alike", undefined, "A100-80GB", "L4", "chat.local.2"],
+  ])("instance_aware_least_load: %s", (_, qps, one, two, expected) => {
+    const kind = (accelerator: string | undefined): { host: Partial<SnapshotHost> } => ({ host: accelerator === undefined ? {} : { accelerator } });
+    const service = { ...serviceWith({ strategy: "instance_aware_least_load" }), replicas: ownReplicasSchema.parse(qps === undefined ? {} : { qps }) };
+    const replicas = [row(1, busy(6), kind(one)), row(2, busy(3), kind(two))];
+    expect(ids({ service, replicas })[0]).toBe(expected);
+    // no other strategy looks at it
+    expect(ids({ service: { ...service, routing: { ...service.routing, strategy: "least_load" } }, replicas })[0]).toBe("chat.local.2");
   });
 
   test("cost_optimized: own replicas without a price are the cheapest, a provider without one is not", () => {

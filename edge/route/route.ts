@@ -1,7 +1,7 @@
 import type { RouteService, Strategy } from "../../schema/bundle.ts";
 import type { Random } from "../../schema/clock.ts";
-import type { SnapshotReplica } from "../../schema/snapshot.ts";
 import { boundOf, homeOf, homes, pickNearest, type Prompt } from "./affinity.ts";
+import { capacities } from "./capacity.ts";
 import { providerCandidate, replicaCandidate, type Candidate, type ReplicaRow } from "./candidates.ts";
 import { Field } from "./field.ts";
 import { Reasons } from "./filter.ts";
@@ -51,8 +51,6 @@ export interface RouteFacts {
   pressure?: (id: string) => number;
   /** While requests are shared among versions: how. Absent: all replicas are alike. */
   shares?: Shares | undefined;
-  /** What a replica's instance can take, relative to others (`instance_aware_least_load`); unknown: 1, as SkyServe has it. */
-  capacity?: (replica: SnapshotReplica) => number | undefined;
 }
 
 /** Replicas in a decision at most: attempts are ten at most (`schema/bundle.ts`), and some may be blocked by then. */
@@ -110,7 +108,7 @@ function enterRows(pool: Pool, drawn: Drawn | undefined, key: number | undefined
 
 /** Filter replicas and providers, and enter what is known of those that are left. How much each scorer counts for them. */
 function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons: Reasons, now: number, random: Random): Weights {
-  const { service, blocked, observed, capacity, request } = facts;
+  const { service, blocked, observed, request } = facts;
   const { strategy } = service.routing;
   const { rows } = pool;
   reasons.addAll(pool.unusable);
@@ -131,8 +129,10 @@ function enter(facts: RouteFacts, pool: Pool, drawn: Drawn | undefined, reasons:
     const { length } = (request as RequestFacts).prefix;
     if (row !== undefined) field.enterMatch(row, (blocks / length) * likely, ((blocks - hotBlocks) / length) * likely);
   }
-  if (capacity !== undefined && strategy === "instance_aware_least_load") {
-    for (let place = 0; place < field.replicas; place++) field.load[place] = (field.load[place] as number) / (capacity((rows[field.source[place] as number] as ReplicaRow).replica) ?? 1);
+  const { qps } = service.replicas;
+  if (qps !== undefined && strategy === "instance_aware_least_load") {
+    const shares = capacities(pool, qps);
+    for (let place = 0; place < field.replicas; place++) field.load[place] = (field.load[place] as number) / (shares[field.source[place] as number] as number);
   }
   for (const [index, { name }] of service.providers.entries()) {
     const why = blocked?.get(name);

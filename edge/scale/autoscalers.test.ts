@@ -2,7 +2,6 @@ import { describe, expect, test } from "vitest";
 import type { ScalePolicy } from "../../schema/policy.ts";
 import { policy, replica, replicas, signals } from "../../test/scaling.ts";
 import { decide } from "./decide.ts";
-import { qpsOn } from "./instanceAware.ts";
 
 const times = (count: number, value: number): number[] => Array<number>(count).fill(value);
 type Given = Parameters<typeof signals>[0];
@@ -52,15 +51,6 @@ describe("Knative's concurrency", () => {
 });
 
 describe("rates by accelerator", () => {
-  const targets = { "A100:8": 20, L4: 2.5, "H100:1": 8, "H100:2": 16 };
-  test.each([
-    { accelerator: "A100:8", qps: 20, by: "its name" }, { accelerator: "L4", qps: 2.5, by: "its name" }, { accelerator: "A100", qps: 20, by: "the name before the count" },
-    { accelerator: "a100:4", qps: 20, by: "the name before the count, in any case" }, { accelerator: "H100", qps: 8, by: "the least of several counts" },
-    { accelerator: "T4", qps: 2.5, by: "the least of all" }, { accelerator: undefined, qps: 2.5, by: "the least of all" },
-  ])("$accelerator serves $qps by $by", ({ accelerator, qps }) => {
-    expect(qpsOn(targets, accelerator)).toBe(qps);
-  });
-
   const aware = policy({ autoscaler: "instance_aware", targetQps: { A100: 10, L4: 2 }, upscaleDelayMs: 0, downscaleDelayMs: 0 });
   const [strong, weak] = [{ accelerator: "A100" }, { accelerator: "L4" }];
   const starting = { phase: "starting", wasReady: false } as const;

@@ -1,19 +1,7 @@
+import { qpsOn } from "../../schema/accelerator.ts";
 import { census } from "./census.ts";
 import { settle, perSecond, qpsOf, stay, type Hysteresis } from "./hysteresis.ts";
 import { figure, type Opinion, type Question } from "./opinion.ts";
-
-const baseOf = (accelerator: string): string => (accelerator.split(":")[0] ?? "").toLowerCase();
-
-/** What one replica on an accelerator serves: as named exactly, else by the name before its count, else the least of all. */
-export function qpsOn(targets: Readonly<Record<string, number>>, accelerator: string | undefined): number {
-  const least = Math.min(...Object.values(targets));
-  if (accelerator === undefined) return least;
-  const exact = targets[accelerator];
-  if (exact !== undefined) return exact;
-  // of several counts of the same accelerator the least, which promises too little rather than too much
-  const same = Object.entries(targets).filter(([key]) => baseOf(key) === baseOf(accelerator)).map(([, qps]) => qps);
-  return same.length === 0 ? least : Math.min(...same);
-}
 
 /**
  * SkyServe's `InstanceAwareRequestRateAutoscaler` with the same hysteresis. What differs, by its defects' numbers in
