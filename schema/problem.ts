@@ -25,7 +25,7 @@ export function formatProblem({ line, column, field, message, level }: Problem, 
   return `${file}:${line}:${column}: ${level}: ${field === "" ? "" : `${field}: `}${message}`;
 }
 
-/** The known name nearest to a mistyped one: one that it begins or that begins it, or else at most a third of its letters wrong, and two at least. */
+/** The known name nearest to a mistyped one: one that it begins or that begins it, else at most a third of its letters wrong, and two at least, else one that it is a part of or that is a part of it. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   const begun = known.find((candidate) => name.length >= 4 && candidate.length >= 4 && (candidate.startsWith(name) || name.startsWith(candidate)));
   if (begun !== undefined) return begun;
@@ -36,7 +36,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
-  return best;
+  return best ?? known.find((candidate) => name.length >= 4 && candidate.length >= 4 && (candidate.includes(name) || name.includes(candidate)));
 }
 
 /** Levenshtein's distance: letters inserted, removed or replaced. */

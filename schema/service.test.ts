@@ -179,6 +179,7 @@ describe("parseService() refuses", () => {
     ["an unknown field, with its line and the nearest name", "service:\n  replicas: 1\n  readyness_probe: /\nrun: a $PORT", "3 error service.readyness_probe: is not a known field; did you mean readiness_probe?"],
     ["an unknown field in a policy", "service:\n  replica_policy:\n    min_replicas: 1\n    max_replica: 2\nrun: a $PORT", "4 error service.replica_policy.max_replica: is not a known field; did you mean max_replicas?"],
     ["an unknown top-level field", "service: {}\nenv: {A: b}\nrun: a $PORT", "2 error env: is not a known field; did you mean envs?"],
+    ["a part of a field's name", withService("{from_zero: {hold: 60s}}"), "2 error service.from_zero: is not a known field; did you mean scale_from_zero?"],
     ["an unknown field of resources", withService("{}", "resources:\n  accelerator: L4\nrun: a $PORT"), "4 error resources.accelerator: is not a known field; did you mean accelerators?"],
     ["an auth field, which SkyServe has not either", withService("{auth: x}"), "2 error service.auth: is not a known field"],
     ["a probe path without a slash", withService("{readiness_probe: v1}"), "service.readiness_probe: must be a path that starts with /"],

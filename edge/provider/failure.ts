@@ -93,7 +93,7 @@ export function errorOf(outcome: UpstreamOutcome, status: number, said: Said, { 
     case "content_filter":
       return new FairleadError("content_filter", "Cannot serve the request: the provider's content policy refuses it", { param });
     case "credential":
-      return new FairleadError("provider_refused", "Cannot serve the request: the provider does not grant us the call");
+      return new FairleadError("provider_refused", `Cannot serve the request: ${status === 404 ? "the upstream does not know the model by the name that it was sent, or has no such path" : "the provider does not grant us the call"}`);
     case "throttled":
       return new FairleadError("saturated", "Cannot serve the request: the provider is at its limit", { retryAfterMs: retryAfterMs ?? 1_000 });
     case "unable":

@@ -111,6 +111,10 @@ describe("upstreamError()", () => {
     expect(result.error).toMatchObject({ status: told, code, param });
   });
 
+  test.each([[404, "does not know the model by the name that it was sent"], [401, "does not grant us the call"]])("%d: says that the upstream %s", (status, says) => {
+    expect(upstreamError(status, "").error.message).toContain(says);
+  });
+
   test("waits as long as the provider asks", () => {
     expect(upstreamError(429, "", { retryAfterMs: 7_000 }).error.retryAfterMs).toBe(7_000);
     expect(upstreamError(429, "").error.retryAfterMs).toBe(1_000);
