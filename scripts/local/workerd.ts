@@ -42,7 +42,6 @@ export function workerdConfig({ workers: { router, fleet }, state, routerPort, f
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
-  v8Flags = ["--perf-basic-prof", "--interpreted-frames-native-stack"],
   services = [
     (name = "router", worker = .router),
     (name = "fleet", worker = .fleet),
