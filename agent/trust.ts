@@ -199,8 +199,7 @@ async function readTemplates(file: string): Promise<Templates> {
   return parseYaml(await readOwned(file), file, templatesSchema, "templates").value.templates;
 }
 
-/** What changes when a file does; undefined while there is none. */
-/** Undefined where there is no file. One that cannot be looked at is not one that is not there. */
+/** What changes when a file does; undefined where there is none. One that cannot be looked at is not one that is not there. */
 async function stampOf(file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return undefined;
   try {

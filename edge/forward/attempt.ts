@@ -24,7 +24,7 @@ export interface Begun extends Reading {
   first: Uint8Array;
 }
 
-/** An answer that is here: JSON as its text, which costs less than its bytes do (docs/adr/0012), anything else as its bytes. */
+/** An answer that is here: an object as its text, which costs less than its bytes do (docs/adr/0012), anything else as its bytes. */
 export type Whole = string | Uint8Array;
 
 export interface Answer {
@@ -209,9 +209,11 @@ async function read({ response, reattach }: Answering, { stream, abandon, watch,
   const length = Number(headers.get("content-length") ?? Number.NaN);
   if (length > wholeBytesMax) return { kind: "answer", answer: { response, native: response.body, abandon } };
   let whole: Whole;
+  let json: boolean;
   try {
     if (Number.isNaN(length)) return await wholeOf(response, response.body, abandon);
-    whole = await (isJson(headers) ? response.text() : response.bytes());
+    json = isJson(headers);
+    whole = json ? await response.text() : textIn(await response.bytes());
   } catch (error) {
     // its carrier is lost: once more from its first byte, where another one has it
     const elsewhere = await waiting.again;
@@ -220,15 +222,16 @@ async function read({ response, reattach }: Answering, { stream, abandon, watch,
     if (again === undefined) throw error;
     return wholeOf(response, again, abandon);
   }
-  return failureIn(whole, headers) ?? { kind: "answer", answer: { response, whole, abandon } };
+  return failureIn(whole, headers, json) ?? { kind: "answer", answer: { response, whole, abandon } };
 }
 
 /** An answer that is no stream, by its body. */
 async function wholeOf(response: Response, body: ReadableStream<Uint8Array> | null, abandon: () => void): Promise<Outcome<Answer>> {
   const { bytes, rest } = await head(body, wholeBytesMax);
   if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
-  const whole = isJson(response.headers) ? decoder.decode(bytes) : bytes;
-  return failureIn(whole, response.headers) ?? { kind: "answer", answer: { response, whole, abandon } };
+  const json = isJson(response.headers);
+  const whole = json ? decoder.decode(bytes) : textIn(bytes);
+  return failureIn(whole, response.headers, json) ?? { kind: "answer", answer: { response, whole, abandon } };
 }
 
 /** An error's text, as much as is worth reading; undefined when it cannot be read. */
@@ -275,21 +278,31 @@ const none = new Uint8Array(0);
 
 const errorFirst = /^\s*\{\s*"(error"|object"\s*:\s*"error")/;
 
-/** What a 200 is that holds an error, or only a part of an answer; undefined for an answer. */
-function failureIn(whole: Whole, headers: Headers): Failure | undefined {
-  const isText = typeof whole === "string";
-  if (isText && !endsObject(whole)) return { kind: "lost", why: "the answer ended before it was whole" };
-  // an object, whatever its sender called it
-  const text = isText ? whole : whole[0] === 0x7b ? decoder.decode(whole) : "";
-  if (!errorFirst.test(text)) return undefined;
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The text of bytes that begin as an object does, whatever their sender called them; the bytes where they are none. */
+function textIn(bytes: Uint8Array): Whole {
+  if (bytes[bytes.findIndex((byte) => byte > 0x20)] !== 0x7b) return bytes;
+  try {
+    return strict.decode(bytes);
+  } catch {
+    return bytes;
+  }
+}
+
+/** What a 200 is that holds an error, or only a part of an answer; undefined for an answer. @param json it was sent as JSON */
+function failureIn(whole: Whole, headers: Headers, json: boolean): Failure | undefined {
+  if (typeof whole !== "string") return undefined;
+  if (json && !endsObject(whole)) return { kind: "lost", why: "the answer ended before it was whole" };
+  if (!errorFirst.test(whole)) return undefined;
   let body: Record<string, unknown>;
   try {
-    body = JSON.parse(text) as Record<string, unknown>;
+    body = JSON.parse(whole) as Record<string, unknown>;
   } catch {
     return { kind: "lost", why: "the answer is no JSON" };
   }
   const error = body["object"] === "error" ? body : body["error"];
-  return error === null || error === undefined || error === false ? undefined : failureOf(200, text, headers, statusOf(error));
+  return error === null || error === undefined || error === false ? undefined : failureOf(200, whole, headers, statusOf(error));
 }
 
 function endsObject(text: string): boolean {

@@ -95,6 +95,7 @@ describe("router: attempts", () => {
 
   test.each<[string, () => Response | Promise<Response>, string[]]>([
     ["an error body in a 200", json(200, error(500)), ["one", "one", "two"]],
+    ["an error body in a 200 that is called text, after a blank line", () => new Response(`\n${JSON.stringify(error(500))}`, { headers: { "content-type": "text/plain" } }), ["one", "one", "two"]],
     ["half an answer in a 200", () => new Response('{"choices": [{"mess', { headers: { "content-type": "application/json" } }), ["one", "two"]],
     ["half an answer of half a megabyte, of unknown length, in a 200", () => new Response(new Blob([`{"choices": [{"mess${"x".repeat(500_000)}`]).stream(), { headers: { "content-type": "application/json" } }), ["one", "two"]],
   ])("%s is no answer", async (_, one, expected) => {
