@@ -1,5 +1,6 @@
 import { isNode, LineCounter, parseDocument, type Document } from "yaml";
 import { z } from "zod";
+import { likeliest } from "../schema/issues.ts";
 import { kindNamePattern } from "../schema/protocol.ts";
 import { parseDuration } from "../schema/units.ts";
 import { executorsSchema, type ExecutorsConfig } from "./executors/config.ts";
@@ -164,16 +165,10 @@ export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>, w
 
 function describe(issue: z.core.$ZodIssue, document: Document, lines: LineCounter, file: string, what: string): string {
   const at = (path: PropertyKey[], message: string) => `${file}:${nearestLine(path, document, lines)}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
-  const likeliest = issue.code === "invalid_union" ? meant(issue.errors) : undefined;
-  if (likeliest !== undefined) return likeliest.map((one) => describe({ ...one, path: [...issue.path, ...one.path] }, document, lines, file, what)).join("\n");
+  const branch = issue.code === "invalid_union" ? likeliest(issue.errors) : undefined;
+  if (branch !== undefined) return branch.map((one) => describe({ ...one, path: [...issue.path, ...one.path] }, document, lines, file, what)).join("\n");
   if (issue.code === "unrecognized_keys") return issue.keys.map((key) => at([...issue.path, key], `is not a field of ${what}`)).join("\n");
   return at(issue.path, issue.message);
-}
-
-/** Of the ways in which a value may be written, what is wrong with the one that its author meant: the only one whose kind of value it is. */
-function meant(ways: readonly z.core.$ZodIssue[][]): z.core.$ZodIssue[] | undefined {
-  const fitting = ways.filter((issues) => !issues.some(({ code, path }) => path.length === 0 && (code === "invalid_type" || code === "invalid_value")));
-  return fitting.length === 1 ? fitting[0] : undefined;
 }
 
 /** Of a field, or where it is missing of the group that lacks it. */

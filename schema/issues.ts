@@ -25,7 +25,7 @@ export function reportIssues(issues: readonly Issue[], schema: z.ZodType, report
 }
 
 /** The branch of a union that the author meant: the only one whose kind of value fits. */
-function likeliest(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
+export function likeliest(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const fitting = branches.filter((issues) => !issues.some((issue) => issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value")));
   return fitting.length === 1 ? fitting[0] : undefined;
 }

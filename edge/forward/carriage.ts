@@ -76,9 +76,8 @@ class Carriage {
     this.#once = carrying.body instanceof ReadableStream;
     this.#headers = { ...carrying.headers, "x-fairlead-target": id, "x-fairlead-request": carrying.requestId };
     if (carrying.upgrade) this.#headers["upgrade"] = "websocket";
-    const gate = gateName(host);
-    const ask = (carrier: string): void => waitUntil(direct !== undefined && carrier === gate ? askWhether({ host, ...direct }) : askRelay(env, carrier));
-    this.#lookout = new Lookout({ suspects, relays: relays.map((relay) => `${host}/${relay}`), gate, repeatable: repeatable && !this.#once, elsewhere, ask, now: Date.now, waiting });
+    const ask = (carrier: string): void => waitUntil(direct !== undefined && carrier === gateName(host) ? askWhether({ host, ...direct }) : askRelay(env, carrier));
+    this.#lookout = new Lookout({ suspects, relays: relays.length, nameOf: this.#nameOf, repeatable: repeatable && !this.#once, elsewhere, ask, now: Date.now, waiting });
   }
 
   /** Once through each relay that is there, until one carries it: the agent does not keep its answer. */
@@ -92,7 +91,7 @@ class Carriage {
         if (typeof heard === "string") return heard === "silent" ? silence : desertion;
         this.#before = this.#told(heard, carrier);
       } catch (error) {
-        this.#before = isOverloaded(error) ? shed(this.#relayOf(carrier)) : this.#lost(carrier, error);
+        this.#before = isOverloaded(error) ? shed(this.#nameOf(carrier)) : this.#lost(carrier, error);
         if (this.#before.carrier === "lost" && !this.#options.repeatable) throw error;
       }
       return this.#before;
@@ -111,7 +110,7 @@ class Carriage {
         return await (gate !== undefined && carrier === relays.length ? this.#askGate(gate, way) : this.#askRelay(carrier, way));
       } catch (error) {
         if (!isOverloaded(error)) return this.#lost(carrier, error);
-        this.#before = shed(this.#relayOf(carrier));
+        this.#before = shed(this.#nameOf(carrier));
         return this.#before;
       }
     });
@@ -137,15 +136,17 @@ class Carriage {
     return new Ways({ count, first, ask, gone: () => this.#signal?.aborted === true, now: Date.now, wait: (ms) => scheduler.wait(ms) });
   }
 
-  #relayOf(carrier: number): string {
+  /** What is remembered of a carrier is kept by its name, which a relay's object has too. */
+  readonly #nameOf = (carrier: number): string => {
     const { host, relays } = this.#replica;
-    return `${host}/${relays[carrier] ?? 0}`;
-  }
+    const relay = relays[carrier];
+    return relay === undefined ? gateName(host) : `${host}/${relay}`;
+  };
 
   /** The request, through a relay. */
   #send(carrier: number): Promise<Response> {
     const { method, path, body } = this.#carrying;
-    return this.#options.env.RELAY.getByName(this.#relayOf(carrier)).fetch(`http://carry${path}`, { method, headers: this.#headers, body, redirect: "manual", ...this.#ending });
+    return this.#options.env.RELAY.getByName(this.#nameOf(carrier)).fetch(`http://carry${path}`, { method, headers: this.#headers, body, redirect: "manual", ...this.#ending });
   }
 
   get #ending(): { signal?: AbortSignal } {
@@ -165,7 +166,7 @@ class Carriage {
     const begins = from === undefined;
     if (begins && this.#before !== undefined && this.#isSilent(carrier)) return this.#before;
     if (this.#lookout.isOut(carrier, !begins)) return silence;
-    const relay = this.#relayOf(carrier);
+    const relay = this.#nameOf(carrier);
     const asked = begins ? this.#send(carrier) : this.#options.env.RELAY.getByName(relay).fetch("http://carry/", { headers: this.#headers, ...this.#ending });
     const heard = await this.#lookout.head(carrier, turn === 0 ? this.#beganAt : Date.now(), asked);
     if (typeof heard === "string") return heard === "silent" ? silence : desertion;
@@ -178,7 +179,7 @@ class Carriage {
   #told(response: Response, carrier: number): Asked {
     const { host, relays } = this.#replica;
     const { elsewhere } = this.#options;
-    const asked = heardFrom(response, this.#relayOf(carrier));
+    const asked = heardFrom(response, this.#nameOf(carrier));
     const { reply } = asked;
     const now = Date.now();
     if (reply.kind === "answer") suspects.heard(host, now);
@@ -191,14 +192,14 @@ class Carriage {
 
   /** One that does not answer is the last to have it where there is nobody else: it may be back before anybody is. */
   #isSilent(carrier: number): boolean {
-    const relay = this.#relayOf(carrier);
+    const relay = this.#nameOf(carrier);
     return this.#before?.carrier === "absent" && (this.#gone & (1 << carrier)) === 0 && suspects.has(relay, Date.now()) && (this.#options.elsewhere || !suspects.isSilent(relay));
   }
 
   /** The object was lost with what it carried, or could not be reached: other requests pass it over until it had time to be elsewhere, and this one looks for it again. */
   #lost(carrier: number, error: unknown): Asked {
     this.#gone |= 1 << carrier;
-    if (carrier < this.#replica.relays.length && !this.#once && this.#signal?.aborted !== true) suspects.add(this.#relayOf(carrier), Date.now());
+    if (carrier < this.#replica.relays.length && !this.#once && this.#signal?.aborted !== true) suspects.add(this.#nameOf(carrier), Date.now());
     return { reply: { kind: "lost", why: error instanceof Error ? error.message : String(error) }, carrier: "lost" };
   }
 }

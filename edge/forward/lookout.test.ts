@@ -21,7 +21,7 @@ function world({ repeatable = true, elsewhere = false, there = [] }: Case) {
     if (there.includes(relay)) suspects.answered(relay, true, now);
     else suspects.silence(relay, now);
   };
-  const lookout = new Lookout({ suspects, relays: ["h/0", "h/1"], gate: "h/gate", repeatable, elsewhere, ask, now: () => now, waiting });
+  const lookout = new Lookout({ suspects, relays: 2, nameOf: (carrier) => ["h/0", "h/1"][carrier] ?? "h/gate", repeatable, elsewhere, ask, now: () => now, waiting });
   const look = (untilMs: number, receivedBytes?: number): (number | "silent")[] => {
     const seen: (number | "silent")[] = [];
     for (let ms = 500; now + ms <= untilMs; ) {

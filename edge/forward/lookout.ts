@@ -6,9 +6,10 @@ import { Vigil } from "./vigil.ts";
 
 export interface LookoutOptions {
   suspects: Suspects;
-  /** The names of the host's relays; its gate's place is behind them. */
-  relays: readonly string[];
-  gate: string;
+  /** How many relays the host has; its gate's place is behind them. */
+  relays: number;
+  /** The name of what is at a place: by it what is remembered of it is kept. */
+  nameOf: (carrier: number) => string;
   /** What may be in a relay's hands may be sent by another one all the same. */
   repeatable: boolean;
   /** Somebody else can be asked. */
@@ -39,7 +40,7 @@ export class Lookout {
 
   /** Whether a relay is not to be asked for this answer: it did not answer this request, or not of late when an answer is to go on. */
   isOut(carrier: number, goesOn: boolean): boolean {
-    return (goesOn || this.#forsook) && this.#options.suspects.isSilent(this.#nameOf(carrier));
+    return (goesOn || this.#forsook) && this.#options.suspects.isSilent(this.#options.nameOf(carrier));
   }
 
   /** What carries it now looks after itself. */
@@ -52,11 +53,6 @@ export class Lookout {
     this.#vigil = undefined;
     this.#carrier = carrier;
     this.#beganAt = this.#options.now();
-  }
-
-  #nameOf(carrier: number): string {
-    const { relays, gate } = this.#options;
-    return relays[carrier] ?? gate;
   }
 
   /** What a relay answers, or why it is not waited for any longer. What it says after that is nobody's, and ends with its request: to cancel it would end what another has begun to take over. */
@@ -84,11 +80,11 @@ export class Lookout {
   }
 
   readonly look: Look = (receivedBytes) => {
-    const { suspects, relays, repeatable, elsewhere, ask, now, waiting } = this.#options;
+    const { suspects, relays, nameOf, repeatable, elsewhere, ask, now, waiting } = this.#options;
     const carrier = this.#carrier;
     if (carrier === undefined) return linkTimes.dispatchAckMs;
     const giveUp = this.#giveUp;
-    this.#vigil ??= new Vigil(suspects, this.#nameOf(carrier), relays.filter((_, i) => i !== carrier), this.#beganAt);
+    this.#vigil ??= new Vigil(suspects, nameOf(carrier), Array.from({ length: relays }, (_, i) => i).filter((i) => i !== carrier).map(nameOf), this.#beganAt);
     const { ask: silent, verdict, nextMs } = this.#vigil.look(now(), giveUp === undefined ? receivedBytes : undefined);
     for (const one of silent) ask(one);
     if (verdict === undefined || !repeatable) return nextMs;

@@ -11,17 +11,13 @@ export interface InferenceRequest {
   body: Record<string, unknown>;
 }
 
-function isDeeper(inner: unknown, limit: number): boolean {
-  return typeof inner === "object" && inner !== null && deeperThan(inner, limit);
-}
-
 /** Whether a JSON value nests deeper than `limit`; looks at containers only. */
 export function deeperThan(value: unknown, limit: number): boolean {
   if (typeof value !== "object" || value === null) return false;
   if (limit === 0) return true;
-  if (Array.isArray(value)) return value.some((inner) => isDeeper(inner, limit - 1));
+  if (Array.isArray(value)) return value.some((inner) => deeperThan(inner, limit - 1));
   // no list of its values is made for it
-  for (const name in value) if (isDeeper((value as Record<string, unknown>)[name], limit - 1)) return true;
+  for (const name in value) if (deeperThan((value as Record<string, unknown>)[name], limit - 1)) return true;
   return false;
 }
 
