@@ -11,7 +11,7 @@ import { parseOptions } from "./options.ts";
 import { measurePaced } from "./paced.ts";
 import { answersReport, memoryReport, openReport, pacedReport, streamsReport } from "./report.ts";
 import { measureStreams } from "./streams.ts";
-import { answerTargets, memoryTarget, openTarget, targetLine } from "./targets.ts";
+import { answerTargets, memoryTarget, openTarget, streamTargets, targetLine } from "./targets.ts";
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
 
@@ -64,7 +64,7 @@ async function runScenarios(bench: Bench): Promise<void> {
   const open = third.length > 0 ? await measureOpen(bench, lineup, third) : undefined;
   await stopAll(third);
 
-  const targets = [...answerTargets(answers), openTarget(open)];
+  const targets = [...answerTargets(answers), ...streamTargets(streams), openTarget(open)];
   printHead(bench, lineup);
   if (answers) print(`\n${answersReport(answers)}`);
   if (paced) print(`\n${pacedReport(paced)}`);

@@ -1,16 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { workerdBinary } from "../../local/workerd.ts";
 import { launch, listening, output } from "../children.ts";
 import { endpoint } from "../upstream.ts";
-import { workerdBinary } from "../../local/workerd.ts";
 import { bearer, type Peer } from "./peer.ts";
-
-const module = `export default {
-  fetch(request, env) {
-    return fetch(env.UPSTREAM, request);
-  },
-};
-`;
 
 /** Capnp text; "=." is one token there, so a reference to a constant needs the space: `worker = .main`. */
 export function workerdConfig({ port, upstream }: { port: number; upstream: string }): string {
@@ -33,26 +26,65 @@ const main :Workerd.Worker = (
 `;
 }
 
+function workerOf(name: string, script: string): Peer {
+  return {
+    name,
+    async install() {
+      const { code, stdout, stderr } = await output([workerdBinary(), "--version"], { timeoutMs: 10_000 });
+      return code === 0 ? { version: stdout.trim().replace(/^workerd /, "") } : { skipped: `workerd does not run here: ${stderr.trim()}` };
+    },
+    async start({ upstreamUrl, port, inspectorPort, cpu, workDir }) {
+      const file = join(workDir, "config.capnp");
+      writeFileSync(file, workerdConfig({ port, upstream: endpoint(upstreamUrl) }));
+      writeFileSync(join(workDir, "main.mjs"), script);
+      const inspector = inspectorPort === undefined ? [] : ["--inspector-addr", `127.0.0.1:${inspectorPort}`];
+      const child = launch([workerdBinary(), "serve", ...inspector, file], { cpu, log: join(workDir, "log") });
+      await listening(child, port, 10_000);
+      return {
+        url: endpoint(`http://127.0.0.1:${port}`),
+        headers: bearer,
+        pids: [child.pid],
+        inspectorUrl: inspectorPort === undefined ? undefined : `ws://127.0.0.1:${inspectorPort}/main`,
+        stop: () => child.end(),
+      };
+    },
+  };
+}
+
 /** A Worker that only hands the request on: the floor of the platform, which no router on it can go below. */
-export const workerd: Peer = {
-  name: "workerd",
-  async install() {
-    const { code, stdout, stderr } = await output([workerdBinary(), "--version"], { timeoutMs: 10_000 });
-    return code === 0 ? { version: stdout.trim().replace(/^workerd /, "") } : { skipped: `workerd does not run here: ${stderr.trim()}` };
-  },
-  async start({ upstreamUrl, port, inspectorPort, cpu, workDir }) {
-    const file = join(workDir, "config.capnp");
-    writeFileSync(file, workerdConfig({ port, upstream: endpoint(upstreamUrl) }));
-    writeFileSync(join(workDir, "main.mjs"), module);
-    const inspector = inspectorPort === undefined ? [] : ["--inspector-addr", `127.0.0.1:${inspectorPort}`];
-    const child = launch([workerdBinary(), "serve", ...inspector, file], { cpu, log: join(workDir, "log") });
-    await listening(child, port, 10_000);
-    return {
-      url: endpoint(`http://127.0.0.1:${port}`),
-      headers: bearer,
-      pids: [child.pid],
-      inspectorUrl: inspectorPort === undefined ? undefined : `ws://127.0.0.1:${inspectorPort}/main`,
-      stop: () => child.end(),
-    };
+export const workerd = workerOf(
+  "workerd",
+  `export default {
+  fetch(request, env) {
+    return fetch(env.UPSTREAM, request);
   },
 };
+`,
+);
+
+/**
+ * A Worker that reads what a router has to read, the request's body and the answer's, and does nothing with it: no router on the platform
+ * that knows the model and the usage of a request can go below it.
+ */
+export const workerdReads = workerOf(
+  "workerd-reads",
+  `async function copy(from, writer) {
+  const reader = from.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) await writer.write(part.value);
+  await writer.close();
+}
+export default {
+  async fetch(request, env, ctx) {
+    if (request.method !== "POST") return new Response();
+    const body = await request.text();
+    const { stream } = JSON.parse(body);
+    const response = await fetch(env.UPSTREAM, { method: "POST", headers: { "content-type": "application/json", authorization: request.headers.get("authorization") }, body, redirect: "manual" });
+    const headers = { "content-type": response.headers.get("content-type"), "x-request-id": crypto.randomUUID() };
+    if (!stream) return new Response(await response.text(), { status: response.status, headers });
+    const { readable, writable } = new IdentityTransformStream();
+    ctx.waitUntil(copy(response.body, writable.getWriter()));
+    return new Response(readable, { status: response.status, headers });
+  },
+};
+`,
+);
