@@ -19,7 +19,7 @@ import type { Failure, Outcome } from "./outcome.ts";
 import type { Sending } from "./sending.ts";
 import { sendToProvider } from "./sendToProvider.ts";
 import type { Upstreams } from "./standing.ts";
-import type { Source } from "./stream.ts";
+import type { Source } from "./inflow.ts";
 import { unanswered } from "./unanswered.ts";
 import { Watch } from "./watch.ts";
 

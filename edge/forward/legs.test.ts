@@ -14,7 +14,7 @@ import type { Failure, Outcome } from "./outcome.ts";
 import { FirstLeg } from "./passage.ts";
 import { askOf, type Ask, type Leg } from "./resume.ts";
 import { Standings } from "./standing.ts";
-import type { Source } from "./stream.ts";
+import type { Source } from "./inflow.ts";
 import { Watch } from "./watch.ts";
 
 const refusal = new FairleadError("invalid_request", "Cannot go on from a last message of the assistant's");

@@ -21,7 +21,7 @@ import { diedOf } from "./poison.ts";
 import { exactLeg, exactRefusal, idsFor, methodsOf, regenerateRefusal, textLeg, textRefusal, type Ask, type Leg } from "./resume.ts";
 import { Exact, FromText } from "./splice.ts";
 import type { Upstreams } from "./standing.ts";
-import type { Source } from "./stream.ts";
+import type { Source } from "./inflow.ts";
 
 /** All that the legs of one answer depend on after its first; time, chance and the wire are arguments. */
 export interface Legs {

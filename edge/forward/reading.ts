@@ -36,21 +36,21 @@ async function goOn(reading: Reading, { body, from }: NonNullable<Reading["rest"
 
 /** The next of a body, through another carrier where this one is lost; undefined when it has broken off. */
 export async function readOn(reading: Reading): Promise<ReadableStreamReadResult<Uint8Array> | undefined> {
+  const part = await reading.reader.read().catch(() => undefined);
+  if (part === undefined || part.done) return readBeyond(reading, part !== undefined);
+  reading.receivedBytes += part.value.byteLength;
+  return part;
+}
+
+/** The same after a read that gave nothing. @param ended it came to an end, which need not be the body's; it failed otherwise */
+export async function readBeyond(reading: Reading, ended: boolean): Promise<ReadableStreamReadResult<Uint8Array> | undefined> {
   for (;;) {
-    try {
-      const part = await reading.reader.read();
-      if (!part.done) {
-        reading.receivedBytes += part.value.byteLength;
-        return part;
-      }
-      if (reading.over === "lost") return undefined;
-      if (reading.rest === undefined) {
-        reading.over = "ended";
-        return part;
-      }
-    } catch {
+    if (!ended) {
       // its carrier is lost
       await reading.moving;
+    } else if (reading.over !== "lost" && reading.rest === undefined) {
+      reading.over = "ended";
+      return { done: true, value: undefined };
     }
     let { rest } = reading;
     if (reading.over === "lost") return undefined;
@@ -60,8 +60,14 @@ export async function readOn(reading: Reading): Promise<ReadableStreamReadResult
       if (body === undefined) return undefined;
       rest = { body, from };
     }
-    const part = await goOn(reading, rest);
-    if (part !== undefined) return part;
+    const first = await goOn(reading, rest);
+    if (first !== undefined) return first;
+    const part = await reading.reader.read().catch(() => undefined);
+    if (part?.done === false) {
+      reading.receivedBytes += part.value.byteLength;
+      return part;
+    }
+    ended = part !== undefined;
   }
 }
 

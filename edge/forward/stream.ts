@@ -1,213 +1,180 @@
 import { FairleadError } from "../../schema/errors.ts";
-import { upstreamError } from "../provider/provider.ts";
-import type { Begun } from "./attempt.ts";
-import { lossError, type GoOn } from "./goOn.ts";
+import { lossError } from "./goOn.ts";
 import type { Run } from "./hedge.ts";
-import { statusOf, type Failure } from "./outcome.ts";
-import { lookAfter, readOn } from "./reading.ts";
-import { comment, errorEvent, orSilence, silenceMs } from "./silence.ts";
-import type { StreamFault, Watch } from "./watch.ts";
+import { Inflow, refuse, type Outlet, type Source } from "./inflow.ts";
+import { comment, errorEvent, silenceMs } from "./silence.ts";
 
 /** A client that takes nothing for so long while something is there for it is dropped (facts/failures.md §2: stalled reader). */
 const stallMsMax = 60_000;
 
-/** An upstream's event stream on its way to the client. */
-export interface Source {
-  events: Begun;
-  /** End the attempt that gives it. */
-  abandon: () => void;
-  /** To be called once, when it is over; with what the client is told when nothing may go on with the answer. */
-  over: (failure?: Failure) => Promise<FairleadError | undefined> | undefined;
-  idleMs: number;
-  /** ms since the epoch. */
-  endsAt: number;
-  /** Instead of `stallMsMax`, for tests. */
-  stallMs?: number;
-  goOn?: GoOn<Source> | undefined;
-  /** The answer has ended with this error. Of an answer's first source. */
-  failed?: (error: FairleadError) => void;
-  /** Told of each piece as it comes, where the gaps between them are timed. */
-  gaps?: ((now: number) => void) | undefined;
+/** Pieces that may wait for the client: with one, what becomes of the upstream is known while the client is still busy with the piece before. */
+const ahead = 1;
+
+/** The way to another answer's events, for an answer that begins before its upstream does. */
+interface Early {
+  upstream: Promise<Source>;
+  /** End all that was begun for it. */
+  cancel: () => void;
 }
-
-type Writer = WritableStreamDefaultWriter<Uint8Array>;
-
-function failureOf(fault: StreamFault): Failure {
-  // its upstream does well: only, it goes on with another answer than the client has
-  if (fault.kind === "diverged") return { kind: "abandoned" };
-  if (fault.kind === "malformed") return { kind: "lost", why: fault.why };
-  return { kind: "unable", status: statusOf(fault.error), error: upstreamError(200, fault.text).error };
-}
-
-/** What a client's going away is, among all that can end a stream. */
-class ClientGone extends Error {}
 
 /**
- * Copy one upstream's events, with a comment into every silence, so that a client that goes away is noticed at any time. One timer
- * a stream: a timer and a race for every chunk would cost more than the copy.
+ * An answer's events as the client asks for them: all its legs, with a comment into every silence, so that a client that goes away is
+ * noticed at any time. It ends with `[DONE]`, or with one typed error event and no `[DONE]`; never with a bare end.
  *
- * @returns what ended it; undefined when it is whole
- * @throws ClientGone
+ * The client's side pulls, one piece ahead: a stream that is written to costs as much CPU and 70 KB more of the platform's
+ * memory (docs/adr/0012). One timer a stream: a timer and a race for every piece would cost more than the copy.
  */
-async function copy({ events, abandon, idleMs, endsAt, gaps, stallMs = stallMsMax }: Source, writer: Writer): Promise<Failure | undefined> {
-  const { watch } = events;
-  /** Writes that the client has not taken, and how many it has. */
-  let writing = 0;
-  let taken = 0;
-  let progressed = false;
-  let stopped: Failure | undefined;
-  let gone: unknown;
-  const stop = (): void => {
-    events.reader.cancel().catch(() => undefined);
-    abandon();
-  };
-  const breakSilence = async (): Promise<void> => {
-    writing++;
-    try {
-      await writer.write(comment);
-    } catch (error) {
-      gone ??= error;
-      return stop();
-    }
-    writing--;
-    taken++;
-  };
-  // Only the timer looks at the clock: what happened since its last turn happened, for silence, at that turn at the earliest.
-  let turnAt = Date.now();
-  let [takenSeen, takenAt, writtenAt, progressedAt] = [0, turnAt, turnAt, turnAt];
-  const timer = setInterval(() => {
-    const now = Date.now();
-    if (taken !== takenSeen) {
-      takenSeen = taken;
-      takenAt = now;
-      writtenAt = turnAt;
-    } else if (writing === 0) {
-      takenAt = now;
-    } else if (now - takenAt >= stallMs) {
-      // its write fails with this, and so all that waits for it
-      gone = new Error("the client has stopped reading");
-      writer.abort(gone).catch(() => undefined);
-      return stop();
-    }
-    turnAt = now;
-    if (progressed || writing > 0) progressedAt = now;
-    progressed = false;
-    if (now >= endsAt) stopped ??= { kind: "timeout", why: "total" };
-    else if (now - progressedAt >= idleMs) stopped ??= { kind: "timeout", why: "idle" };
-    if (stopped !== undefined) return stop();
-    if (writing === 0) lookAfter(events);
-    if (writing > 0 || watch.done || now - writtenAt < silenceMs) return;
-    void breakSilence();
-  }, silenceMs / 2);
-  try {
-    for (let bytes = events.first; ; ) {
-      if (bytes.byteLength > 0) {
-        writing++;
-        try {
-          await writer.write(bytes);
-        } catch (error) {
-          stop();
-          throw new ClientGone("the client has gone", { cause: error });
-        }
-        writing--;
-        taken++;
-      }
-      if (watch.fault !== undefined) {
-        stop();
-        // what comes after the end of an answer takes nothing from it
-        return watch.finished && watch.fault.kind !== "diverged" ? undefined : failureOf(watch.fault);
-      }
-      if (watch.done) return undefined;
-      const next = await readOn(events);
-      if (gone !== undefined) throw new ClientGone("the client has gone", { cause: gone });
-      if (stopped !== undefined) return watch.finished ? undefined : stopped;
-      if (next === undefined) return watch.finished ? undefined : { kind: "lost", why: "the stream broke off" };
-      if (next.done) return watch.finished ? undefined : { kind: "lost", why: "the stream ended without an end mark" };
-      bytes = watch.push(next.value);
-      progressed ||= watch.progressed;
-      if (gaps !== undefined && watch.progressed) gaps(Date.now());
-    }
-  } finally {
-    clearInterval(timer);
+class Outflow implements Outlet {
+  readonly readable: ReadableStream<Uint8Array>;
+  /** Nothing more is done for it. */
+  readonly over: Promise<void>;
+  readonly #settle: () => void;
+  readonly #early: Early | undefined;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  #leg: Inflow | undefined;
+  #first: Source | undefined;
+  /** What is to go on with it, on its way. */
+  #next: Run<Source | undefined> | undefined;
+  /** What is in the queue is the last of it. */
+  #last = false;
+  #ended = false;
+  /** Pieces that the client has asked for and that it was given: only the timer looks at the clock. */
+  #asks = 0;
+  #gives = 0;
+  #asksSeen = 0;
+  #givesSeen = 0;
+  #turnAt = Date.now();
+  #takenAt = this.#turnAt;
+  #givenAt = this.#turnAt;
+  /** Somebody has taken the stream. */
+  #held = false;
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  constructor(source: Source | undefined, early?: Early) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.over = promise;
+    this.#settle = resolve;
+    this.#early = early;
+    if (source !== undefined) this.#begin(source);
+    this.readable = new ReadableStream<Uint8Array>(
+      { start: (controller) => void (this.#controller = controller), pull: () => this.#pull(), cancel: () => this.#leave() },
+      { highWaterMark: ahead },
+    );
+    this.#timer = setInterval(() => this.#tick(), silenceMs / 2);
   }
-}
 
-/** Whether what follows `[DONE]` is the end, as it should be: its connection can be used again then. */
-async function drain({ events, abandon }: Source): Promise<void> {
-  const rest = await orSilence(events.reader.read().catch(() => ({ done: true })));
-  if (rest !== "silent" && rest.value.done) return;
-  events.reader.cancel().catch(() => undefined);
-  abandon();
-}
+  #begin(source: Source): void {
+    this.#first ??= source;
+    this.#leg = new Inflow(source, Date.now);
+  }
 
-/** What is left to say, to a client that takes it in time. */
-async function finish(writer: Writer, watch: Watch, stallMs = stallMsMax): Promise<void> {
-  const last = async (): Promise<void> => {
-    if (!watch.done) await writer.write(watch.ending());
-    await writer.close();
-  };
-  if ((await orSilence(last(), stallMs)) === "silent") await writer.abort(new Error("the client has stopped reading"));
-}
+  #pull(): Promise<void> {
+    this.#asks++;
+    return this.#leg === undefined || this.#last ? this.ended() : this.#leg.flow(this);
+  }
 
-/** What goes on with a stream, with comments to the client until it is there. @throws ClientGone */
-async function inSilence({ result, abandon }: Run<Source | undefined>, writer: Writer): Promise<Source | undefined> {
-  for (;;) {
-    const heard = await orSilence(result);
-    if (heard !== "silent") return heard.value;
+  give(bytes: Uint8Array): void {
+    if (this.#ended) return;
+    this.#gives++;
+    this.#controller.enqueue(bytes);
+  }
+
+  /** Where its leg has nothing more the next one follows, or what ends the answer. */
+  async ended(): Promise<void> {
     try {
-      await writer.write(comment);
+      if (this.#last || this.#ended) {
+        // what ends the answer has been given
+      } else if (this.#leg === undefined) {
+        // it begins at once, and not when its upstream does
+        if (this.#gives === 0) return this.give(comment);
+        this.#begin(await (this.#early as Early).upstream);
+      } else {
+        const ending = await this.#endLeg(this.#leg);
+        if (ending !== undefined) return this.give(ending);
+      }
+      if (this.#ended) return;
+      if (this.#last) this.#close();
+      else await (this.#leg as Inflow | undefined)?.flow(this);
     } catch (error) {
-      abandon();
-      result.then((late) => late !== undefined && refuse(late), () => undefined);
-      throw new ClientGone("the client has gone", { cause: error });
+      this.failed(error);
     }
   }
-}
 
-/** All legs of an answer. It ends with `[DONE]`, or with one typed error event and no `[DONE]`; never with a bare end. */
-async function pour(source: Source, writer: Writer): Promise<void> {
-  for (let leg: Source | undefined = source; leg !== undefined; ) {
-    const { over, goOn, idleMs }: Source = leg;
-    const { watch }: Begun = leg.events;
-    let failure: Failure | undefined;
-    try {
-      failure = await copy(leg, writer);
-    } catch (error) {
-      void over({ kind: "abandoned" });
-      throw error;
-    }
-    // the request's own time is over: that is nothing against its upstream
-    const refused = await over(failure?.kind === "timeout" && failure.why === "total" ? { kind: "abandoned" } : failure);
+  /** Says how a leg ended, and finds what goes on with it. @returns what is left to say of a whole answer. @throws FairleadError where it ends */
+  async #endLeg(leg: Inflow): Promise<Uint8Array | undefined> {
+    const { source: { events: { watch }, idleMs, goOn }, failure } = leg;
+    const refused = await leg.tell();
     if (refused !== undefined) throw refused;
     if (watch.dropped > 0) console.warn(JSON.stringify({ message: "events of a stream were no JSON", dropped: watch.dropped }));
     if (failure === undefined) {
-      await finish(writer, watch, leg.stallMs);
-      return watch.done ? drain(leg) : undefined;
+      this.#last = true;
+      return watch.done ? undefined : watch.ending();
     }
     const error = lossError(failure, idleMs);
-    leg = goOn === undefined ? undefined : await inSilence(goOn({ failure, error, watch }), writer);
-    if (leg === undefined) throw error;
+    if (goOn === undefined || this.#ended) throw error;
+    this.#next = goOn({ failure, error, watch });
+    const source = await this.#next.result;
+    this.#next = undefined;
+    if (source === undefined) throw error;
+    if (this.#ended) refuse(source);
+    else this.#begin(source);
+    return undefined;
   }
-}
 
-/** A begun answer that cannot go on ends with one typed error event and no `[DONE]`, never with a clean EOF. */
-async function endWith(writer: Writer, error: unknown, source: Source | undefined): Promise<void> {
-  if (error instanceof ClientGone) return;
-  const known = error instanceof FairleadError ? error : new FairleadError("provider_unreachable", "Cannot go on with the answer: the upstream was lost");
-  source?.failed?.(known);
-  try {
-    await writer.write(errorEvent(known));
-    await writer.close();
-  } catch {
-    // the client has gone: there is nobody to tell
+  /** A begun answer that cannot go on ends with one typed error event and no `[DONE]`, never with a clean EOF. */
+  failed(error: unknown): void {
+    if (this.#ended) return;
+    const known = error instanceof FairleadError ? error : new FairleadError("provider_unreachable", "Cannot go on with the answer: the upstream was lost");
+    this.#early?.cancel();
+    this.#first?.failed?.(known);
+    this.#last = true;
+    this.give(errorEvent(known));
   }
-}
 
-/** An answer that comes after its client left is nobody's. */
-function refuse({ events, abandon, over }: Source): void {
-  events.reader.cancel().catch(() => undefined);
-  abandon();
-  void over({ kind: "abandoned" });
+  #close(): void {
+    this.#end();
+    this.#controller.close();
+    const leg = this.#leg;
+    if (leg !== undefined && leg.failure === undefined && leg.source.events.watch.done) void leg.drain().finally(this.#settle);
+    else this.#settle();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    clearInterval(this.#timer);
+  }
+
+  /** The client has gone, or is given up. */
+  #leave(): void {
+    if (this.#ended) return;
+    this.#end();
+    if (this.#leg !== undefined && !this.#leg.told) this.#leg.leave();
+    this.#next?.abandon();
+    if (this.#first === undefined) this.#early?.upstream.then(refuse, () => undefined);
+    this.#early?.cancel();
+    this.#settle();
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    // where it is sent, the platform holds it until it gives up sending, which it does not tell otherwise
+    if (this.readable.locked) this.#held = true;
+    else if (this.#held) return this.#leave();
+    const waitsFor = (this.#controller.desiredSize ?? 0) < ahead;
+    if (!waitsFor || this.#asks !== this.#asksSeen) this.#takenAt = now;
+    else if (now - this.#takenAt >= (this.#leg?.source.stallMs ?? stallMsMax)) {
+      this.#controller.error(new Error("the client has stopped reading"));
+      return this.#leave();
+    }
+    // what happened since the last turn happened, for silence, at that turn at the earliest
+    if (this.#gives !== this.#givesSeen) this.#givenAt = this.#turnAt;
+    this.#asksSeen = this.#asks;
+    this.#givesSeen = this.#gives;
+    this.#turnAt = now;
+    if (this.#leg?.told === false) this.#leg.tick(now, waitsFor);
+    if (waitsFor || this.#last || this.#leg?.source.events.watch.done === true || now - this.#givenAt < silenceMs) return;
+    this.give(comment);
+  }
 }
 
 type WaitUntil = (work: Promise<unknown>) => void;
@@ -218,35 +185,14 @@ type WaitUntil = (work: Promise<unknown>) => void;
  * The client's going away shows as a failed write, and reaches the upstream through `cancel`.
  */
 export function beginEarly(upstream: Promise<Source>, cancel: () => void, waitUntil: WaitUntil): ReadableStream {
-  const { readable, writable } = new IdentityTransformStream();
-  const work = async (): Promise<void> => {
-    const writer = writable.getWriter();
-    let source: Source | undefined;
-    try {
-      do {
-        try {
-          await writer.write(comment);
-        } catch (error) {
-          throw new ClientGone("the client has gone", { cause: error });
-        }
-      } while ((await orSilence(upstream)) === "silent");
-      source = await upstream;
-      await pour(source, writer);
-    } catch (error) {
-      cancel();
-      if (source === undefined) upstream.then(refuse, () => undefined);
-      await endWith(writer, error, source);
-    }
-  };
-  waitUntil(work());
+  const { readable, over } = new Outflow(undefined, { upstream, cancel });
+  waitUntil(over);
   return readable;
 }
 
 /** An SSE answer whose upstream has begun. */
 export function events(source: Source, waitUntil: WaitUntil): ReadableStream {
-  const { readable, writable } = new IdentityTransformStream();
-  const writer = writable.getWriter();
-  waitUntil(pour(source, writer).catch((error: unknown) => endWith(writer, error, source)));
+  const { readable, over } = new Outflow(source);
+  waitUntil(over);
   return readable;
 }
-

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { soon } from "../../test/worker/world.ts";
 import type { Failure } from "./outcome.ts";
-import { events, type Source } from "./stream.ts";
+import type { Source } from "./inflow.ts";
+import { events } from "./stream.ts";
 import { Watch } from "./watch.ts";
 
 const event = new TextEncoder().encode(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: "x".repeat(1_000) }, finish_reason: null }] })}\n\n`);
@@ -79,5 +80,35 @@ describe("events(): clients that do not read", () => {
     expect(bytes).toBe(7 * event.byteLength + last.byteLength);
     await Promise.all(works);
     expect(ends).toEqual([undefined]);
+  });
+
+  test("row 26: one whose connection the platform gives up without a word is noticed, and its upstream cancelled", async () => {
+    const { source, cancelled, ends } = upstream(Infinity);
+    const works: Promise<unknown>[] = [];
+    const stream = events(source, (work) => works.push(work)) as ReadableStream<Uint8Array>;
+    const reader = stream.getReader();
+    await reader.read();
+    // the timer has to have seen that it was held
+    await scheduler.wait(300);
+    reader.releaseLock();
+    await Promise.all(works);
+    expect(ends).toEqual([{ kind: "abandoned" }]);
+    expect(cancelled()).toBe(true);
+  });
+
+  test("what nobody foresaw ends the answer with one error event, and frees its upstream", async () => {
+    const { source, cancelled, ends } = upstream(Infinity);
+    source.gaps = () => {
+      throw new TypeError("a fault of ours");
+    };
+    const works: Promise<unknown>[] = [];
+    const text = await new Response(events(source, (work) => works.push(work))).text();
+    expect(text.startsWith(new TextDecoder().decode(event))).toBe(true);
+    expect(text.endsWith("}\n\n")).toBe(true);
+    expect(text.match(/"error"/g)).toHaveLength(1);
+    expect(text).not.toContain("[DONE]");
+    await Promise.all(works);
+    expect(ends).toEqual([{ kind: "abandoned" }]);
+    expect(cancelled()).toBe(true);
   });
 });

@@ -8,7 +8,8 @@ import { forward, type Decided, type Forwarded, type Unforwarded } from "../forw
 import { handThrough } from "../forward/handThrough.ts";
 import { inferenceRequestHeaders } from "../forward/headers.ts";
 import { orSilence } from "../forward/silence.ts";
-import { beginEarly, events, type Source } from "../forward/stream.ts";
+import type { Source } from "../forward/inflow.ts";
+import { beginEarly, events } from "../forward/stream.ts";
 import type { RequestFacts } from "../route/request.ts";
 import type { Candidate, Decision } from "../route/route.ts";
 import type { Journey } from "../telemetry/journey.ts";
