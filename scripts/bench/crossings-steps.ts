@@ -32,4 +32,5 @@ export const steps: Step[] = [
   { name: "4 headers asked for", against: "answer's body read", script: `for (const name of ["authorization", "openai-beta", "idempotency-key", "traceparent"]) request.headers.get(name); ${read} ${call()} ${whole} return new Response(answer, response);` },
   { name: "timer set", against: "answer's body read", script: `${read} setTimeout(() => undefined, 120_000); ${call()} ${whole} return new Response(answer, response);` },
   { name: "timer set and cleared", against: "answer's body read", script: `${read} const timer = setTimeout(() => undefined, 120_000); ${call()} ${whole} clearTimeout(timer); return new Response(answer, response);` },
+  { name: "8 functions that wait for each other", against: "answer's body read", once: `const through = async (depth, work) => { const result = depth === 0 ? await work() : await through(depth - 1, work); return result; };`, script: `${read} const response = await through(7, () => fetch(env.UPSTREAM, ${init(sent, "body")})); ${whole} return new Response(answer, response);` },
 ];

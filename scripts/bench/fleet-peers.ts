@@ -12,6 +12,7 @@ import type { HostJob } from "./fleet-host.ts";
 import { direct } from "./peers/direct.ts";
 import { fairlead } from "./peers/fairlead.ts";
 import type { Peer, Running, StartOptions } from "./peers/peer.ts";
+import { workerd } from "./peers/workerd.ts";
 import { endpoint } from "./upstream.ts";
 import { benchKey, publish, startWorkers, values } from "./workers-running.ts";
 
@@ -88,10 +89,10 @@ export async function startFleet(more: Partial<HostJob>, count: number, { upstre
 }
 
 /**
- * The ways to the same upstream: `provider`, which the router fetches as it does a vendor; `relay`, through a host's own data links;
+ * The ways to the same upstream: `workerd`, a bare Worker's; `provider`, which the router fetches as it does a vendor; `relay`, through a host's own data links;
  * `gate`, through its gate. The agent's process runs beside the upstream and counts for nobody.
  */
 export function carriages(loadCpu: number | undefined): Peer[] {
   const install = async (): Promise<{ version: string }> => ({ version: "this checkout" });
-  return [direct, { ...fairlead, name: "provider" }, { name: "relay", install, start: (options) => startFleet({}, 1, options, loadCpu) }, { name: "gate", install, start: (options) => startFleet({ gate: true }, 1, options, loadCpu) }];
+  return [direct, workerd, { ...fairlead, name: "provider" }, { name: "relay", install, start: (options) => startFleet({}, 1, options, loadCpu) }, { name: "gate", install, start: (options) => startFleet({ gate: true }, 1, options, loadCpu) }];
 }

@@ -12,7 +12,7 @@ import { capacityLine, fleetTargets, heartbeatsReport, herdReport, lossReport, v
 import { install, startAll, stopAll, type Lineup } from "./lineup.ts";
 import { measureOpen } from "./open.ts";
 import { answersReport, openReport, streamsReport, streamsTable } from "./report.ts";
-import { gapsMs, measureAlone, measureStreams } from "./streams.ts";
+import { gapsMs, measureFew, measureStreams } from "./streams.ts";
 import { targetLine } from "./targets.ts";
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
@@ -44,7 +44,7 @@ try {
     const started = await startAll(bench, lineup, bench.upstreams.streams, checkStream);
     await part("streams", async () => {
       figures.streams = await measureStreams(bench, lineup, started);
-      figures.alone = await measureAlone(bench, lineup, started);
+      figures.few = await measureFew(bench, lineup, started);
     });
     await part("answers", async () => void (figures.answers = await measureAnswers(bench, lineup, started)));
     await stopAll(started);
@@ -54,7 +54,7 @@ try {
     figures.open = await measureOpen(bench, lineup, started).finally(() => stopAll(started));
   });
 
-  const { heartbeats, view, losses, herd, streams, alone, answers, open } = figures;
+  const { heartbeats, view, losses, herd, streams, few, answers, open } = figures;
   print(setUp(bench).join("\n"));
   print(`others on this machine: load average ${loadavg().map((load) => load.toFixed(1)).join(", ")} on ${cpus().length} cores${(loadavg()[0] ?? 0) > cpus().length ? ": too much for figures" : ""}`);
   for (const [name, reason] of lineup.leftOut) print(`left out: ${name}: ${reason}`);
@@ -64,7 +64,7 @@ try {
   if (losses) print(`\n${lossReport(losses)}`);
   if (herd) print(`\n${herdReport(herd)}`);
   if (streams) print(`\n${streamsReport(streams)}\n${capacityLine(streams)}`);
-  if (alone) print(`\n${streamsTable(alone, gapsMs[0])}`);
+  for (const some of few ?? []) print(`\n${streamsTable(some, gapsMs[0])}`);
   if (answers) print(`\n${answersReport(answers)}`);
   if (open) print(`\n${openReport(open)}`);
   const targets = fleetTargets(figures);

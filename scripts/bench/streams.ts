@@ -47,12 +47,19 @@ export interface AtOnce {
   rounds: Rounds<StreamsSample>;
 }
 
-/** A stream of one second tells one TTFT: so many times as long as others are measured. */
-const aloneTimes = 4;
+/** A stream of one second tells one TTFT: where few are open, so many times as long as others are measured. */
+const fewTimes = 4;
+/** Where all that is on the way is cold, since each stream is a second's; and where it is warm and waits for nothing. */
+export const fewAtOnce = [1, 10] as const;
 
-/** One paced stream after the other: what a way adds where nothing waits for anything else. */
-export async function measureAlone(bench: Bench, lineup: Lineup, started: Started[]): Promise<AtOnce> {
+/** Few paced streams at once: what a way adds where nothing waits for anything else. */
+export async function measureFew(bench: Bench, lineup: Lineup, started: Started[]): Promise<AtOnce[]> {
   const [gapMs] = gapsMs;
   await bench.upstreams.pace(gapMs);
-  return { atOnce: 1, rounds: await takeTurns(bench, lineup, started, `one stream at ${gapMs} ms`, (one) => run(bench, one, gapMs, aloneTimes * bench.options.seconds, 1)) };
+  const all: AtOnce[] = [];
+  for (const streams of fewAtOnce) {
+    const seconds = (fewTimes * bench.options.seconds) / (streams === 1 ? 1 : 2);
+    all.push({ atOnce: streams, rounds: await takeTurns(bench, lineup, started, `${streams} at once at ${gapMs} ms`, (one) => run(bench, one, gapMs, seconds, streams)) });
+  }
+  return all;
 }

@@ -68,22 +68,21 @@ export const workerd = workerOf(
  */
 export const workerdReads = workerOf(
   "workerd-reads",
-  `async function copy(from, writer) {
-  const reader = from.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) await writer.write(part.value);
-  await writer.close();
-}
-export default {
-  async fetch(request, env, ctx) {
+  `export default {
+  async fetch(request, env) {
     if (request.method !== "POST") return new Response();
-    const body = await request.text();
-    const { stream } = JSON.parse(body);
-    const response = await fetch(env.UPSTREAM, { method: "POST", headers: { "content-type": "application/json", authorization: request.headers.get("authorization") }, body, redirect: "manual" });
+    const asked = await request.text();
+    const { stream } = JSON.parse(asked);
+    const response = await fetch(env.UPSTREAM, { method: "POST", headers: { "content-type": "application/json", authorization: request.headers.get("authorization") }, body: asked, redirect: "manual" });
     const headers = { "content-type": response.headers.get("content-type"), "x-request-id": crypto.randomUUID() };
     if (!stream) return new Response(await response.text(), { status: response.status, headers });
-    const { readable, writable } = new IdentityTransformStream();
-    ctx.waitUntil(copy(response.body, writable.getWriter()));
-    return new Response(readable, { status: response.status, headers });
+    const reader = response.body.getReader();
+    const body = new ReadableStream({ async pull(controller) {
+      const { done, value } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    } });
+    return new Response(body, { status: response.status, headers });
   },
 };
 `,
