@@ -80,13 +80,17 @@ function worst(losses: readonly LossSample[] | undefined, ms: (sample: LossSampl
 }
 
 /**
- * What a relay adds to the time to the first token, as a ratio: a machine that others use has no milliseconds. The number was set as 1 ms
- * where a bare pass-through's own TTFT was 1.0 (facts/cloudflare.md, "What things cost"), and so it is told in those of the same run.
+ * What a relay adds to the time to the first token: in ms, and in what a bare pass-through's own takes in the same run, for a machine that
+ * others use has no milliseconds. The number was set where a bare pass-through took 1.0 ms (facts/cloudflare.md, "What things cost").
  */
-function addedTtft(count: number, rounds: Rounds<StreamsSample> = new Map()): Target {
-  const added = medianAgainst(rounds, "relay", "provider", (s) => s.ttftP50Ms, difference);
-  const bare = medianOf(rounds, "workerd", (s) => s.ttftP50Ms);
-  return target(`relay: added TTFT p50 <= 1 of a bare pass-through's TTFT, ${count === 1 ? "one stream" : `${count} streams`} at a time: ${figure(added, 2)} ms`, added / bare, "x", 1);
+function addedTtft(count: number, rounds: Rounds<StreamsSample> = new Map()): Target[] {
+  const addedMs = medianAgainst(rounds, "relay", "provider", (s) => s.ttftP50Ms, difference);
+  const bareMs = medianOf(rounds, "workerd", (s) => s.ttftP50Ms);
+  const what = count === 1 ? "one stream at a time" : `${count} streams at once`;
+  return [
+    target(`relay: added TTFT p50 <= 1 ms, ${what}`, addedMs, " ms", 1),
+    target(`relay: added TTFT p50 <= a bare pass-through's TTFT, ${what}`, addedMs / bareMs, "x", 1),
+  ];
 }
 
 /** What the fleet is to reach, and what this run says of it. */
@@ -102,8 +106,8 @@ export function fleetTargets({ heartbeats, losses, herd, streams, few, answers, 
     target("and without traffic within 15 s", worst(losses, ({ idleMs }) => idleMs), " s", 15.5),
     target("1,000 agents back within 10 s", herd?.agents !== 1_000 ? Number.NaN : herd.backMs / 1_000, " s", 10),
     target("at no more than twice the steady rate", herd?.agents !== 1_000 ? Number.NaN : herd.peakPerS / herd.steadyPerS, "x", 2),
-    ...fewAtOnce.map((count) => addedTtft(count, few?.find((some) => some.atOnce === count)?.rounds)),
-    addedTtft(atOnce, paced),
+    ...fewAtOnce.flatMap((count) => addedTtft(count, few?.find((some) => some.atOnce === count)?.rounds)),
+    ...addedTtft(atOnce, paced),
     target("relay: CPU per chunk, paced, <= 1.8x direct", chunk(paced, "relay"), "x", 1.8),
     target("relay: CPU per chunk, unpaced, <= 1x direct", chunk(unpaced, "relay"), "x", 1),
     target("relay: CPU per JSON request <= 1.7x direct", medianAgainst(whole, "relay", "provider", (s) => s.cpuUsPerRequest, ratio), "x", 1.7),
