@@ -36,7 +36,7 @@ function failureOf(fault: StreamFault): Failure {
   return { kind: "unable", status: statusOf(fault.error), error: upstreamError(200, fault.text).error };
 }
 
-/** An answer that comes after its client left is nobody's. */
+/** An answer that nobody waits for any more. */
 export function refuse({ events, abandon, over }: Source): void {
   events.reader.cancel().catch(() => undefined);
   abandon();
@@ -70,7 +70,7 @@ export class Inflow {
     this.#progressedAt = now();
   }
 
-  /** The next whole events. One function from the read to the client: each more that waits for another costs a piece some hundredths of all it costs. */
+  /** The next whole events, in one function from the read to the client: it runs once a piece. */
   async flow(to: Outlet): Promise<void> {
     const { events, gaps } = this.source;
     const { watch, first } = events;
@@ -122,15 +122,15 @@ export class Inflow {
     abandon();
   }
 
-  /** What time brings: an upstream that is silent for too long, the end of the request's time. @param waitsFor the client has not taken what it was given, and nothing was asked for */
-  tick(now: Now, waitsFor: boolean): void {
+  /** What time brings: an upstream that is silent for too long, the end of the request's time. @param untaken the client has not taken what it was given */
+  tick(now: Now, untaken: boolean): void {
     const { events, idleMs, endsAt } = this.source;
-    if (this.#progressed || waitsFor) this.#progressedAt = now;
+    if (this.#progressed || untaken) this.#progressedAt = now;
     this.#progressed = false;
     if (now >= endsAt) this.#stopped ??= { kind: "timeout", why: "total" };
     else if (now - this.#progressedAt >= idleMs) this.#stopped ??= { kind: "timeout", why: "idle" };
     if (this.#stopped !== undefined) this.stop();
-    else if (!waitsFor) lookAfter(events);
+    else if (!untaken) lookAfter(events);
   }
 
   /** Says how its part ended, once. @returns what the client is told when nothing may go on with the answer */
@@ -145,8 +145,7 @@ export class Inflow {
   leave(): void {
     if (this.told) return;
     this.told = true;
-    this.stop();
-    void this.source.over({ kind: "abandoned" });
+    refuse(this.source);
   }
 
   /** Whether what follows `[DONE]` is the end, as it should be: its connection can be used again then. */

@@ -44,31 +44,22 @@ export async function readOn(reading: Reading): Promise<ReadableStreamReadResult
 
 /** The same after a read that gave nothing. @param ended it came to an end, which need not be the body's; it failed otherwise */
 export async function readBeyond(reading: Reading, ended: boolean): Promise<ReadableStreamReadResult<Uint8Array> | undefined> {
-  for (;;) {
-    if (!ended) {
-      // its carrier is lost
-      await reading.moving;
-    } else if (reading.over !== "lost" && reading.rest === undefined) {
-      reading.over = "ended";
-      return { done: true, value: undefined };
-    }
-    let { rest } = reading;
-    if (reading.over === "lost") return undefined;
-    if (rest === undefined) {
-      const from = reading.receivedBytes;
-      const body = await reading.reattach?.(from);
-      if (body === undefined) return undefined;
-      rest = { body, from };
-    }
-    const first = await goOn(reading, rest);
-    if (first !== undefined) return first;
-    const part = await reading.reader.read().catch(() => undefined);
-    if (part?.done === false) {
-      reading.receivedBytes += part.value.byteLength;
-      return part;
-    }
-    ended = part !== undefined;
+  if (!ended) {
+    // its carrier is lost
+    await reading.moving;
+  } else if (reading.over !== "lost" && reading.rest === undefined) {
+    reading.over = "ended";
+    return { done: true, value: undefined };
   }
+  let { rest } = reading;
+  if (reading.over === "lost") return undefined;
+  if (rest === undefined) {
+    const from = reading.receivedBytes;
+    const body = await reading.reattach?.(from);
+    if (body === undefined) return undefined;
+    rest = { body, from };
+  }
+  return (await goOn(reading, rest)) ?? readOn(reading);
 }
 
 /**

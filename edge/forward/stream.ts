@@ -37,8 +37,8 @@ class Outflow implements Outlet {
   #next: Run<Source | undefined> | undefined;
   /** What is in the queue is the last of it. */
   #last = false;
-  #ended = false;
-  /** Pieces that the client has asked for and that it was given: only the timer looks at the clock. */
+  #closed = false;
+  /** Pieces that were asked for, and given: counted, for only the timer looks at the clock. */
   #asks = 0;
   #gives = 0;
   #asksSeen = 0;
@@ -74,7 +74,7 @@ class Outflow implements Outlet {
   }
 
   give(bytes: Uint8Array): void {
-    if (this.#ended) return;
+    if (this.#closed) return;
     this.#gives++;
     this.#controller.enqueue(bytes);
   }
@@ -82,17 +82,17 @@ class Outflow implements Outlet {
   /** Where its leg has nothing more the next one follows, or what ends the answer. */
   async ended(): Promise<void> {
     try {
-      if (this.#last || this.#ended) {
-        // what ends the answer has been given
-      } else if (this.#leg === undefined) {
-        // it begins at once, and not when its upstream does
-        if (this.#gives === 0) return this.give(comment);
-        this.#begin(await (this.#early as Early).upstream);
-      } else {
-        const ending = await this.#endLeg(this.#leg);
-        if (ending !== undefined) return this.give(ending);
+      if (!this.#last && !this.#closed) {
+        if (this.#leg === undefined) {
+          // it begins at once, and not when its upstream does
+          if (this.#gives === 0) return this.give(comment);
+          this.#begin(await (this.#early as Early).upstream);
+        } else {
+          const ending = await this.#endLeg(this.#leg);
+          if (ending !== undefined) return this.give(ending);
+        }
       }
-      if (this.#ended) return;
+      if (this.#closed) return;
       if (this.#last) this.#close();
       else await (this.#leg as Inflow | undefined)?.flow(this);
     } catch (error) {
@@ -111,19 +111,19 @@ class Outflow implements Outlet {
       return watch.done ? undefined : watch.ending();
     }
     const error = lossError(failure, idleMs);
-    if (goOn === undefined || this.#ended) throw error;
+    if (goOn === undefined || this.#closed) throw error;
     this.#next = goOn({ failure, error, watch });
     const source = await this.#next.result;
     this.#next = undefined;
     if (source === undefined) throw error;
-    if (this.#ended) refuse(source);
+    if (this.#closed) refuse(source);
     else this.#begin(source);
     return undefined;
   }
 
   /** A begun answer that cannot go on ends with one typed error event and no `[DONE]`, never with a clean EOF. */
   failed(error: unknown): void {
-    if (this.#ended) return;
+    if (this.#closed) return;
     const known = error instanceof FairleadError ? error : new FairleadError("provider_unreachable", "Cannot go on with the answer: the upstream was lost");
     this.#early?.cancel();
     this.#first?.failed?.(known);
@@ -140,15 +140,15 @@ class Outflow implements Outlet {
   }
 
   #end(): void {
-    this.#ended = true;
+    this.#closed = true;
     clearInterval(this.#timer);
   }
 
   /** The client has gone, or is given up. */
   #leave(): void {
-    if (this.#ended) return;
+    if (this.#closed) return;
     this.#end();
-    if (this.#leg !== undefined && !this.#leg.told) this.#leg.leave();
+    this.#leg?.leave();
     this.#next?.abandon();
     if (this.#first === undefined) this.#early?.upstream.then(refuse, () => undefined);
     this.#early?.cancel();
@@ -160,8 +160,8 @@ class Outflow implements Outlet {
     // where it is sent, the platform holds it until it gives up sending, which it does not tell otherwise
     if (this.readable.locked) this.#held = true;
     else if (this.#held) return this.#leave();
-    const waitsFor = (this.#controller.desiredSize ?? 0) < ahead;
-    if (!waitsFor || this.#asks !== this.#asksSeen) this.#takenAt = now;
+    const untaken = (this.#controller.desiredSize ?? 0) < ahead;
+    if (!untaken || this.#asks !== this.#asksSeen) this.#takenAt = now;
     else if (now - this.#takenAt >= (this.#leg?.source.stallMs ?? stallMsMax)) {
       this.#controller.error(new Error("the client has stopped reading"));
       return this.#leave();
@@ -171,8 +171,8 @@ class Outflow implements Outlet {
     this.#asksSeen = this.#asks;
     this.#givesSeen = this.#gives;
     this.#turnAt = now;
-    if (this.#leg?.told === false) this.#leg.tick(now, waitsFor);
-    if (waitsFor || this.#last || this.#leg?.source.events.watch.done === true || now - this.#givenAt < silenceMs) return;
+    if (this.#leg?.told === false) this.#leg.tick(now, untaken);
+    if (untaken || this.#last || this.#leg?.source.events.watch.done === true || now - this.#givenAt < silenceMs) return;
     this.give(comment);
   }
 }

@@ -29,7 +29,7 @@ Parts:
   open         memory of an open stream: the same
 
 Examples:
-  scripts/bench/fleet                                  all parts, 3 rounds of 4 s: about 15 minutes
+  scripts/bench/fleet                                  all parts, 3 rounds of 4 s: about 20 minutes
   scripts/bench/fleet --quick                          a smoke run
   scripts/bench/fleet --parts heartbeats --agents 1000 one part
   scripts/bench/fleet --parts streams,answers --rounds 7 --json fleet.json`;

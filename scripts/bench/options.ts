@@ -45,7 +45,7 @@ const description =
 
 const examples = `
 Examples:
-  scripts/bench/edge                                  all peers, 3 rounds of 4 s: about 15 minutes
+  scripts/bench/edge                                  all peers, 3 rounds of 4 s: about 20 minutes
   scripts/bench/edge --quick                          a smoke run, 1 round of 1 s
   scripts/bench/edge --peers fairlead,workerd,nginx   fewer peers
   scripts/bench/edge --scenarios answers --rounds 5   whole answers only
