@@ -48,7 +48,8 @@ export default defineConfig({
       },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./test/worker/wrangler.toml" } })],
-        test: { name: "worker", include: ["edge/**/*.worker.test.ts"], ...limits },
+        // most of their time they wait
+        test: { name: "worker", include: ["edge/**/*.worker.test.ts"], ...limits, maxWorkers: 3 },
       },
       { test: { name: "docker", include: ["test/docker/real.test.ts"], ...processes } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...processes } },
