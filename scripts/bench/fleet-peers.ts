@@ -8,6 +8,7 @@ import { buildWorkers, type BuiltWorker, type WorkerName } from "../local/worker
 import { checkAnswer } from "./check.ts";
 import { launch, type Child } from "./children.ts";
 import { model } from "./exchange.ts";
+import { bareRelay } from "./fleet-bare-relay.ts";
 import type { HostJob } from "./fleet-host.ts";
 import { direct } from "./peers/direct.ts";
 import { fairlead } from "./peers/fairlead.ts";
@@ -89,10 +90,10 @@ export async function startFleet(more: Partial<HostJob>, count: number, { upstre
 }
 
 /**
- * The ways to the same upstream: `workerd`, a bare Worker's; `provider`, which the router fetches as it does a vendor; `relay`, through a host's own data links;
+ * The ways to the same upstream: `workerd`, a bare Worker's; `relay-bare`, a relay that does nothing but carry; `provider`, which the router fetches as it does a vendor; `relay`, through a host's own data links;
  * `gate`, through its gate. The agent's process runs beside the upstream and counts for nobody.
  */
 export function carriages(loadCpu: number | undefined): Peer[] {
   const install = async (): Promise<{ version: string }> => ({ version: "this checkout" });
-  return [direct, workerd, { ...fairlead, name: "provider" }, { name: "relay", install, start: (options) => startFleet({}, 1, options, loadCpu) }, { name: "gate", install, start: (options) => startFleet({ gate: true }, 1, options, loadCpu) }];
+  return [direct, workerd, bareRelay(loadCpu), { ...fairlead, name: "provider" }, { name: "relay", install, start: (options) => startFleet({}, 1, options, loadCpu) }, { name: "gate", install, start: (options) => startFleet({ gate: true }, 1, options, loadCpu) }];
 }

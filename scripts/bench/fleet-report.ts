@@ -7,7 +7,7 @@ import { median } from "./quantile.ts";
 import { difference, medianAgainst, medianOf, ratio, type Rounds } from "./rounds.ts";
 import { atOnce, fewAtOnce, type AtOnce, type Streams, type StreamsSample } from "./streams.ts";
 import { figure, table } from "./table.ts";
-import type { Target } from "./targets.ts";
+import { floorOf, type Target } from "./targets.ts";
 
 type Heartbeats = Pick<HubFigures, "joining" | "heartbeats">;
 
@@ -72,7 +72,7 @@ function heartbeatTargets(all: readonly Heartbeats[]): Target[] {
   });
 }
 
-const target = (text: string, measured: number, unit: string, most: number): Target => ({ text, measured, unit, met: measured <= most });
+const target = (text: string, measured: number, unit: string, most: number, floor?: number): Target => ({ text, measured, unit, met: measured <= most, ...floorOf("a relay that only carries", floor) });
 
 /** The longest of them, s. */
 function worst(losses: readonly LossSample[] | undefined, ms: (sample: LossSample) => number): number {
@@ -80,16 +80,19 @@ function worst(losses: readonly LossSample[] | undefined, ms: (sample: LossSampl
 }
 
 /**
- * What a relay adds to the time to the first token: in ms, and in what a bare pass-through's own takes in the same run, for a machine that
- * others use has no milliseconds. The number was set where a bare pass-through took 1.0 ms (facts/cloudflare.md, "What things cost").
+ * What a relay adds to the time to the first token, and what one that only carries adds to a bare pass-through: in ms, and in what the bare
+ * pass-through's own takes in the same run, for a machine that others use has no milliseconds. The number was set where that took 1.0 ms
+ * (facts/cloudflare.md, "What things cost").
  */
 function addedTtft(count: number, rounds: Rounds<StreamsSample> = new Map()): Target[] {
-  const addedMs = medianAgainst(rounds, "relay", "provider", (s) => s.ttftP50Ms, difference);
+  const added = (name: string, to: string): number => medianAgainst(rounds, name, to, (s) => s.ttftP50Ms, difference);
+  const addedMs = added("relay", "provider");
+  const floorMs = added("relay-bare", "workerd");
   const bareMs = medianOf(rounds, "workerd", (s) => s.ttftP50Ms);
   const what = count === 1 ? "one stream at a time" : `${count} streams at once`;
   return [
-    target(`relay: added TTFT p50 <= 1 ms, ${what}`, addedMs, " ms", 1),
-    target(`relay: added TTFT p50 <= a bare pass-through's TTFT, ${what}`, addedMs / bareMs, "x", 1),
+    target(`relay: added TTFT p50 <= 1 ms, ${what}`, addedMs, " ms", 1, floorMs),
+    target(`relay: added TTFT p50 <= a bare pass-through's TTFT, ${what}`, addedMs / bareMs, "x", 1, floorMs / bareMs),
   ];
 }
 
@@ -98,7 +101,8 @@ export function fleetTargets({ heartbeats, losses, herd, streams, few, answers, 
   const paced: Streams extends Map<number, infer R> ? R : never = streams?.get(10) ?? new Map();
   const unpaced: typeof paced = streams?.get(0) ?? new Map();
   const whole: Answers extends Map<number, infer R> ? R : never = answers?.get(mainConnections) ?? new Map();
-  const chunk = (rounds: typeof paced, name: string): number => medianAgainst(rounds, name, "provider", (s) => s.cpuMsPer1000Chunks, ratio);
+  const chunk = (rounds: typeof paced, name: string, to: string): number => medianAgainst(rounds, name, to, (s) => s.cpuMsPer1000Chunks, ratio);
+  const request = (name: string, to: string): number => medianAgainst(whole, name, to, (s) => s.cpuUsPerRequest, ratio);
   const killed = losses?.filter(({ loss }) => loss === "killed");
   return [
     ...heartbeatTargets(heartbeats),
@@ -108,9 +112,9 @@ export function fleetTargets({ heartbeats, losses, herd, streams, few, answers, 
     target("at no more than twice the steady rate", herd?.agents !== 1_000 ? Number.NaN : herd.peakPerS / herd.steadyPerS, "x", 2),
     ...fewAtOnce.flatMap((count) => addedTtft(count, few?.find((some) => some.atOnce === count)?.rounds)),
     ...addedTtft(atOnce, paced),
-    target("relay: CPU per chunk, paced, <= 1.8x direct", chunk(paced, "relay"), "x", 1.8),
-    target("relay: CPU per chunk, unpaced, <= 1x direct", chunk(unpaced, "relay"), "x", 1),
-    target("relay: CPU per JSON request <= 1.7x direct", medianAgainst(whole, "relay", "provider", (s) => s.cpuUsPerRequest, ratio), "x", 1.7),
+    target("relay: CPU per chunk, paced, <= 1.8x direct", chunk(paced, "relay", "provider"), "x", 1.8, chunk(paced, "relay-bare", "workerd")),
+    target("relay: CPU per chunk, unpaced, <= 1x direct", chunk(unpaced, "relay", "provider"), "x", 1, chunk(unpaced, "relay-bare", "workerd")),
+    target("relay: CPU per JSON request <= 1.7x direct", request("relay", "provider"), "x", 1.7, request("relay-bare", "workerd")),
     target("relay: added delay per chunk p50 <= 1 ms", medianAgainst(paced, "relay", "provider", (s) => s.gapP50Ms, difference), " ms", 1),
     target("relay: memory per open stream <= 256 KB", medianOf(open ?? new Map<string, OpenSample[]>(), "relay", rssPerStreamKiB), " KB", 256),
   ];

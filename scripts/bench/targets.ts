@@ -11,11 +11,14 @@ export interface Target {
   measured: number;
   unit: string;
   met: boolean;
-  /** What a Worker that only reads the bodies takes in the same run. */
-  floor?: number;
+  /** What the platform takes by itself in the same run. */
+  floor?: { by: string; measured: number };
 }
 
-const target = (text: string, measured: number, unit: string, met: boolean, floor?: number): Target => ({ text, measured, unit, met, ...(floor === undefined || Number.isNaN(floor) ? {} : { floor }) });
+const target = (text: string, measured: number, unit: string, met: boolean, floor?: number): Target => ({ text, measured, unit, met, ...floorOf("a Worker that only reads", floor) });
+
+/** @param measured NaN where this run has not measured it */
+export const floorOf = (by: string, measured = Number.NaN): Pick<Target, "floor"> => (Number.isNaN(measured) ? {} : { floor: { by, measured } });
 
 const atMost = (text: string, most: number, measured: number, unit = "x", floor?: number): Target => target(`${text} <= ${most}${unit}`, measured, unit, measured <= most, floor);
 const atLeast = (text: string, least: number, measured: number): Target => target(`${text} >= ${least}x`, measured, "x", measured >= least);
@@ -64,5 +67,5 @@ export function memoryTarget(name: string, readings: MemoryReading[]): Target {
 
 export function targetLine({ text, measured, unit, met, floor }: Target): string {
   const seen = Number.isFinite(measured) ? `measured ${measured.toFixed(2)}${unit}: ${met ? "met" : "missed"}` : "not measured in this run";
-  return `target ${text}: ${seen}${floor === undefined ? "" : ` (a Worker that only reads: ${floor.toFixed(2)}${unit})`}`;
+  return `target ${text}: ${seen}${floor === undefined ? "" : ` (${floor.by}: ${floor.measured.toFixed(2)}${unit})`}`;
 }
