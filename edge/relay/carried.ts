@@ -33,6 +33,20 @@ export function carriageFailure(code: CarriageFailure, message: string): Respons
   return new Response(null, { status: 502, headers: { [carriageHeader]: code, "x-fairlead-reason": message.replaceAll(/[^ -~]/g, "?").slice(0, 200) } });
 }
 
+export interface CarriedOptions {
+  /** The request's id. */
+  request: string;
+  /** Whether its client has gone. Asked on the Relay's clock, for to be told of it every request would pay (docs/adr/0012). */
+  gone: () => boolean;
+  carrier: Carrier;
+  /** ms since the epoch. */
+  now: number;
+  /** The agent keeps its answer. */
+  kept: boolean;
+  /** It asks for the rest of an answer. */
+  goesOn: boolean;
+}
+
 function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
   let at = 0;
@@ -43,11 +57,16 @@ function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-function headersOf(pairs: ResponseHead["headers"]): Headers {
+/** What a router looks at of an inference answer's headers; each of the others would be paid for, and dropped there. */
+const lookedAt: ReadonlySet<string> = new Set(["content-type", "content-length", "content-encoding", "retry-after", "retry-after-ms"]);
+
+/** @param kept of an answer that is kept, which is one of inference */
+function headersOf(pairs: ResponseHead["headers"], kept: boolean): Headers {
   const headers = new Headers();
   for (const [name, value] of pairs) {
+    const known = name.toLowerCase();
     try {
-      if (!name.toLowerCase().startsWith("x-fairlead-")) headers.append(name, value);
+      if (kept ? lookedAt.has(known) : !known.startsWith("x-fairlead-")) headers.append(name, value);
     } catch {
       // a header that the Fetch standard refuses: dropped, as a browser would
     }
@@ -83,8 +102,8 @@ export class CarriedStream {
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #wantPull: (() => void) | undefined;
   #gathered: { head: ResponseHead; parts: Uint8Array[] } | undefined;
+  readonly #gone: () => boolean;
   readonly #kept: boolean;
-  /** It asks for the rest of an answer. */
   readonly #goesOn: boolean;
   /** Why a kept answer breaks off when all that came of it has been read. */
   #broken: Error | undefined;
@@ -99,9 +118,10 @@ export class CarriedStream {
   /** How the client closed its side, behind what waits. */
   #closed: CloseReason | undefined;
 
-  constructor(id: number, request: string, carrier: Carrier, now: number, kept = false, goesOn = false) {
+  constructor(id: number, { request, gone, carrier, now, kept, goesOn }: CarriedOptions) {
     this.id = id;
     this.#request = request;
+    this.#gone = gone;
     this.#carrier = carrier;
     this.#kept = kept;
     this.#goesOn = goesOn;
@@ -204,7 +224,7 @@ export class CarriedStream {
       return true;
     }
     if (frame.kind !== frameKinds.end) return false;
-    const headers = headersOf(pairs);
+    const headers = headersOf(pairs, this.#kept);
     this.#answer(new Response(joined(parts), { status, headers, encodeBody: headers.has("content-encoding") ? "manual" : "automatic" }));
     this.#release();
     return true;
@@ -213,7 +233,7 @@ export class CarriedStream {
   #open({ status, headers: pairs, protocol }: ResponseHead, now: number): void {
     if (this.#head) return;
     this.#head = true;
-    const headers = headersOf(pairs);
+    const headers = headersOf(pairs, this.#kept);
     if (status === 101) return this.#openSocket(headers, protocol);
     // into what is packed nothing can be put
     this.#events = !this.#kept && isEventStream(headers.get("content-type")) && !headers.has("content-encoding");
@@ -374,8 +394,7 @@ export class CarriedStream {
     }
   }
 
-  /** The client went away, by the request's own signal. */
-  cancel(): void {
+  #cancel(): void {
     if (!this.#head) this.#answer(carriageFailure("cancelled", "the client has gone"));
     this.#release({ code: "cancelled", message: "the client has gone" });
   }
@@ -396,8 +415,9 @@ export class CarriedStream {
     return windowBytes - (this.#controller?.desiredSize ?? windowBytes) + this.#waitingBytes;
   }
 
-  /** What time brings: a missing first sign of the agent, a comment into a silent stream. */
+  /** What time brings: a client that has gone, a missing first sign of the agent, a comment into a silent stream. */
   tick(now: number, ackMs: number): void {
+    if (this.#gone()) return this.#cancel();
     if (!this.#arrived && now - this.#openedAt > ackMs) return this.fail("no_ack", `the agent said nothing for ${now - this.#openedAt} ms`);
     if (!this.#events || !this.#boundary.reached || this.#over || this.#controller === undefined) return;
     if (now - this.#lastSentAt < silenceMs || (this.#controller.desiredSize ?? 0) <= 0) return;

@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, noPayload, readAttempt, type AttemptWay, type Frame, type ResetReason } from "../../schema/frames.ts";
+import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, noPayload, readAttempt, type Frame, type ResetReason } from "../../schema/frames.ts";
 import { closeCodes, linkTimes, ping, pong } from "../../schema/protocol.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
@@ -23,7 +23,7 @@ function attachedTo(socket: WebSocket): Attached {
 const brokenMax = 256;
 /** A request's body up to this size is sent with its head: one data frame (agent/mux.ts), and well within the first credit. */
 const smallBytesMax = 64 * 1024;
-/** How often streams are looked at for silence and missing answers; only while there are any. */
+/** How often streams are looked at for silence, missing answers and clients that have gone; only while there are any. */
 const tickMs = 250;
 
 /** The streams whose answers begin, have a body and end within one message. */
@@ -39,10 +39,8 @@ function wholeAnswers(frames: readonly Frame[]): ReadonlySet<number> | undefined
   return whole;
 }
 
-function attemptOf(headers: Headers): AttemptWay | undefined {
-  const text = headers.get(attemptHeader);
-  return text === null ? undefined : readAttempt(JSON.parse(text));
-}
+/** What stands before the path of a request that is to be carried. */
+const carryOrigin = "http://carry";
 
 /**
  * One per agent connection, named `<host>/<index>`: carries request streams, nothing else. It keeps no storage. Its agent's
@@ -58,7 +56,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   readonly #broken = new Map<string, CarriageFailure>();
   /** Sessions below this one are another run of the agent's: their tickets count no more. They live for a minute, so memory is enough. */
   #least = 0;
-  #ticking: ReturnType<typeof setInterval> | undefined;
+  #ticking: ReturnType<typeof setInterval> | null = null;
 
   constructor(ctx: DurableObjectState, env: FleetEnv) {
     super(ctx, env);
@@ -70,8 +68,9 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
    * router, with `x-fairlead-target`, `x-fairlead-request` and, where the answer is to be kept, `x-fairlead-attempt`.
    */
   override async fetch(request: Request): Promise<Response> {
-    const url = new URL(request.url);
-    return url.hostname === "link" ? this.#link(Number(url.searchParams.get("epoch"))) : this.#carry(request, url);
+    // of what every request passes, nothing is asked of the runtime that a text tells as well (docs/adr/0012)
+    const { url } = request;
+    return url.startsWith(`${carryOrigin}/`) ? this.#carry(request, url.slice(carryOrigin.length)) : this.#link(Number(new URL(url).searchParams.get("epoch")));
   }
 
   #link(epoch: number): Response {
@@ -87,11 +86,18 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     return new Response(null, { status: 101, webSocket: client });
   }
 
-  async #carry(request: Request, url: URL): Promise<Response> {
+  /** @param path and query */
+  async #carry(request: Request, path: string): Promise<Response> {
     const headers: [string, string][] = [];
-    for (const [name, value] of request.headers) if (!name.startsWith("x-fairlead-") && name !== "upgrade") headers.push([name, value]);
-    const upgrade = request.headers.get("upgrade") === "websocket";
-    const attempt = attemptOf(request.headers);
+    /** What is for this object, and not for the agent. */
+    const ours = new Map<string, string>();
+    request.headers.forEach((value, name) => {
+      if (name.startsWith("x-fairlead-") || name === "upgrade") ours.set(name, value);
+      else headers.push([name, value]);
+    });
+    const upgrade = ours.get("upgrade") === "websocket";
+    const way = ours.get(attemptHeader);
+    const attempt = way === undefined ? undefined : readAttempt(JSON.parse(way));
     // what has begun goes on
     if (this.#held.isFull && attempt?.from === undefined) return carriageFailure("overloaded", "this relay holds as much as it may");
     // what is here already goes with its head, in one message
@@ -103,25 +109,23 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
         return carriageFailure("request_broken", `the request's body broke off: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
-    if (request.signal.aborted) return carriageFailure("cancelled", "the client has gone");
     if (this.#agent() === undefined) return carriageFailure("no_agent", "the agent is not connected to this relay");
-    const requestId = request.headers.get("x-fairlead-request") ?? "";
-    const stream = new CarriedStream(this.#ids.next(this.#streams), requestId, this, Date.now(), attempt !== undefined, attempt?.from !== undefined);
+    const requestId = ours.get("x-fairlead-request") ?? "";
+    const stream = new CarriedStream(this.#ids.next(this.#streams), { request: requestId, gone: () => request.signal.aborted, carrier: this, now: Date.now(), kept: attempt !== undefined, goesOn: attempt?.from !== undefined });
     this.#streams.set(stream.id, stream);
     this.#held.opened();
     this.#ticking ??= setInterval(() => this.#tick(), tickMs);
     this.send(
       jsonFrame(frameKinds.open, stream.id, {
-        target: request.headers.get("x-fairlead-target") ?? "",
+        target: ours.get("x-fairlead-target") ?? "",
         method: request.method,
-        path: url.pathname + url.search,
+        path,
         headers,
         requestId,
         ...(upgrade ? { upgrade } : {}),
         ...(attempt === undefined ? {} : { attempt }),
       }),
     );
-    request.signal.addEventListener("abort", () => stream.cancel());
     if (whole !== undefined && !upgrade) stream.sendWhole(whole);
     else if (!upgrade) void stream.sendBody(request.body);
     return stream.answered;
@@ -137,11 +141,7 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   release(stream: number, reset?: ResetReason): void {
     this.#streams.delete(stream);
     if (reset !== undefined) this.send(jsonFrame(frameKinds.reset, stream, reset));
-    if (this.#streams.size === 0) {
-      this.#held.unread(0);
-      if (this.#ticking !== undefined) clearInterval(this.#ticking);
-      this.#ticking = undefined;
-    }
+    if (this.#streams.size === 0) this.#held.unread(0);
   }
 
   sent(bytes: number): void {
@@ -191,6 +191,11 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
   }
 
   #tick(): void {
+    if (this.#streams.size === 0) {
+      clearInterval(this.#ticking);
+      this.#ticking = null;
+      return;
+    }
     const now = Date.now();
     let unreadBytes = 0;
     for (const stream of this.#streams.values()) {

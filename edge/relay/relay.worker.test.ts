@@ -209,6 +209,19 @@ describe("Relay: streams", () => {
     expect(readReset(await link.next(frameKinds.reset, open.stream)).code).toBe("cancelled");
   });
 
+  test.each(["nothing", "a head", "a head and an event"])("a client that goes away when the agent has said %s and is silent resets the stream at the agent", async (said) => {
+    const client = new AbortController();
+    const answer = carry("/", { signal: client.signal });
+    const open = await accept();
+    if (said !== "nothing") link.send(jsonFrame(frameKinds.open, open.stream, { status: 200, headers: [["content-type", "text/event-stream"]] }));
+    if (said === "a head and an event") link.send(data(open.stream, 0, "data: 1\n\n"));
+    const body = said === "nothing" ? answer : answer.then((response) => response.text());
+    if (said !== "nothing") await answer;
+    client.abort();
+    await expect(body).rejects.toThrow();
+    expect(readReset(await link.next(frameKinds.reset, open.stream)).code).toBe("cancelled");
+  });
+
   test("credit is granted only as the client reads", async () => {
     const { open, response } = await stream([["content-type", "application/octet-stream"]]);
     const chunk = new Uint8Array(64 * 1024);
@@ -251,6 +264,14 @@ describe("Relay: answers that are kept", () => {
     expect(readRequestHead(open)).toMatchObject({ attempt, headers: expect.not.arrayContaining([[attemptHeader, expect.anything()]]) });
     link.send(jsonFrame(frameKinds.open, open.stream, { status: 204, headers: [] }));
     expect((await answer).status).toBe(204);
+  });
+
+  test("of its headers those cross that a router looks at", async () => {
+    const answer = kept();
+    const open = await accept();
+    const headers: [string, string][] = [["Content-Type", "application/json"], ["Retry-After", "3"], ["date", "now"], ["server", "uvicorn"], ["set-cookie", "a=1"], ["x-fairlead-carriage", "forged"]];
+    link.send(jsonFrame(frameKinds.open, open.stream, { status: 503, headers }), { kind: frameKinds.end, stream: open.stream, sequence: 0, payload: noPayload });
+    expect(Object.fromEntries((await answer).headers)).toEqual({ "content-type": "application/json", "retry-after": "3" });
   });
 
   test("silence is left silent", async () => {
