@@ -91,9 +91,11 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     const headers: [string, string][] = [];
     /** What is for this object, and not for the agent. */
     const ours = new Map<string, string>();
+    let length = Number.NaN;
     request.headers.forEach((value, name) => {
       if (name.startsWith("x-fairlead-") || name === "upgrade") ours.set(name, value);
       else headers.push([name, value]);
+      if (name === "content-length") length = Number(value);
     });
     const upgrade = ours.get("upgrade") === "websocket";
     const way = ours.get(attemptHeader);
@@ -101,14 +103,14 @@ export class Relay extends DurableObject<FleetEnv> implements Carrier {
     // what has begun goes on
     if (this.#held.isFull && attempt?.from === undefined) return carriageFailure("overloaded", "this relay holds as much as it may");
     // what is here already goes with its head, in one message
-    let whole = request.body === null ? noPayload : undefined;
-    if (whole === undefined && !upgrade && Number(request.headers.get("content-length") ?? Number.NaN) <= smallBytesMax) {
+    let whole: Uint8Array | undefined;
+    if (length <= smallBytesMax && !upgrade) {
       try {
         whole = new Uint8Array(await request.arrayBuffer());
       } catch (error) {
         return carriageFailure("request_broken", `the request's body broke off: ${error instanceof Error ? error.message : String(error)}`);
       }
-    }
+    } else if (request.body === null) whole = noPayload;
     if (this.#agent() === undefined) return carriageFailure("no_agent", "the agent is not connected to this relay");
     const requestId = ours.get("x-fairlead-request") ?? "";
     const stream = new CarriedStream(this.#ids.next(this.#streams), { request: requestId, gone: () => request.signal.aborted, carrier: this, now: Date.now(), kept: attempt !== undefined, goesOn: attempt?.from !== undefined });
