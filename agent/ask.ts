@@ -35,6 +35,11 @@ export async function ask(port: number, method: "GET" | "POST", path: string, { 
   }
 }
 
+/** A member of a member of a JSON value, outermost first; undefined where there is none. */
+export function memberOf(value: unknown, members: readonly string[]): unknown {
+  return members.reduce<unknown>((inner, member) => (typeof inner === "object" && inner !== null ? (inner as Record<string, unknown>)[member] : undefined), value);
+}
+
 /** The value of a JSON text, or undefined where it is none. */
 export function jsonOf(asked: Asked): unknown {
   if (!("status" in asked) || asked.status !== 200) return undefined;

@@ -1,5 +1,5 @@
 import type { Engine, Load } from "../schema/protocol.ts";
-import { ask, jsonOf, type Asked } from "./ask.ts";
+import { ask, jsonOf, memberOf, type Asked } from "./ask.ts";
 import { readLoad, speaks, type Dialect, type Reading } from "./engines/dialect.ts";
 import { dialectOf, dialectOfModels } from "./engines/dialects.ts";
 import { parseMetrics, type Metrics } from "./engines/prometheus.ts";
@@ -141,7 +141,6 @@ function mute({ name, metricsBy }: Dialect, path: string, asked: Asked): string 
 }
 
 function versionIn(members: readonly string[], answer: unknown): string | undefined {
-  let value = answer;
-  for (const member of members) value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[member] : undefined;
+  const value = memberOf(answer, members);
   return typeof value === "string" && value !== "" ? plainText(value).slice(0, versionMax) : undefined;
 }

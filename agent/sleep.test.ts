@@ -1,3 +1,5 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { startEngine, type Running } from "../test/engine/server.ts";
 import { settings, type Settings } from "../test/engine/settings.ts";
@@ -52,4 +54,36 @@ test("when an engine failed at falling asleep nobody knows whether it is awake",
   const { running, port } = await engine();
   running.engine.failures.order({ status: { code: 500, retryAfter: undefined } }, 1, "/sleep");
   expect(await putToSleep(port)).toEqual({ problem: "/sleep?level=1&mode=abort answered 500", awake: false });
+});
+
+/** vLLM 0.32.0 in its own words, where it was started with VLLM_SERVER_DEV_MODE=1: it says that it sleeps, whether it can or not. */
+async function realVllm(enabled: boolean): Promise<{ port: number; asked: string[] }> {
+  const asked: string[] = [];
+  const awake = (): string => (asked.includes("/sleep?level=1&mode=abort") ? "0.0" : "1.0");
+  const answers: Record<string, () => string> = {
+    "/metrics": () => `vllm:num_requests_running{engine="0",model_name="tiny"} 0.0\nvllm:num_requests_waiting{engine="0",model_name="tiny"} 0.0\nvllm:engine_sleep_state{engine="0",model_name="tiny",sleep_state="awake"} ${awake()}\n`,
+    "/server_info?config_format=json": () => `{"vllm_config":{"model_config":{"enable_sleep_mode":${enabled},"sleep_preserve_parameter_names":[],"sleep_mode_backend":"cumem","sleep_mode_offload_cudagraph":false}},"vllm_env":{},"system_env":{}}`,
+    "/sleep?level=1&mode=abort": () => '{"status":"sleeping","level":1}',
+    "/is_sleeping": () => `{"is_sleeping":${awake() === "0.0"}}`,
+  };
+  const server = createServer(({ url = "" }, response) => {
+    asked.push(url);
+    const answer = answers[url];
+    response.writeHead(answer === undefined ? 404 : 200).end(answer?.() ?? '{"detail":"Not Found"}');
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  return { port: (server.address() as AddressInfo).port, asked };
+}
+
+test("vLLM that was not started to sleep stays awake: it would say that it sleeps, and let go of nothing", async () => {
+  const { port, asked } = await realVllm(false);
+  expect(await putToSleep(port)).toEqual({ problem: "its /server_info says that it was not started to sleep: it needs --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1 in its environment", awake: true });
+  expect(asked).not.toContain("/sleep?level=1&mode=abort");
+});
+
+test("vLLM that was started to sleep sleeps", async () => {
+  const { port, asked } = await realVllm(true);
+  expect(await putToSleep(port)).toEqual({});
+  expect(asked).toContain("/sleep?level=1&mode=abort");
 });

@@ -1,5 +1,5 @@
 import type { Probe } from "../schema/task.ts";
-import { ask, jsonOf, type Asked } from "./ask.ts";
+import { ask, jsonOf, memberOf, type Asked } from "./ask.ts";
 import { readEngine } from "./engine.ts";
 import type { Dialect } from "./engines/dialect.ts";
 
@@ -11,6 +11,8 @@ export type Woken = { problem?: string };
 const movedMs = 60_000;
 /** A question about the engine itself. */
 const stateMs = 2_000;
+/** What it was started with: the first time it looks at its whole system, which took vLLM 4 s on a busy CPU. */
+const infoMs = 30_000;
 /** One token of a warm engine, with its graphs captured: TTFT is 0.3 s (facts/engines.md §12), and the rest is for a slow host. */
 const canaryMs = 30_000;
 
@@ -19,6 +21,8 @@ export async function putToSleep(port: number): Promise<Slept> {
   const { dialect } = await readEngine(port, undefined, stateMs);
   const sleep = dialect?.sleep;
   if (sleep === undefined) return { problem: `${dialect?.name ?? "its engine"} cannot sleep`, awake: true };
+  const { method, path, members } = sleep.enabled;
+  if (memberOf(jsonOf(await ask(port, method, path, { timeoutMs: infoMs })), members) === false) return { problem: `its ${path.split("?", 1)[0]} says that it was not started to sleep: it needs ${sleep.by}`, awake: true };
   const told = await ask(port, sleep.fall.method, sleep.fall.path, { timeoutMs: movedMs });
   if (!("status" in told)) return { problem: told.problem, awake: false };
   if (told.status === 404 || told.status === 405) return { problem: `${sleep.fall.path} answered ${told.status}: it needs ${sleep.by}`, awake: true };
@@ -44,8 +48,7 @@ export async function wakeUp(port: number, probe: Probe): Promise<Woken> {
 }
 
 async function isAsleep(port: number, { isAsleep: { method, path, member } }: NonNullable<Dialect["sleep"]>): Promise<boolean | undefined> {
-  const state = jsonOf(await ask(port, method, path, { timeoutMs: stateMs }));
-  const value = typeof state === "object" && state !== null ? (state as Record<string, unknown>)[member] : undefined;
+  const value = memberOf(jsonOf(await ask(port, method, path, { timeoutMs: stateMs })), [member]);
   return typeof value === "boolean" ? value : undefined;
 }
 

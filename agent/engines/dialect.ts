@@ -47,7 +47,14 @@ export interface Dialect {
   /** Where it says its version, and the members of that JSON, outermost first. */
   version?: { path: string; members: readonly string[] };
   /** Absent: it cannot be put to sleep so that it wakes with the same weights. */
-  sleep?: { fall: Ask; wake: Ask; isAsleep: Ask & { member: string }; by: string };
+  sleep?: {
+    /** Where it says whether it was started so that it can, for its answer to `fall` may not; what says nothing there is asked to. */
+    enabled: Ask & { members: readonly string[] };
+    fall: Ask;
+    wake: Ask;
+    isAsleep: Ask & { member: string };
+    by: string;
+  };
 }
 
 /** What could be read of an engine. */

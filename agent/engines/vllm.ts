@@ -24,6 +24,8 @@ export const vllm: Dialect = {
   version: { path: "/version", members: ["version"] },
   // what runs is waited for by the agent: `abort` ends what outlived its drain time. Level 1 keeps the weights in the host's memory.
   sleep: {
+    // one without --enable-sleep-mode says that it sleeps, and keeps its memory
+    enabled: { method: "GET", path: "/server_info?config_format=json", members: ["vllm_config", "model_config", "enable_sleep_mode"] },
     fall: { method: "POST", path: "/sleep?level=1&mode=abort" },
     wake: { method: "POST", path: "/wake_up" },
     isAsleep: { method: "GET", path: "/is_sleeping", member: "is_sleeping" },
