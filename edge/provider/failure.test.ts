@@ -46,6 +46,7 @@ describe("outcomeOf()", () => {
 
   test.each([
     "This model's maximum context length is 8192 tokens. However, your messages resulted in 8545 tokens.",
+    "max_tokens=5000 cannot be greater than max_model_len=4096. Please request fewer output tokens. (parameter=max_tokens, value=5000)",
     "Your input exceeds the context window of this model.",
     "prompt is too long: 213462 tokens > 200000 maximum",
     "input length and `max_tokens` exceed context limit: 170636 + 34048 > 200000",

@@ -9,6 +9,7 @@ export interface Phrase {
 
 export const contextLength: readonly Phrase[] = [
   { vendors: "OpenAI, vLLM, SGLang, OpenRouter, Fireworks, Mistral, DeepSeek", pattern: /maximum context length/i },
+  { vendors: "vLLM", pattern: /cannot be greater than max_model_len/i },
   { vendors: "OpenAI responses", pattern: /exceeds the context window/i },
   { vendors: "Anthropic, Fireworks", pattern: /prompt is too long/i },
   { vendors: "Anthropic", pattern: /exceed context limit/i },
