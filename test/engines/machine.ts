@@ -38,8 +38,14 @@ export async function run(program: string, args: string[], options: { env?: Reco
   }
 }
 
+export interface InstallOptions {
+  env?: Record<string, string>;
+  /** What the packages require is taken in any build of the version: `torch==2.13.0` for `torch==2.13.0+cpu`. */
+  anyBuild?: boolean;
+}
+
 /** A Python of our own that has these packages; installed when it is not there and may be. */
-export async function python(name: string, packages: string[], proof: string, mayInstall: boolean, env: Record<string, string> = {}): Promise<string> {
+export async function python(name: string, packages: string[], proof: string, mayInstall: boolean, { env = {}, anyBuild = false }: InstallOptions = {}): Promise<string> {
   const found = join(cache, name, "bin/python");
   const has = async (): Promise<boolean> => run(found, ["-c", proof], { timeoutMs: 300_000 }).then(() => true, () => false);
   if (existsSync(found) && (await has())) return found;
@@ -49,9 +55,24 @@ export async function python(name: string, packages: string[], proof: string, ma
   mkdirSync(cache, { recursive: true });
   await run(base, ["-m", "venv", join(cache, name)]);
   console.log(`Installing ${packages.join(" ")} into ${join(cache, name)}…`);
-  await run(found, ["-m", "pip", "install", "--quiet", ...packages], { env, timeoutMs: installMs });
+  const install = async (args: string[]): Promise<unknown> => run(found, ["-m", "pip", "install", "--quiet", ...args], { env, timeoutMs: installMs });
+  if (anyBuild) {
+    await install(["--no-deps", ...packages]);
+    await install((await run(found, ["-c", requirements, ...packages])).trim().split("\n"));
+  } else {
+    await install(packages);
+  }
   return found;
 }
+
+/** What installed packages require, one a line, without the build that a version may name. */
+const requirements = `
+import importlib.metadata, re, sys
+for package in sys.argv[1:]:
+    for requirement in importlib.metadata.requires(package) or []:
+        if "extra ==" not in requirement:
+            print(re.sub(r"(==[\\w.]+)\\+\\w+", r"\\1", requirement))
+`;
 
 /** A Go program, from PATH, from our cache, or installed from its module. */
 export async function goProgram(name: string, module: string): Promise<string> {
