@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -143,6 +144,18 @@ describe("processExecutor()", () => {
     await processExecutor({ state, environment: process.env, openSecrets: async () => ({}) });
     await until(() => stray.signalCode === "SIGKILL");
     expect(other.signalCode).toBeNull();
+  });
+
+  // as vLLM's processes do, whose new names are written over their environment
+  test("ends what a killed agent left behind where it no longer tells whose it is", async () => {
+    const stray = spawn("sh", ["-c", "env -i sleep 300 & echo $!; wait"], { detached: true, stdio: ["ignore", "pipe", "ignore"], env: { PATH: process.env["PATH"], FAIRLEAD_REPLICA: "chat.local.9", FAIRLEAD_STATE: state } });
+    parents.push(stray);
+    const nameless = Number(String((await once(stray.stdout, "data"))[0]));
+    await until(async () => !(await readFile(`/proc/${nameless}/environ`, "latin1")).includes("FAIRLEAD"));
+    expect(await findMarked({ state, replica: "chat.local.9" })).toContain(nameless);
+    expect(await findMarked({ state, replica: "chat.local.8" })).toEqual([]);
+    await processExecutor({ state, environment: process.env, openSecrets: async () => ({}) });
+    await gone(nameless);
   });
 
   test("lets nothing outlive an agent that is killed, not even what ignores SIGTERM or has left the group", async () => {

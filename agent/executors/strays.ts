@@ -12,26 +12,42 @@ export interface Mark {
 const readAtOnce = 64;
 
 /**
- * The processes that carry a mark, those that left their process group (setsid, daemons) included. Linux only; elsewhere
- * none is found, and the process group is all that is known.
+ * The processes that carry a mark, those that left their process group (setsid, daemons) included, and what is in a session with
+ * one of them: a session is begun by what carries the mark, and a process may write over its environment, as all of vLLM's but the
+ * first do with their new names. Linux only; elsewhere none is found, and the process group is all that is known.
  */
 export async function findMarked({ state, replica }: Mark): Promise<number[]> {
   if (process.platform !== "linux") return [];
   const stateEntry = asRead(`FAIRLEAD_STATE=${state}`);
   const replicaEntry = replica === undefined ? undefined : asRead(`FAIRLEAD_REPLICA=${replica}`);
-  const found: number[] = [];
+  const found = new Set<number>();
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => pid !== process.pid);
-  for (let at = 0; at < pids.length; at += readAtOnce) {
-    await Promise.all(
-      pids.slice(at, at + readAtOnce).map(async (pid) => {
-        // unreadable: another user's, or gone in the meantime
-        const entries = (await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "")).split("\0");
-        if (!entries.includes(stateEntry)) return;
-        if (entries.some((entry) => (replicaEntry === undefined ? entry.startsWith("FAIRLEAD_REPLICA=") : entry === replicaEntry))) found.push(pid);
-      }),
-    );
-  }
-  return found;
+  const each = async (look: (pid: number) => Promise<void>): Promise<void> => {
+    for (let at = 0; at < pids.length; at += readAtOnce) await Promise.all(pids.slice(at, at + readAtOnce).map(look));
+  };
+  await each(async (pid) => {
+    // unreadable: another user's, or gone in the meantime
+    const entries = (await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "")).split("\0");
+    if (!entries.includes(stateEntry)) return;
+    if (entries.some((entry) => (replicaEntry === undefined ? entry.startsWith("FAIRLEAD_REPLICA=") : entry === replicaEntry))) found.add(pid);
+  });
+  if (found.size === 0) return [];
+  const sessions = new Set((await Promise.all([...found].map(standing))).map((one) => one?.session));
+  // 0 is every session of another namespace; and nothing that is ours began this process's own
+  for (const session of [0, (await standing(process.pid))?.session]) sessions.delete(session);
+  await each(async (pid) => {
+    const one = found.has(pid) ? undefined : await standing(pid);
+    if (one?.lives === true && sessions.has(one.session)) found.add(pid);
+  });
+  return [...found];
+}
+
+/** Where a process stands among the others; undefined when it is gone. */
+async function standing(pid: number): Promise<{ lives: boolean; group: number; session: number } | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
+  // the name before it may hold anything
+  const [state, , group, session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return group === undefined ? undefined : { lives: state !== "Z" && state !== "X", group: Number(group), session: Number(session) };
 }
 
 /** Bytes compare as bytes, whatever encoding the environment is in. */
@@ -43,10 +59,8 @@ function asRead(text: string): string {
 export async function groupMembers(group: number): Promise<number[]> {
   const members: number[] = [];
   for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = await readFile(`/proc/${name}/stat`, "latin1").catch(() => "");
-    const [state, , pgrp] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (Number(pgrp) === group && state !== "Z" && state !== "X") members.push(Number(name));
+    const one = /^\d+$/.test(name) ? await standing(Number(name)) : undefined;
+    if (one?.lives === true && one.group === group) members.push(Number(name));
   }
   return members;
 }
