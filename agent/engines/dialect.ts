@@ -111,7 +111,7 @@ function title({ names: [name = ""], labels = {} }: Series): string {
 }
 
 /** The sum over the engines behind one port; undefined when nobody says anything. */
-function total(samples: readonly Sample[], rank: string | undefined): number | undefined {
+export function total(samples: readonly Sample[], rank: string | undefined): number | undefined {
   if (samples.length === 0) return undefined;
   if (rank === undefined) return samples.reduce((sum, { value }) => sum + value, 0);
   const ranks = new Map<string, number>();

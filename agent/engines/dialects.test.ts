@@ -37,6 +37,52 @@ test("every manner in which the simulator tells metrics is read, but the renamed
   expect(expositions.filter((one) => read(expose(one, "m", new Counters(), gauges) ?? "").load === undefined)).toEqual(["renamed", "none"]);
 });
 
+/** Of a real vLLM 0.32.0 with LoRA while it ran three requests of two adapters; its other families and the comments are left out. */
+const realVllm = `
+vllm:num_requests_running{engine="0",model_name="tiny"} 3.0
+vllm:num_requests_waiting{engine="0",model_name="tiny"} 0.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="tiny",reason="capacity"} 0.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="tiny",reason="deferred"} 0.0
+vllm:engine_sleep_state{engine="0",model_name="tiny",sleep_state="awake"} 1.0
+vllm:engine_sleep_state{engine="0",model_name="tiny",sleep_state="weights_offloaded"} 0.0
+vllm:engine_sleep_state{engine="0",model_name="tiny",sleep_state="discard_all"} 0.0
+vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.014684287812041119
+vllm:prefix_cache_queries_total{engine="0",model_name="tiny"} 4014.0
+vllm:prefix_cache_queries_created{engine="0",model_name="tiny"} 1.795356564169617e+09
+vllm:prefix_cache_hits_total{engine="0",model_name="tiny"} 256.0
+vllm:prefix_cache_hits_created{engine="0",model_name="tiny"} 1.795356564169634e+09
+vllm:external_prefix_cache_queries_total{engine="0",model_name="tiny"} 0.0
+vllm:external_prefix_cache_hits_total{engine="0",model_name="tiny"} 0.0
+vllm:lora_requests_info{max_lora="2",running_lora_adapters="",waiting_lora_adapters=""} 1.7953565767468884e+09
+vllm:lora_requests_info{max_lora="2",running_lora_adapters="b,a",waiting_lora_adapters="b,a"} 1.7953565808223107e+09
+`;
+
+/** Of a real SGLang 0.5.23 while it ran a request, likewise. */
+const realSglang = `
+sglang:num_running_reqs{engine_type="unified",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 1.0
+sglang:num_queue_reqs{engine_type="unified",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 0.0
+sglang:num_grammar_queue_reqs{engine_type="unified",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 0.0
+sglang:cache_hit_rate{engine_type="unified",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 0.9971671388101983
+sglang:token_usage{engine_type="unified",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 0.04
+sglang:full_token_usage{engine_type="unified",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 0.03955078125
+sglang:fwd_occupancy{engine_type="unified",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} NaN
+sglang:prompt_tokens_total{engine_type="unified",is_streaming="false",model_name="tiny"} 382.0
+sglang:prompt_tokens_total{engine_type="unified",is_streaming="true",model_name="tiny"} 706.0
+sglang:cached_tokens_total{cache_source="device",engine_type="unified",model_name="tiny"} 704.0
+sglang:http_requests_active{endpoint="/v1/chat/completions",method="POST"} 1.0
+sglang:prefill_effective_tokens_total{engine_type="unified",mode="input",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 384.0
+sglang:prefill_effective_tokens_total{engine_type="unified",mode="device_hit",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 704.0
+sglang:prefill_effective_tokens_total{engine_type="unified",mode="host_hit",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 0.0
+sglang:prefill_effective_tokens_total{engine_type="unified",mode="storage_hit",model_name="tiny",moe_ep_rank="0",pp_rank="0",tp_rank="0"} 0.0
+`;
+
+test.each([
+  ["vLLM", realVllm, { engine: "vllm", load: { running: 3, queueDepth: 0, kvUsage: 0.014684287812041119, prefixTokensQueried: 4014, prefixTokensHit: 256, adapters: ["b", "a"], sleeping: false } }],
+  ["SGLang", realSglang, { engine: "sglang", load: { running: 1, queueDepth: 0, kvUsage: 0.04, prefixTokensQueried: 1088, prefixTokensHit: 704 } }],
+])("all that is read of %s is in what a real one told", (_, text, told) => {
+  expect(read(text)).toEqual(told);
+});
+
 describe("a metric that is missing", () => {
   test.each([
     ["vllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0\n", "vLLM's metrics lack vllm:num_requests_running: its load is unknown to this agent, whose names for it may be of another version"],
