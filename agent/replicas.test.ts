@@ -50,10 +50,10 @@ afterEach(async () => {
 const now = (): ReplicaState | undefined => replicas.states().find((one) => one.id === id);
 const phases = (): string[] => reported.map(({ phase }) => phase);
 
-/** The simulator as vLLM is by default: it cuts what is in flight at SIGTERM and at `/sleep`. */
-function assign(generation: number, wanted: Partial<AssignedReplica> | undefined, flags = "--dev-mode"): void {
+/** The simulator cuts what is in flight at SIGTERM, unless it is told not to, and at `/sleep`. */
+function assign(generation: number, wanted: Partial<AssignedReplica> | undefined, flags = "--dev-mode", drainMs = 20_000): void {
   const task: Task = {
-    service: "chat", version: 1, digest: "d1", run: `exec ${JSON.stringify(process.execPath)} ${JSON.stringify(simulator)} --model m --ttft 0ms --itl 20ms --port $PORT ${flags}`, envs: {}, drainMs: 20_000, gpus: 0,
+    service: "chat", version: 1, digest: "d1", run: `exec ${JSON.stringify(process.execPath)} ${JSON.stringify(simulator)} --model m --ttft 0ms --itl 20ms --port $PORT ${flags}`, envs: {}, drainMs, gpus: 0,
     probe: { path: "/v1/models", initialDelayMs: 60_000, timeoutMs: 2_000, intervalMs: 500, failureThresholdMs: 60_000, headers: {} },
   };
   replicas.apply({ assign: { type: "assign", generation, tasks: [task], replicas: wanted === undefined ? [] : [{ id, service: "chat", number: 1, version: 1, digest: "d1", ...wanted }] }, refuses: () => undefined });
@@ -97,6 +97,18 @@ test("an engine that cuts its streams at SIGTERM gets it when they are over", { 
   expect(now()?.phase).toBe("draining");
   await expect.poll(() => now()?.phase, { timeout: 60_000 }).toBe("stopped");
   expect([stream.end(), stream.text()]).toEqual(["end", answer]);
+});
+
+// as vLLM does while a client is connected: it says nothing more and waits for the client to leave
+test("what outlives the drain time is cut at once, however long the engine takes to end", { timeout: 120_000 }, async () => {
+  assign(1, {}, "--ignore-sigterm", 100);
+  await ready();
+  const stream = chat();
+  await expect.poll(stream.text).not.toBe("");
+  assign(2, undefined, "--ignore-sigterm", 100);
+  await expect.poll(stream.end, { timeout: 60_000, interval: 20 }).toBe("cancelled");
+  expect(now()).toMatchObject({ phase: "stopping", inFlight: 0 });
+  await expect.poll(() => now()?.phase, { timeout: 60_000 }).toBe("stopped");
 });
 
 test("a replica that should sleep ends its streams, refuses others, keeps its process, and answers again when it should be awake", { timeout: 120_000 }, async () => {

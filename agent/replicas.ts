@@ -66,6 +66,8 @@ interface Kept {
   cancel: Cancel | undefined;
   /** Starts and stops of a replica follow one another. */
   turn: Promise<void>;
+  /** Cuts a request that is carried to it, of each. */
+  cuts: Set<() => void>;
 }
 
 /** What is over and not assigned is looked at again so often, to be forgotten. */
@@ -144,6 +146,8 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
         break;
       case "stop":
         inTurn(one, async () => {
+          // an engine may keep its streams open and say nothing on them until it is killed: they go on elsewhere now
+          if (one.replica.phase === "stopping") for (const cut of one.cuts) cut();
           try {
             await executor.stop(id, killAfterMs);
             tellEvent(one, { type: "ended" });
@@ -160,7 +164,7 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
   }
 
   function keep(replica: Replica, task: Task | undefined): void {
-    const one: Kept = { replica, task, cancel: undefined, turn: kept.get(replica.id)?.turn ?? Promise.resolve() };
+    const one: Kept = { replica, task, cancel: undefined, turn: kept.get(replica.id)?.turn ?? Promise.resolve(), cuts: new Set() };
     kept.set(replica.id, one);
     if (isOver(replica.phase)) {
       log.warn(`replica is ${replica.phase}`, { replica: replica.id, reason: replica.reason });
@@ -258,7 +262,14 @@ export function keepReplicas(options: ReplicasOptions): Replicas {
     const done = (): void => {
       if (open) count(-1);
       open = false;
+      one.cuts.delete(cut);
     };
+    const cut = (): void => {
+      carried.cancel();
+      wire.reset("cancelled", "the replica is being stopped");
+      done();
+    };
+    one.cuts.add(cut);
     count(1);
     carriedInAll.requests++;
     requests.set(one.replica.id, (requests.get(one.replica.id) ?? 0) + 1);
