@@ -1,6 +1,8 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { readEngine } from "../../agent/engine.ts";
+import { findMarked } from "../../agent/executors/strays.ts";
 
 /** The processes of one replica, as the agent started them (Linux). */
 export interface Processes {
@@ -11,16 +13,12 @@ export interface Processes {
 
 /** @param state the state folder of the world whose agent runs them */
 export async function processesOf(state: string, ids: readonly string[]): Promise<Processes[]> {
-  const found = new Map(ids.map((id): [string, Processes] => [id, { id, port: 0, pids: [] }]));
-  for (const entry of await readdir("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    const environment = new Map((await readFile(`/proc/${entry}/environ`, "utf8").catch(() => "")).split("\0").map((pair): [string, string] => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]));
-    const one = environment.get("FAIRLEAD_STATE")?.startsWith(state) === true ? found.get(environment.get("FAIRLEAD_REPLICA") ?? "") : undefined;
-    if (one === undefined) continue;
-    one.port = Number(environment.get("PORT"));
-    one.pids.push(Number(entry));
-  }
-  return [...found.values()];
+  return Promise.all(ids.map(async (id) => {
+    const pids = await findMarked({ state: join(state, "agent"), replica: id });
+    // a process may have written its name over its environment
+    const environments = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/environ`, "utf8").catch(() => "")));
+    return { id, port: Number(environments.map((text) => /(?:^|\0)PORT=(\d+)/.exec(text)?.[1]).find((port) => port !== undefined) ?? 0), pids };
+  }));
 }
 
 /** User and system time of some processes, in clock ticks. */
@@ -37,14 +35,17 @@ async function ticks(pids: readonly number[]): Promise<number> {
 const ticksMin = 20;
 const clearly = 3;
 
-/** The replica that is generating: by what it tells of its load, else by who computes. */
+/** The replica that is generating: by what it tells of its load, where SGLang is 40 tokens behind, else by who computes. */
 export async function busyOne(replicas: readonly Processes[], tellsLoad: boolean): Promise<Processes | undefined> {
-  if (tellsLoad) {
-    const loads = await Promise.all(replicas.map(async ({ port }) => (await readEngine(port, undefined, 2_000)).reading.load?.running ?? 0));
-    return replicas.find((_, i) => (loads[i] ?? 0) > 0);
-  }
   const before = await Promise.all(replicas.map(({ pids }) => ticks(pids)));
   for (const endsAt = performance.now() + 30_000; performance.now() < endsAt; ) {
+    if (tellsLoad) {
+      const loads = await Promise.all(replicas.map(async ({ port }) => (await readEngine(port, undefined, 2_000)).reading.load?.running ?? 0));
+      const busy = replicas.find((_, i) => (loads[i] ?? 0) > 0);
+      if (busy !== undefined) return busy;
+      await wait(20);
+      continue;
+    }
     await wait(100);
     const spent = (await Promise.all(replicas.map(({ pids }) => ticks(pids)))).map((now, i) => now - (before[i] ?? 0));
     const [most = 0, next = 0] = spent.toSorted((a, b) => b - a);
