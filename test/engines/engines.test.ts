@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { readEngine } from "../../agent/engine.ts";
 import { signal } from "../../agent/executors/strays.ts";
@@ -113,6 +114,19 @@ describe.each(engines)("$name", { timeout: startMs }, ({ name, version, absent, 
     await expect.poll(() => answer.text.length, { timeout: 60_000, interval: 20 }).toBeGreaterThan(5);
     const busy = await busyOne(replicas, trial.tellsLoad);
     for (const pid of busy?.pids ?? []) signal(pid, "SIGKILL");
+    await answer.over;
+    expect({ text: answer.text, done: answer.done, errors: answer.errors, resumed: answer.resumed }).toEqual({ text: whole, done: 1, errors: [], resumed: `1 ${trial.resumes}` });
+  });
+
+  test.runIf(trial.worker !== undefined)(`a stream whose engine loses the process that generates goes on by ${trial.resumes}`, async () => {
+    await running();
+    const answer = stream(long);
+    await expect.poll(() => answer.text.length, { timeout: 60_000, interval: 20 }).toBeGreaterThan(5);
+    const busy = await busyOne(replicas, trial.tellsLoad);
+    const names = await Promise.all((busy?.pids ?? []).map(async (pid) => (await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "")).trim()));
+    const worker = busy?.pids[names.indexOf(trial.worker ?? "")];
+    expect(worker, names.join()).toBeDefined();
+    if (worker !== undefined) signal(worker, "SIGKILL");
     await answer.over;
     expect({ text: answer.text, done: answer.done, errors: answer.errors, resumed: answer.resumed }).toEqual({ text: whole, done: 1, errors: [], resumed: `1 ${trial.resumes}` });
   });

@@ -22,6 +22,8 @@ export interface Trial {
   prefill: boolean;
   /** How the router goes on when a replica of it dies. */
   resumes: Method;
+  /** The name of the process of it that generates, where that is not its first one. */
+  worker?: string;
 }
 
 export interface FoundEngine {
@@ -108,7 +110,7 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     return {
       version: (await run(by, ["-c", "import vllm; print(vllm.__version__)"], { timeoutMs: 300_000 })).trim().split("\n").at(-1) ?? "",
       // a prompt that is computed at once must give what was computed token by token, and two of them must find room beside each other
-      trial: { command: `exec ${serve} ${model} --served-model-name tiny --dtype float32 --enforce-eager --gpu-memory-utilization 0.2 --host 127.0.0.1 --port $PORT`, envs: { HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1", VLLM_CPU_KVCACHE_SPACE: "1", VLLM_CPU_OMP_THREADS_BIND: "nobind", OMP_NUM_THREADS: "1" }, model: "tiny", engine: "vllm", tellsLoad: true, ids: true, prefill: true, resumes: "exact" },
+      trial: { command: `exec ${serve} ${model} --served-model-name tiny --dtype float32 --enforce-eager --gpu-memory-utilization 0.2 --host 127.0.0.1 --port $PORT`, envs: { HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1", VLLM_CPU_KVCACHE_SPACE: "1", VLLM_CPU_OMP_THREADS_BIND: "nobind", OMP_NUM_THREADS: "1" }, model: "tiny", engine: "vllm", tellsLoad: true, ids: true, prefill: true, resumes: "exact", worker: "VLLM::Worker" },
     };
   },
   SGLang: async () => {
