@@ -13,8 +13,8 @@ const readAtOnce = 64;
 
 /**
  * The processes that carry a mark, those that left their process group (setsid, daemons) included, and what is in a session with
- * one of them: a session is begun by what carries the mark, and a process may write over its environment, as all of vLLM's but the
- * first do with their new names. Linux only; elsewhere none is found, and the process group is all that is known.
+ * one of them: a session is begun by what carries the mark, and a process may write over its environment, as those
+ * of vLLM and SGLang that compute do with their new names. Linux only; elsewhere none is found, and the process group is all that is known.
  */
 export async function findMarked({ state, replica }: Mark): Promise<number[]> {
   if (process.platform !== "linux") return [];
