@@ -158,6 +158,14 @@ describe("processExecutor()", () => {
     await gone(nameless);
   });
 
+  test("leaves alone what is in a session that somebody else began, whoever else is in it", async () => {
+    const shell = spawn("sh", ["-c", `FAIRLEAD_REPLICA=chat.local.9 FAIRLEAD_STATE=${state} sleep 300 & echo $!; sleep 301 & wait`], { detached: true, stdio: ["ignore", "pipe", "ignore"], env: { PATH: process.env["PATH"] } });
+    parents.push(shell);
+    const marked = Number(String((await once(shell.stdout, "data"))[0]));
+    await until(async () => (await readFile(`/proc/${marked}/environ`, "latin1")).includes("FAIRLEAD"));
+    expect(await findMarked({ state })).toEqual([marked]);
+  });
+
   test("lets nothing outlive an agent that is killed, not even what ignores SIGTERM or has left the group", async () => {
     const program = `
       import { processExecutor } from ${JSON.stringify(new URL("process.ts", import.meta.url).href)};

@@ -33,8 +33,10 @@ export async function findMarked({ state, replica }: Mark): Promise<number[]> {
   });
   if (found.size === 0) return [];
   const sessions = new Set((await Promise.all([...found].map(standing))).map((one) => one?.session));
-  // 0 is every session of another namespace; and nothing that is ours began this process's own
-  for (const session of [0, (await standing(process.pid))?.session]) sessions.delete(session);
+  for (const session of sessions) {
+    // 0 is every session of another namespace; and one whose first process is there and carries no mark was begun by somebody else
+    if (session === undefined || session === 0 || (!found.has(session) && (await standing(session))?.lives === true)) sessions.delete(session);
+  }
   await each(async (pid) => {
     const one = found.has(pid) ? undefined : await standing(pid);
     if (one?.lives === true && sessions.has(one.session)) found.add(pid);
