@@ -13,6 +13,8 @@ export interface Trial {
   model: string;
   /** Its readiness probe, when that is not `/v1/models`; `chat` where it loads its model at the first request. */
   ready?: "chat" | `/${string}`;
+  /** The program in which it runs a model, where that may die alone. */
+  runner?: string;
   /** By what the agent knows it; absent: it knows nothing of it. */
   engine?: Engine;
   tellsLoad: boolean;
@@ -130,7 +132,7 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     const create = `until ${program} list >/dev/null 2>&1; do sleep 0.2; done; echo "FROM ${model}" > Modelfile; ${program} create tiny -f Modelfile`;
     return {
       version: (await run(program, ["--version"])).match(/\d+\.\d+\.\d+\S*/)?.[0] ?? "unknown",
-      trial: { command: `export OLLAMA_HOST=127.0.0.1:$PORT OLLAMA_MODELS=$PWD/models; (${create}) & exec ${program} serve`, model: "tiny", ready: "chat", engine: "ollama", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
+      trial: { command: `export OLLAMA_HOST=127.0.0.1:$PORT OLLAMA_MODELS=$PWD/models; (${create}) & exec ${program} serve`, model: "tiny", ready: "chat", runner: "llama-server", engine: "ollama", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
     };
   },
 };
