@@ -20,6 +20,17 @@ async function server(status: number, text: string): Promise<number> {
   return (one.address() as AddressInfo).port;
 }
 
+/** Something that answers these paths, and no others. */
+async function serverOf(answers: Readonly<Record<string, readonly [status: number, text: string]>>): Promise<number> {
+  const one = createServer(({ url = "" }, response) => {
+    const [status, text] = answers[url] ?? [404, "404 page not found"];
+    response.writeHead(status).end(text);
+  });
+  await new Promise<void>((resolve) => one.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void one.close());
+  return (one.address() as AddressInfo).port;
+}
+
 /** Rounds by hand; each is over when what it told is there, or was said to the log. */
 function world(runs: () => Runs[]) {
   const rounds: (() => void)[] = [];
@@ -80,12 +91,20 @@ test("an engine that was read and then falls silent has no load, and says why", 
   await expect.poll(() => loads.of("a")).toEqual({ engine: "vllm", engineVersion: "0.32.0", loadProblem: "vLLM tells no load: nothing listens on its port yet" });
 });
 
+const llamaModels = [200, '{"object":"list","data":[{"id":"tiny","aliases":["tiny"],"tags":[],"object":"model","created":1795356246,"owned_by":"llamacpp"}]}'] as const;
+
 test.each<[string, () => Promise<number>, { engine: string | undefined; problem?: string; load?: object }]>([
   ["with its metrics off by their absence", async () => engine({ metricsAs: "none" }), { engine: "ollama" }],
   ["with its metrics at a path of their own", async () => engine({ metricsAs: "trtllm" }), { engine: "trtllm", load: { running: 0, queueDepth: 0, kvUsage: 0 } }],
   ["that is no engine", async () => server(200, "<html>hello</html>"), { engine: undefined }],
   ["that refuses everything", async () => server(401, "{}"), { engine: undefined }],
   ["that lists models of llama.cpp and has no metrics", async () => server(200, '{"data":[{"id":"m","owned_by":"llamacpp"}]}'), { engine: "llamacpp", problem: "llama.cpp tells no load: its /metrics has no metric of its own; --metrics turns them on" }],
+  // what follows is what llama.cpp 0.5.0-dev and Ollama 0.32.15 answered
+  ["that is llama.cpp without --metrics", async () => serverOf({ "/metrics": [501, '{"error":{"code":501,"message":"This server does not support metrics endpoint. Start it with `--metrics`","type":"not_supported_error"}}'], "/v1/models": llamaModels }), { engine: "llamacpp", problem: "llama.cpp tells no load: its /metrics answered 501; --metrics turns them on" }],
+  ["that is llama.cpp with --metrics, for several models", async () => serverOf({ "/metrics": [400, '{"error":{"code":400,"message":"model name is missing from the request","type":"invalid_request_error"}}'], "/v1/models": llamaModels }), { engine: "llamacpp", problem: "llama.cpp tells no load: its /metrics answered 400" }],
+  ["that is Ollama with a model of its library", async () => serverOf({ "/v1/models": [200, '{"object":"list","data":[{"id":"tiny:latest","object":"model","created":1795356710,"owned_by":"library"}]}'] }), { engine: "ollama" }],
+  ["that is Ollama with a model of somebody's", async () => serverOf({ "/v1/models": [200, '{"object":"list","data":[{"id":"somebody/tiny:latest","object":"model","created":1795356710,"owned_by":"somebody"}]}'], "/": [200, "Ollama is running"] }), { engine: "ollama" }],
+  ["that is Ollama without a model", async () => serverOf({ "/v1/models": [200, '{"object":"list","data":null}'], "/": [200, "Ollama is running"] }), { engine: "ollama" }],
 ])("readEngine() of something %s", async (_, start, expected) => {
   const { dialect, reading } = await readEngine(await start(), undefined, 2_000);
   expect({ engine: dialect?.engine, ...reading }).toEqual(expected);

@@ -1,8 +1,8 @@
 import type { Engine, Load } from "../schema/protocol.ts";
 import { ask, jsonOf, memberOf, type Asked } from "./ask.ts";
 import { readLoad, speaks, type Dialect, type Reading } from "./engines/dialect.ts";
-import { dialectOf, dialectOfModels } from "./engines/dialects.ts";
-import { parseMetrics, type Metrics } from "./engines/prometheus.ts";
+import { dialectOf, dialectOfGreeting, dialectOfModels } from "./engines/dialects.ts";
+import { parseMetrics } from "./engines/prometheus.ts";
 import { plainText, type Log } from "./log.ts";
 import type { Timers } from "./timers.ts";
 
@@ -114,14 +114,15 @@ export function readLoads({ ready, timers, log, onKnown, everyMs = 2_000, unknow
 }
 
 /**
- * What runs on a port and what it tells of its load. It is known by its metrics, else by its list of models.
+ * What runs on a port and what it tells of its load. It is known by its metrics, else by its list of models, else by its greeting.
  *
  * @param known what it was known to be before, for when it says nothing now
  */
 export async function readEngine(port: number, known: Dialect | undefined, timeoutMs: number): Promise<{ dialect: Dialect | undefined; reading: Reading }> {
   const path = known?.metricsPath ?? "/metrics";
-  const { asked, metrics } = await readMetrics(port, path, timeoutMs);
-  const dialect = dialectOf(metrics) ?? known ?? dialectOfModels(jsonOf(await ask(port, "GET", "/v1/models", { timeoutMs })));
+  const asked = await ask(port, "GET", path, { timeoutMs });
+  const metrics = parseMetrics(textOf(asked));
+  const dialect = dialectOf(metrics) ?? known ?? dialectOfModels(jsonOf(await ask(port, "GET", "/v1/models", { timeoutMs }))) ?? dialectOfGreeting(textOf(await ask(port, "GET", "/", { timeoutMs })));
   if (dialect?.load === undefined) return { dialect, reading: {} };
   if (speaks(dialect, metrics)) return { dialect, reading: readLoad(dialect, metrics) };
   // what its models' owner has made known may have its metrics elsewhere
@@ -129,15 +130,17 @@ export async function readEngine(port: number, known: Dialect | undefined, timeo
   return { dialect, reading: { problem: mute(dialect, path, asked) } };
 }
 
-async function readMetrics(port: number, path: string, timeoutMs: number): Promise<{ asked: Asked; metrics: Metrics }> {
-  const asked = await ask(port, "GET", path, { timeoutMs });
-  return { asked, metrics: parseMetrics("status" in asked && asked.status === 200 ? asked.text : "") };
+function textOf(asked: Asked): string {
+  return "status" in asked && asked.status === 200 ? asked.text : "";
 }
+
+/** What a server answers that has no such thing, or has it turned off. */
+const lacking: readonly number[] = [200, 404, 501];
 
 function mute({ name, metricsBy }: Dialect, path: string, asked: Asked): string {
   if ("problem" in asked) return `${name} tells no load: ${asked.problem}`;
   const what = asked.status === 200 ? "has no metric of its own" : `answered ${asked.status}`;
-  return `${name} tells no load: its ${path} ${what}${metricsBy === undefined ? "" : `; ${metricsBy} turns them on`}`;
+  return `${name} tells no load: its ${path} ${what}${metricsBy === undefined || !lacking.includes(asked.status) ? "" : `; ${metricsBy} turns them on`}`;
 }
 
 function versionIn(members: readonly string[], answer: unknown): string | undefined {

@@ -36,6 +36,8 @@ export interface Dialect {
   prefixes: readonly string[];
   /** What its `/v1/models` says under `owned_by`: how it is known where it tells no metrics. */
   ownedBy?: string;
+  /** What it answers at `/`: how it is known where its models are owned by whoever made them, or there are none. */
+  greeting?: string;
   /** Absent: it has no metrics that tell its load. */
   load?: LoadSeries;
   /** What else its metrics tell. */

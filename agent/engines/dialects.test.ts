@@ -33,6 +33,29 @@ test.each<[Exposition, string | undefined, Load | undefined]>([
   expect(found.load).toEqual(load);
 });
 
+test("llama.cpp 0.5.0-dev is read, with two slots that are busy and two requests that wait", () => {
+  const text = `# HELP llamacpp:prompt_tokens_total Number of prompt tokens processed, excluding cached tokens
+# TYPE llamacpp:prompt_tokens_total counter
+llamacpp:prompt_tokens_total 36
+# HELP llamacpp:n_tokens_max Largest observed sequence length (prompt + generation)
+# TYPE llamacpp:n_tokens_max counter
+llamacpp:n_tokens_max 56
+# HELP llamacpp:prompt_tokens_seconds Average prompt throughput in tokens/s
+# TYPE llamacpp:prompt_tokens_seconds gauge
+llamacpp:prompt_tokens_seconds 3042.34
+# HELP llamacpp:requests_processing Number of requests processing
+# TYPE llamacpp:requests_processing gauge
+llamacpp:requests_processing 2
+# HELP llamacpp:requests_deferred Number of requests deferred
+# TYPE llamacpp:requests_deferred gauge
+llamacpp:requests_deferred 2
+# HELP llamacpp:n_busy_slots_per_decode Average number of busy slots per llama_decode() call
+# TYPE llamacpp:n_busy_slots_per_decode gauge
+llamacpp:n_busy_slots_per_decode 1.5
+`;
+  expect(read(text)).toEqual({ engine: "llamacpp", load: { running: 2, queueDepth: 2 } });
+});
+
 test("every manner in which the simulator tells metrics is read, but the renamed one and none", () => {
   expect(expositions.filter((one) => read(expose(one, "m", new Counters(), gauges) ?? "").load === undefined)).toEqual(["renamed", "none"]);
 });

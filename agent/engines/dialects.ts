@@ -23,3 +23,8 @@ export function dialectOfModels(models: unknown): Dialect | undefined {
   const owner = typeof first === "object" && first !== null && "owned_by" in first ? first.owned_by : undefined;
   return typeof owner === "string" ? dialects.find(({ ownedBy }) => ownedBy === owner) : undefined;
 }
+
+/** Whose greeting this is. */
+export function dialectOfGreeting(text: string): Dialect | undefined {
+  return dialects.find(({ greeting }) => greeting === text.trim());
+}

@@ -5,6 +5,8 @@ export const ollama: Dialect = {
   engine: "ollama",
   name: "Ollama",
   prefixes: [],
+  // of a model of its library only: any other is owned by its namespace
   ownedBy: "library",
+  greeting: "Ollama is running",
   version: { path: "/api/version", members: ["version"] },
 };

@@ -102,6 +102,19 @@ describe("from text", () => {
     expect(together(pieces.flatMap((piece) => deltasOf(splice.pass(chunk(text(piece)))))).content).toBe(rest);
   });
 
+  // llama.cpp without continue_final_message does so, and Ollama, which does not hand that on: "abc" came back as "abc[", "\\", "["
+  test.each<[string, string, string[], string]>([
+    ["with its first piece", "It was a dark night", ["It was a dark night[", "\\", "["], "[\\["],
+    ["without the space that was not sent", "It was a dark night \n", ["It was a dark night and"], "and"],
+    ["alone", "It was a dark night", ["It was a dark night", " and"], " and"],
+    ["once", "It was a dark night", [" and.", "It was a dark night"], " and.It was a dark night"],
+    ["in part, which is no repetition", "It was a dark night", ["It was a dark"], "It was a dark"],
+    ["and which may be one token's text, is none", "ha", ["ha!"], "ha!"],
+  ])("what an upstream repeats %s is not given twice: %j, then %j", (_, had, pieces, rest) => {
+    const splice = new FromText(ask(), delivered(text(had)), true);
+    expect(together(pieces.flatMap((piece) => deltasOf(splice.pass(chunk(text(piece)))))).content).toBe(rest);
+  });
+
   test("the role is not said again, and the id is the first stream's; another model names itself", () => {
     const splice = new FromText(ask(), delivered(text("One")), false);
     expect(splice.pass(chunk({ delta: { role: "assistant", content: "" } }))).toEqual([]);

@@ -135,17 +135,23 @@ export class Exact extends Splice {
   }
 }
 
+/** A text that is longer than this is no token's: an upstream that begins with all of it repeats what it was sent. */
+const tokenCharsMax = 16;
+
 /** A chat or completion that goes on with a text. */
 export class FromText extends Splice {
   /** Space at the end of what the client has: it was not sent, and is not given again when the upstream begins with it. */
   #gap: string;
+  /** What was sent, until the upstream's first text is there. */
+  #sent: string;
   readonly #tokensBefore: number;
   readonly #sameModel: boolean;
 
   constructor(ask: Ask, delivered: Delivered, sameModel: boolean) {
     super(ask, delivered, "text");
     const text = delivered.textOf(0);
-    this.#gap = text.slice(text.trimEnd().length);
+    this.#sent = text.trimEnd();
+    this.#gap = text.slice(this.#sent.length);
     this.#tokensBefore = tokensDelivered(delivered);
     this.#sameModel = sameModel;
   }
@@ -167,7 +173,7 @@ export class FromText extends Splice {
       else if (piece !== "") this.diverged = `it begins again with ${field}`;
     }
     if (Array.isArray(delta?.tool_calls) && delta.tool_calls.length > 0) this.diverged = "it goes on with a tool call";
-    text = this.#withoutGap(text);
+    text = this.#withoutGap(this.#withoutSent(text));
     if (text === "" && finish === null) return nothing;
     const out: ChunkChoice = { index: 0, ...(this.ask.chat ? { delta: text === "" ? {} : { content: text } } : { text }), logprobs: null, finish_reason: finish };
     this.delivered.note({ choices: [out] });
@@ -176,6 +182,13 @@ export class FromText extends Splice {
     if (!this.#sameModel && chunk.model !== undefined) passed.model = chunk.model;
     // some vendors tell their usage with the last piece
     return chunk.usage !== null && chunk.usage !== undefined && finish !== null ? [passed, ...this.usage(this.#usage(chunk.usage))] : [passed];
+  }
+
+  /** Some engines give the message that they go on with once more, in one piece with their first token. */
+  #withoutSent(text: string): string {
+    const repeated = this.#sent.length > tokenCharsMax && text.startsWith(this.#sent) ? this.#sent.length : 0;
+    if (text !== "") this.#sent = "";
+    return text.slice(repeated);
   }
 
   #withoutGap(text: string): string {

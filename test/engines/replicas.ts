@@ -21,6 +21,12 @@ export async function processesOf(state: string, ids: readonly string[]): Promis
   }));
 }
 
+/** Those of some processes that run a program of this name. */
+export async function named(pids: readonly number[], name: string): Promise<number[]> {
+  const names = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, "utf8").catch(() => "")));
+  return pids.filter((_, i) => names[i]?.trim() === name);
+}
+
 /** User and system time of some processes, in clock ticks. */
 async function ticks(pids: readonly number[]): Promise<number> {
   const all = await Promise.all(pids.map(async (pid) => {
