@@ -68,6 +68,40 @@ test("what has just become ready is read without waiting for its round, once, an
   expect(loads.of("a")).toMatchObject({ engine: "vllm", load: { running: 0 } });
 });
 
+/** Something whose metrics break off so many times before they are told. */
+async function breaking(times: number): Promise<{ port: number; asked: () => number }> {
+  let asked = 0;
+  const one = createServer(({ url }, response) => {
+    if (url !== "/metrics") response.writeHead(404).end();
+    else if (++asked <= times) response.destroy();
+    else response.end("vllm:num_requests_running 1\nvllm:num_requests_waiting 0\n");
+  });
+  await new Promise<void>((resolve) => one.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void one.close());
+  return { port: (one.address() as AddressInfo).port, asked: () => asked };
+}
+
+test("what did not answer at first is read again in the next round", async () => {
+  const { port } = await breaking(1);
+  const { loads, round } = world(() => [{ id: "a", port }]);
+  let rounds = 0;
+  await expect.poll(() => (rounds++, round(), loads.of("a").engine), { interval: 200 }).toBe("vllm");
+  // what is no engine has fifteen rounds without a question
+  expect(rounds).toBeLessThan(10);
+});
+
+test("what never answers is left alone for a while", async () => {
+  const { port, asked } = await breaking(Number.POSITIVE_INFINITY);
+  const { round } = world(() => [{ id: "a", port }]);
+  const rounds = 15;
+  for (let i = 0; i < rounds; i++) {
+    round();
+    // takes as long as a round does
+    await readEngine(port, undefined, 2_000);
+  }
+  expect(asked() - rounds).toBeLessThanOrEqual(6);
+});
+
 test("a renamed metric makes the load unknown, and is said once however often it is read", async () => {
   const runs = [{ id: "a", port: await engine({ metricsAs: "renamed" }) }];
   const { loads, round, said } = world(() => runs);

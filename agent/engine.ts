@@ -51,11 +51,15 @@ interface Known {
   reading: Reading;
   /** It has told its load at some time: when it does not, it will again. */
   telling: boolean;
+  /** How often it did not answer before it was known: an engine that has just become ready may be busy. */
+  silences: number;
   /** Rounds until it is read. */
   wait: number;
   busy: boolean;
 }
 
+/** What did not answer so often is no engine. */
+const silencesMax = 5;
 /** A version is a word or a commit; what is longer is none. */
 const versionMax = 64;
 
@@ -66,7 +70,7 @@ export function readLoads({ ready, timers, log, onKnown, everyMs = 2_000, unknow
   const read = async (one: Known): Promise<void> => {
     const { id, port } = one.runs;
     one.busy = true;
-    const { dialect, reading } = await readEngine(port, one.dialect, everyMs);
+    const { dialect, reading, silent } = await readEngine(port, one.dialect, everyMs);
     if (dialect?.version !== undefined && one.dialect === undefined) one.version = versionIn(dialect.version.members, jsonOf(await ask(port, "GET", dialect.version.path, { timeoutMs: everyMs })));
     one.busy = false;
     if (reading.problem !== undefined && reading.problem !== one.reading.problem && known.get(id) === one) log.warn("a replica's load is unknown", { replica: id, problem: reading.problem });
@@ -74,7 +78,8 @@ export function readLoads({ ready, timers, log, onKnown, everyMs = 2_000, unknow
     one.dialect = dialect;
     one.reading = reading;
     one.telling ||= reading.load !== undefined;
-    one.wait = one.telling ? 1 : Math.floor(unknownEveryMs / everyMs);
+    const isBusy = silent && dialect === undefined && ++one.silences < silencesMax;
+    one.wait = one.telling || isBusy ? 1 : Math.floor(unknownEveryMs / everyMs);
     if (isNew) onKnown?.();
   };
   /** Forgets what no longer runs, and meets what does since the last time. */
@@ -87,7 +92,7 @@ export function readLoads({ ready, timers, log, onKnown, everyMs = 2_000, unknow
     }
     for (const [id, runs] of now) {
       if (known.has(id)) continue;
-      const one: Known = { runs, reading: {}, telling: false, wait: 1, busy: false };
+      const one: Known = { runs, reading: {}, telling: false, silences: 0, wait: 1, busy: false };
       known.set(id, one);
       met.push(one);
     }
@@ -117,17 +122,19 @@ export function readLoads({ ready, timers, log, onKnown, everyMs = 2_000, unknow
  * What runs on a port and what it tells of its load. It is known by its metrics, else by its list of models, else by its greeting.
  *
  * @param known what it was known to be before, for when it says nothing now
+ * @returns `silent`: the question for its metrics was not answered
  */
-export async function readEngine(port: number, known: Dialect | undefined, timeoutMs: number): Promise<{ dialect: Dialect | undefined; reading: Reading }> {
+export async function readEngine(port: number, known: Dialect | undefined, timeoutMs: number): Promise<{ dialect: Dialect | undefined; reading: Reading; silent: boolean }> {
   const path = known?.metricsPath ?? "/metrics";
   const asked = await ask(port, "GET", path, { timeoutMs });
+  const silent = "problem" in asked;
   const metrics = parseMetrics(textOf(asked));
   const dialect = dialectOf(metrics) ?? known ?? dialectOfModels(jsonOf(await ask(port, "GET", "/v1/models", { timeoutMs }))) ?? dialectOfGreeting(textOf(await ask(port, "GET", "/", { timeoutMs })));
-  if (dialect?.load === undefined) return { dialect, reading: {} };
-  if (speaks(dialect, metrics)) return { dialect, reading: readLoad(dialect, metrics) };
+  if (dialect?.load === undefined) return { dialect, reading: {}, silent };
+  if (speaks(dialect, metrics)) return { dialect, reading: readLoad(dialect, metrics), silent };
   // what its models' owner has made known may have its metrics elsewhere
   if (known === undefined && dialect.metricsPath !== undefined) return readEngine(port, dialect, timeoutMs);
-  return { dialect, reading: { problem: mute(dialect, path, asked) } };
+  return { dialect, reading: { problem: mute(dialect, path, asked) }, silent };
 }
 
 function textOf(asked: Asked): string {

@@ -38,6 +38,8 @@ describe.each(engines)("$name", { timeout: startMs }, ({ name, version, absent, 
 
   const running = async (): Promise<Processes[]> => {
     await world.ready(service, 2, startMs);
+    // what a replica can goes by what it is, which is read when it is ready
+    await until("what they are", 60_000, async () => ((await world.replicas(service)) as { engine?: string }[]).every(({ engine }) => engine === trial.engine));
     replicas = await processesOf(world.state, (await world.replicas(service)).map(({ id }) => id));
     return replicas;
   };
