@@ -35,6 +35,8 @@ export interface Answer {
   native?: ReadableStream<Uint8Array> | null;
   /** What has been read of `native`. */
   begun?: Uint8Array;
+  /** Its `content-type`, where it was asked for already: a header is paid for as often as it is asked for (docs/adr/0012). */
+  type?: string | null;
   /** End the attempt that gives it. */
   abandon: () => void;
 }
@@ -201,7 +203,8 @@ interface ReadOptions extends Pick<AttemptOptions, "stream" | "watch"> {
 async function read({ response, reattach }: Answering, { stream, abandon, watch, waiting }: ReadOptions): Promise<Outcome<Answer>> {
   const { status, headers } = response;
   if (status < 200 || status > 299) return failureOf(status < 400 ? 502 : status, await errorText(response), headers);
-  if (stream && response.body !== null && isEventStream(headers.get("content-type"))) {
+  const type = headers.get("content-type");
+  if (stream && response.body !== null && isEventStream(type)) {
     const reading: Begun = { reader: response.body.getReader(), receivedBytes: 0, reattach, reattached: 0, look: waiting.look, watch: watch?.() ?? new Watch(), first: none };
     waiting.reading = reading;
     return begin(response, reading, abandon);
@@ -212,7 +215,7 @@ async function read({ response, reattach }: Answering, { stream, abandon, watch,
   let json: boolean;
   try {
     if (Number.isNaN(length)) return await wholeOf(response, response.body, abandon);
-    json = isJson(headers);
+    json = isJson(type);
     whole = json ? await response.text() : textIn(await response.bytes());
   } catch (error) {
     // its carrier is lost: once more from its first byte, where another one has it
@@ -222,14 +225,14 @@ async function read({ response, reattach }: Answering, { stream, abandon, watch,
     if (again === undefined) throw error;
     return wholeOf(response, again, abandon);
   }
-  return failureIn(whole, headers, json) ?? { kind: "answer", answer: { response, whole, abandon } };
+  return failureIn(whole, headers, json) ?? { kind: "answer", answer: { response, whole, abandon, type } };
 }
 
 /** An answer that is no stream, by its body. */
 async function wholeOf(response: Response, body: ReadableStream<Uint8Array> | null, abandon: () => void): Promise<Outcome<Answer>> {
   const { bytes, rest } = await head(body, wholeBytesMax);
   if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
-  const json = isJson(response.headers);
+  const json = isJson(response.headers.get("content-type"));
   const whole = json ? decoder.decode(bytes) : textIn(bytes);
   return failureIn(whole, response.headers, json) ?? { kind: "answer", answer: { response, whole, abandon } };
 }
@@ -311,8 +314,8 @@ function endsObject(text: string): boolean {
   return text.charCodeAt(last) === 0x7d;
 }
 
-function isJson(headers: Headers): boolean {
-  return headers.get("content-type")?.toLowerCase().startsWith("application/json") ?? false;
+function isJson(type: string | null): boolean {
+  return type?.toLowerCase().startsWith("application/json") ?? false;
 }
 
 /** Read a stream up to its first event: until then it may still be asked for elsewhere. */

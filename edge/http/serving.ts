@@ -108,11 +108,11 @@ export class Serving {
       const respond = (): Response => errorResponse(error, { "x-request-id": requestId, "x-fairlead-attempts": String(attempts.length) });
       return error.status < 500 || this.#client.gone ? respond() : { service: service.name, respond };
     }
-    const { answer: { response: from, events: begun }, candidate, attempts } = forwarded;
+    const { answer: { response: from, events: begun, type = from.headers.get("content-type") }, candidate, attempts } = forwarded;
     return new Response(this.#bodyOf(forwarded), {
       status: from.status,
       headers: answerHeaders({
-        requestId, type: from.headers.get("content-type"), streamed: begun !== undefined, attempts: attempts.length, fallback: isFallback(service, this.#decision, candidate),
+        requestId, type, streamed: begun !== undefined, attempts: attempts.length, fallback: isFallback(service, this.#decision, candidate),
         upstream: candidate.kind === "replica" ? "replica" : candidate.id, model: candidate.kind === "provider" ? (candidate.provider.model ?? model) : model,
       }),
     });
