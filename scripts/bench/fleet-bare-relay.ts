@@ -1,8 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { workerdBinary } from "../local/workerd.ts";
-import { launch, listening } from "./children.ts";
+import { launch } from "./children.ts";
+import { startObjects } from "./fleet-bare.ts";
 import type { BareHostJob } from "./fleet-bare-host.ts";
 import { bearer, type Peer } from "./peers/peer.ts";
 import { endpoint } from "./upstream.ts";
@@ -61,20 +60,6 @@ export class Bare {
 export default { fetch: (request, env) => env.BARE.getByName("one").fetch(request) };
 `;
 
-const config = (port: number): string => `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [(name = "bare", worker = .bare), (name = "objects", disk = (path = "objects", writable = true))],
-  sockets = [(name = "bare", address = "127.0.0.1:${port}", http = (), service = "bare")]
-);
-const bare :Workerd.Worker = (
-  modules = [(name = "bare.js", esModule = embed "bare.js")],
-  compatibilityDate = "2026-11-01",
-  durableObjectNamespaces = [(className = "Bare", uniqueKey = "bare", enableSql = true)],
-  durableObjectStorage = (localDisk = "objects"),
-  bindings = [(name = "BARE", durableObjectNamespace = "Bare")]
-);
-`;
-
 /**
  * The floor of a relay on the platform: a Worker, an object with a socket that hibernates, and a host in Node, which hand on what comes and
  * do nothing else. No keys, no routing, no credit, no loss is noticed.
@@ -83,16 +68,11 @@ export const bareRelay = (loadCpu: number | undefined): Peer => ({
   name: "relay-bare",
   install: async () => ({ version: "this checkout" }),
   async start({ upstreamUrl, port, cpu, inspectorPort, workDir }) {
-    mkdirSync(join(workDir, "objects"), { recursive: true });
-    writeFileSync(join(workDir, "bare.js"), script);
-    writeFileSync(join(workDir, "bare.capnp"), config(port));
-    const inspector = inspectorPort === undefined ? [] : ["--inspector-addr", `127.0.0.1:${inspectorPort}`];
-    const child = launch([workerdBinary(), "serve", ...inspector, "bare.capnp"], { cpu, cwd: workDir, log: join(workDir, "log") });
-    await listening(child, port, 15_000);
+    const { child, inspectorUrl } = await startObjects(script, { workDir, cpu, port, inspectorPort });
     const job: BareHostJob = { url: `ws://127.0.0.1:${port}/`, upstreamUrl: endpoint(upstreamUrl) };
     const host = launch([process.execPath, fileURLToPath(new URL("./fleet-bare-host.ts", import.meta.url)), JSON.stringify(job)], { cpu: loadCpu, log: join(workDir, "host-log") });
     return {
-      url: endpoint(`http://127.0.0.1:${port}`), headers: bearer, pids: [child.pid], inspectorUrl: inspectorPort === undefined ? undefined : `ws://127.0.0.1:${inspectorPort}/bare`,
+      url: endpoint(`http://127.0.0.1:${port}`), headers: bearer, pids: [child.pid], inspectorUrl,
       stop: async () => void (await Promise.all([host.end(), child.end()])),
     };
   },

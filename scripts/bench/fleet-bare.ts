@@ -36,13 +36,27 @@ const bare :Workerd.Worker = (
 );
 `;
 
-/** Starts it in workerd; answers with where links are opened. */
-export async function startBare({ workDir, cpu }: { workDir: string; cpu: number | undefined }): Promise<{ child: Child; url: string }> {
-  const port = await freePort();
+export interface BareOptions {
+  workDir: string;
+  cpu: number | undefined;
+  port: number;
+  inspectorPort?: number | undefined;
+}
+
+/** Starts a Worker with one class of objects, `Bare`, in workerd. */
+export async function startObjects(code: string, { workDir, cpu, port, inspectorPort }: BareOptions): Promise<{ child: Child; inspectorUrl: string | undefined }> {
   mkdirSync(join(workDir, "objects"), { recursive: true });
-  writeFileSync(join(workDir, "bare.js"), script);
+  writeFileSync(join(workDir, "bare.js"), code);
   writeFileSync(join(workDir, "bare.capnp"), config(port));
-  const child = launch([workerdBinary(), "serve", "bare.capnp"], { cpu, cwd: workDir, log: join(workDir, "log") });
+  const inspector = inspectorPort === undefined ? [] : ["--inspector-addr", `127.0.0.1:${inspectorPort}`];
+  const child = launch([workerdBinary(), "serve", ...inspector, "bare.capnp"], { cpu, cwd: workDir, log: join(workDir, "log") });
   await listening(child, port, 15_000);
+  return { child, inspectorUrl: inspectorPort === undefined ? undefined : `ws://127.0.0.1:${inspectorPort}/bare` };
+}
+
+/** Starts it; answers with where links are opened. */
+export async function startBare(options: Pick<BareOptions, "workDir" | "cpu">): Promise<{ child: Child; url: string }> {
+  const port = await freePort();
+  const { child } = await startObjects(script, { ...options, port });
   return { child, url: `ws://127.0.0.1:${port}/` };
 }
