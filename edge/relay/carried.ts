@@ -47,7 +47,10 @@ export interface CarriedOptions {
   goesOn: boolean;
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+/** The bytes of a few parts in a row; a single one as it is, for each buffer is paid for (docs/adr/0012). */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) return only;
   const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
   let at = 0;
   for (const part of parts) {
