@@ -232,9 +232,10 @@ async function read({ response, reattach }: Answering, { stream, abandon, watch,
 async function wholeOf(response: Response, body: ReadableStream<Uint8Array> | null, abandon: () => void): Promise<Outcome<Answer>> {
   const { bytes, rest } = await head(body, wholeBytesMax);
   if (rest !== undefined) return { kind: "answer", answer: { response, native: rest, begun: bytes, abandon } };
-  const json = isJson(response.headers.get("content-type"));
+  const type = response.headers.get("content-type");
+  const json = isJson(type);
   const whole = json ? decoder.decode(bytes) : textIn(bytes);
-  return failureIn(whole, response.headers, json) ?? { kind: "answer", answer: { response, whole, abandon } };
+  return failureIn(whole, response.headers, json) ?? { kind: "answer", answer: { response, whole, abandon, type } };
 }
 
 /** An error's text, as much as is worth reading; undefined when it cannot be read. */

@@ -3,7 +3,7 @@ import { linkTimes } from "../../schema/protocol.ts";
 import type { RouterEnv } from "../env.ts";
 import type { Candidate } from "../route/candidates.ts";
 import type { HeaderObject } from "./headers.ts";
-import { attemptHeader, type Reply, type Waiting } from "./outcome.ts";
+import { attemptHeader, carryOrigin, type Reply, type Waiting } from "./outcome.ts";
 import { askGate, askWhether, gateName, gateUsable, type GateOf } from "./direct.ts";
 import { Lookout } from "./lookout.ts";
 import { Ways, type Asked, type WaysOptions } from "./reattach.ts";
@@ -146,7 +146,7 @@ class Carriage {
   /** The request, through a relay. */
   #send(carrier: number): Promise<Response> {
     const { method, path, body } = this.#carrying;
-    return this.#options.env.RELAY.getByName(this.#nameOf(carrier)).fetch(`http://carry${path}`, { method, headers: this.#headers, body, redirect: "manual", ...this.#ending });
+    return this.#options.env.RELAY.getByName(this.#nameOf(carrier)).fetch(`${carryOrigin}${path}`, { method, headers: this.#headers, body, redirect: "manual", ...this.#ending });
   }
 
   get #ending(): { signal?: AbortSignal } {
@@ -167,7 +167,7 @@ class Carriage {
     if (begins && this.#before !== undefined && this.#isSilent(carrier)) return this.#before;
     if (this.#lookout.isOut(carrier, !begins)) return silence;
     const relay = this.#nameOf(carrier);
-    const asked = begins ? this.#send(carrier) : this.#options.env.RELAY.getByName(relay).fetch("http://carry/", { headers: this.#headers, ...this.#ending });
+    const asked = begins ? this.#send(carrier) : this.#options.env.RELAY.getByName(relay).fetch(`${carryOrigin}/`, { headers: this.#headers, ...this.#ending });
     const heard = await this.#lookout.head(carrier, turn === 0 ? this.#beganAt : Date.now(), asked);
     if (typeof heard === "string") return heard === "silent" ? silence : desertion;
     if (!begins) return heardFrom(heard, relay);

@@ -49,6 +49,12 @@ function ofConnection(from: Headers): Set<string> {
   return new Set((from.get("connection") ?? "").split(",").map((name) => name.trim().toLowerCase()));
 }
 
+/**
+ * Of the answer that an engine of ours gives to it, what the router looks at: a Relay gives no others, for each is paid for on its way.
+ * What asks for another one of such an answer names it here.
+ */
+export const inferenceAnswerHeaders: ReadonlySet<string> = new Set(["content-type", "content-length", "content-encoding", "retry-after", "retry-after-ms"]);
+
 /** For a service that is no LLM: everything but what must not cross, whichever of its callers' headers a key of ours is in. */
 export function serviceRequestHeaders(from: Headers): HeaderObject {
   const headers: HeaderObject = {};

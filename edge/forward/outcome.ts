@@ -6,6 +6,8 @@ export const carriageHeader = "x-fairlead-carriage";
 
 /** How the router names the attempt that a Relay carries: `AttemptWay` as JSON. Its answer is kept by the agent, and comes byte for byte. */
 export const attemptHeader = "x-fairlead-attempt";
+/** What stands before the path of a request that a Relay is to carry. */
+export const carryOrigin = "http://carry";
 
 /** What can go wrong on the way to a replica and back: the agent's resets, what the Relay sees by itself, that the request did not come whole, and that it takes nothing more. */
 export type CarriageFailure = ResetReason["code"] | "no_agent" | "no_ack" | "carrier_lost" | "request_broken" | "overloaded";

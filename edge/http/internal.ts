@@ -7,7 +7,7 @@ import type { Region } from "../../schema/region.ts";
 import { toldKinds } from "../../schema/told.ts";
 import { weighed } from "../decisions.ts";
 import type { RouterEnv } from "../env.ts";
-import { carriageHeader } from "../forward/outcome.ts";
+import { carriageHeader, carryOrigin } from "../forward/outcome.ts";
 import { refusedAddress } from "../provider/address.ts";
 import { regionsOf } from "../regions.ts";
 import { requestFacts } from "../route/request.ts";
@@ -100,7 +100,7 @@ async function fromAgent(c: Context<RouterContext>, host: string, path: string, 
   const query = new URL(c.req.url).search;
   for (const relay of [0, 1]) {
     // the object itself may be lost, which is no word against the other one
-    const response = await c.env.RELAY.getByName(`${host}/${relay}`).fetch(`http://carry${path}${query}`, { headers, signal: c.req.raw.signal }).catch(() => undefined);
+    const response = await c.env.RELAY.getByName(`${host}/${relay}`).fetch(`${carryOrigin}${path}${query}`, { headers, signal: c.req.raw.signal }).catch(() => undefined);
     if (response?.headers.has(carriageHeader) === false) return new Response(response.body, { status: response.status, headers: { "content-type": "text/plain; charset=utf-8" } });
   }
   throw new FairleadError("no_replica", `Cannot read the log of ${what}: its host ${host} is not connected`);

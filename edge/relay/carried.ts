@@ -1,6 +1,7 @@
 import { FairleadError } from "../../schema/errors.ts";
 import { frameKinds, jsonFrame, noPayload, readClose, readReset, readResponseHead, readWindow, windowBytes, windowFrame, type CloseReason, type Frame, type ResetReason, type ResponseHead } from "../../schema/frames.ts";
 import { closeQuietly } from "../closeQuietly.ts";
+import { inferenceAnswerHeaders } from "../forward/headers.ts";
 import { carriageHeader, type CarriageFailure } from "../forward/outcome.ts";
 import { comment, errorEvent, EventBoundary, isEventStream, silenceMs } from "../forward/silence.ts";
 import { ReceiveCredit, SendCredit } from "./mux.ts";
@@ -60,16 +61,13 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-/** What a router looks at of an inference answer's headers; each of the others would be paid for, and dropped there. */
-const lookedAt: ReadonlySet<string> = new Set(["content-type", "content-length", "content-encoding", "retry-after", "retry-after-ms"]);
-
 /** @param kept of an answer that is kept, which is one of inference */
 function headersOf(pairs: ResponseHead["headers"], kept: boolean): Headers {
   const headers = new Headers();
   for (const [name, value] of pairs) {
     const known = name.toLowerCase();
     try {
-      if (kept ? lookedAt.has(known) : !known.startsWith("x-fairlead-")) headers.append(name, value);
+      if (kept ? inferenceAnswerHeaders.has(known) : !known.startsWith("x-fairlead-")) headers.append(name, value);
     } catch {
       // a header that the Fetch standard refuses: dropped, as a browser would
     }

@@ -3,7 +3,7 @@ import { decodeFrames, encodeFrames, FrameError, frameKinds, jsonFrame, noPayloa
 import { closeCodes, linkTimes, ping, pong } from "../../schema/protocol.ts";
 import { closeQuietly } from "../closeQuietly.ts";
 import type { FleetEnv } from "../env.ts";
-import { attemptHeader, type CarriageFailure } from "../forward/outcome.ts";
+import { attemptHeader, carryOrigin, type CarriageFailure } from "../forward/outcome.ts";
 import { CarriedStream, carriageFailure, type Carrier } from "./carried.ts";
 import { Held } from "./held.ts";
 import { StreamIds } from "./mux.ts";
@@ -38,9 +38,6 @@ function wholeAnswers(frames: readonly Frame[]): ReadonlySet<number> | undefined
   }
   return whole;
 }
-
-/** What stands before the path of a request that is to be carried. */
-const carryOrigin = "http://carry";
 
 /**
  * One per agent connection, named `<host>/<index>`: carries request streams, nothing else. It keeps no storage. Its agent's
