@@ -102,6 +102,15 @@ test("what never answers is left alone for a while", async () => {
   expect(asked() - rounds).toBeLessThanOrEqual(6);
 });
 
+test("what lists no models is not asked for its front page, which may be anybody's", async () => {
+  const asked: string[] = [];
+  const one = createServer(({ url = "" }, response) => (asked.push(url), void response.writeHead(404).end()));
+  await new Promise<void>((resolve) => one.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void one.close());
+  await readEngine((one.address() as AddressInfo).port, undefined, 2_000);
+  expect(asked).toEqual(["/metrics", "/v1/models"]);
+});
+
 test("a renamed metric makes the load unknown, and is said once however often it is read", async () => {
   const runs = [{ id: "a", port: await engine({ metricsAs: "renamed" }) }];
   const { loads, round, said } = world(() => runs);

@@ -129,12 +129,18 @@ export async function readEngine(port: number, known: Dialect | undefined, timeo
   const asked = await ask(port, "GET", path, { timeoutMs });
   const silent = "problem" in asked;
   const metrics = parseMetrics(textOf(asked));
-  const dialect = dialectOf(metrics) ?? known ?? dialectOfModels(jsonOf(await ask(port, "GET", "/v1/models", { timeoutMs }))) ?? dialectOfGreeting(textOf(await ask(port, "GET", "/", { timeoutMs })));
+  const dialect = dialectOf(metrics) ?? known ?? (await dialectSaid(port, timeoutMs));
   if (dialect?.load === undefined) return { dialect, reading: {}, silent };
   if (speaks(dialect, metrics)) return { dialect, reading: readLoad(dialect, metrics), silent };
   // what its models' owner has made known may have its metrics elsewhere
   if (known === undefined && dialect.metricsPath !== undefined) return readEngine(port, dialect, timeoutMs);
   return { dialect, reading: { problem: mute(dialect, path, asked) }, silent };
+}
+
+/** What is known by what it says of itself. The front page of what lists no models may be anybody's, and is not asked for. */
+async function dialectSaid(port: number, timeoutMs: number): Promise<Dialect | undefined> {
+  const models = jsonOf(await ask(port, "GET", "/v1/models", { timeoutMs }));
+  return models === undefined ? undefined : (dialectOfModels(models) ?? dialectOfGreeting(textOf(await ask(port, "GET", "/", { timeoutMs }))));
 }
 
 function textOf(asked: Asked): string {
